@@ -1,0 +1,86 @@
+"""Code systems, OIDs, namespaces and interaction ids: the constants of the wire, named once.
+
+Everything here is a fact of the published protocol; nothing here decides anything.
+
+Spec: 40 §1, 10 §6, 20 §3, 30 §4.
+"""
+
+from typing import Final
+
+# --- XML namespaces -------------------------------------------------------------------------------------------------
+SOAP_NS: Final = "http://schemas.xmlsoap.org/soap/envelope/"
+EB_NS: Final = "http://www.oasis-open.org/committees/ebxml-msg/schema/msg-header-2_0.xsd"
+XLINK_NS: Final = "http://www.w3.org/1999/xlink"
+HL7EBXML_NS: Final = "urn:hl7-org:transport/ebXML/DSTUv1.0"
+WSA_NS: Final = "http://schemas.xmlsoap.org/ws/2004/08/addressing"
+HL7_NS: Final = "urn:hl7-org:v3"
+CRS_NS: Final = "http://national.carerecords.nhs.uk/schema/crs/"
+NASP_NS: Final = "http://national.carerecords.nhs.uk/schema/"
+PSIS_NS: Final = "urn:npfit:psisqr"
+PRESENTATION_NS: Final = "xhtml:NPfIT:PresentationText"
+XML_NS: Final = "http://www.w3.org/XML/1998/namespace"
+
+# --- object identifiers ---------------------------------------------------------------------------------------------
+OID_ASID: Final = "1.2.826.0.1285.0.2.0.107"
+OID_INTERACTION: Final = "2.16.840.1.113883.2.1.3.2.4.12"
+OID_ROLE_PROFILE: Final = "1.2.826.0.1285.0.2.0.67"
+OID_USER: Final = "1.2.826.0.1285.0.2.0.65"
+OID_JOB_ROLE: Final = "1.2.826.0.1285.0.2.1.104"
+OID_NHS_NUMBER: Final = "2.16.840.1.113883.2.1.4.1"
+OID_ODS: Final = "1.2.826.0.1285.0.1.10"
+OID_ORGANISATION_12: Final = "1.2.826.0.1285.0.2.0.109"
+OID_SNOMED: Final = "2.16.840.1.113883.2.1.3.2.4.15"
+OID_TEMPLATE: Final = "2.16.840.1.113883.2.1.3.2.4.18.2"
+OID_TMS_ISSUE: Final = "2.16.840.1.113883.2.1.3.2.4.17.32"
+OID_PSIS_ISSUE: Final = "2.16.840.1.113883.2.1.3.2.4.17.33"
+OID_WARNING: Final = "2.16.840.1.113883.2.1.3.2.4.17.42"
+OID_QUALIFIER: Final = "2.16.840.1.113883.2.1.3.2.4.17.104"
+OID_EVENT_STATUS: Final = "2.16.840.1.113883.2.1.3.2.4.17.59"
+OID_DISSENT_OVERRIDE: Final = "2.16.840.1.113883.2.1.3.2.4.17.60"
+OID_WITHDRAWAL_REASON: Final = "2.16.840.1.113883.2.1.3.2.4.17.143"
+
+# --- services and interactions --------------------------------------------------------------------------------------
+SERVICE_PREFIX: Final = "urn:nhs:names:services:"
+SIGNAL_SERVICE: Final = "urn:oasis:names:tc:ebxml-msg:service"
+PARTY_TYPE: Final = "urn:nhs:names:partyType:ocs+serviceInstance"
+ACTOR_TO_PARTY: Final = "urn:oasis:names:tc:ebxml-msg:actor:toPartyMSH"
+ACTOR_NEXT_MSH: Final = "urn:oasis:names:tc:ebxml-msg:actor:nextMSH"
+ACTOR_SOAP_NEXT: Final = "http://schemas.xmlsoap.org/soap/actor/next"
+
+INITIAL_UPLOAD: Final = "REPC_IN150015UK05"
+UPLOAD: Final = "REPC_IN150016UK05"
+POLLING_UPLOAD: Final = "REPC_IN150016SM05"
+WITHDRAW_INITIAL: Final = "REPC_IN150017UK02"
+WITHDRAW: Final = "REPC_IN150018UK02"
+ACKNOWLEDGEMENT: Final = "MCCI_IN010000UK13"
+EVENT_LIST: Final = "QUPC_IN180000UK04"
+EVENT_LIST_SM: Final = "QUPC_IN180000SM04"
+EVENT: Final = "QUPC_IN190000UK04"
+EVENT_LIST_ANSWER: Final = "QUPC_IN200000UK04"
+EVENT_LIST_SM_ANSWER: Final = "QUPC_IN200000SM04"
+EVENT_ANSWER: Final = "QUPC_IN210000UK04"
+QUERY_FAILED: Final = "QUQI_IN010000UK14"
+ACS_SET: Final = "SET_RESOURCE_PERMISSIONS_INUK01"
+ACS_GET: Final = "GET_RESOURCE_PERMISSIONS_INUK01"
+ACS_GET_ANSWER: Final = "GET_RESOURCE_PERMISSIONS_RESPONSE_INUK01"
+
+UPLOADS: Final = frozenset({INITIAL_UPLOAD, UPLOAD, POLLING_UPLOAD})
+WITHDRAWALS: Final = frozenset({WITHDRAW_INITIAL, WITHDRAW})
+
+# --- clinical document types (SNOMED CT, 10 §4, §5) -----------------------------------------------------------------
+GP_SUMMARY: Final = "196981000000101"
+GP_INITIAL_SUMMARY: Final = "196971000000103"
+DOCUMENT_TYPES: Final = {
+    GP_SUMMARY: "General Practice Summary",
+    GP_INITIAL_SUMMARY: "General Practice Initial Summary",
+}
+PAYLOAD_IDS: Final = {GP_SUMMARY: "REPC_MT150007UK05", GP_INITIAL_SUMMARY: "REPC_MT150002UK05"}
+
+WITHDRAWAL_REASONS: Final = {
+    "01": "Sent in error",
+    "02": "Sent to wrong patient record",
+    "03": "Sent with incorrect information",
+}
+
+VERSION_CODE: Final = "V3NPfIT4.2.00"
+"""``versionCode`` that our messages carry unless a table says otherwise (10 §1.1)."""

@@ -1,0 +1,82 @@
+"""The identifiers of the field: NHS numbers, UUIDs, slots, and how they are read and compared.
+
+Spec: 40 §1, §8; 10 §6; 90 §6.4.
+"""
+
+import re
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Final
+from zoneinfo import ZoneInfo
+
+SLOTS: Final = 4096
+"""Number of slots that patients are spread over (``engine.md``)."""
+
+LONDON: Final = ZoneInfo("Europe/London")
+
+_TEN_DIGITS = re.compile(r"[0-9]{10}\Z")
+_UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\Z")
+
+Clock = Callable[[], datetime]
+"""Gives the present instant, in UTC."""
+
+UuidFactory = Callable[[], str]
+"""Gives a fresh upper-case UUID."""
+
+
+def utc_now() -> datetime:
+    """Return the present instant in UTC: the clock of everything that runs for real."""
+    return datetime.now(UTC)
+
+
+def mint_uuid() -> str:
+    """Return a fresh UUID as the protocol wants it: upper case, 36 characters. Spec: 40 §1."""
+    return str(uuid.uuid4()).upper()
+
+
+def is_uuid(text: str) -> bool:
+    """Whether ``text`` has the shape of a UUID, in either letter case."""
+    return _UUID.match(text) is not None
+
+
+def check_digit(nine_digits: str) -> int:
+    """Return the modulus-11 check digit of the first nine digits of an NHS number; 10 means that none exists."""
+    total = sum(int(digit) * (10 - position) for position, digit in enumerate(nine_digits))
+    return (11 - total % 11) % 11
+
+
+def is_nhs_number(text: str) -> bool:
+    """Whether ``text`` is ten digits whose last one is the modulus-11 check digit. Spec: 10 §6."""
+    return _TEN_DIGITS.match(text) is not None and check_digit(text[:9]) == int(text[9])
+
+
+def has_ten_digits(text: str) -> bool:
+    """Whether ``text`` is exactly ten ASCII digits, whatever its check digit."""
+    return _TEN_DIGITS.match(text) is not None
+
+
+def slot_of(key: str) -> int:
+    """Return the slot that ``key`` belongs to.
+
+    ``key`` is the ten digits of the NHS number, whether or not they pass modulus 11; a message that yields no
+    ten-digit number takes its From party key instead. Spec: 40 §8.
+    """
+    return int.from_bytes(blake2b(key.encode("utf-8")).digest()[:2], "big") % SLOTS
+
+
+def hl7_timestamp(instant: datetime) -> str:
+    """Write an instant as HL7 does, ``YYYYMMDDhhmmss`` in UK local time. Spec: 00 §7, 40 §1."""
+    return instant.astimezone(LONDON).strftime("%Y%m%d%H%M%S")
+
+
+def ebxml_timestamp(instant: datetime) -> str:
+    """Write an instant as ebXML does, ``YYYY-MM-DDThh:mm:ssZ`` in UTC, whole seconds. Spec: 40 §1."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def comparable_hl7_time(value: str) -> str:
+    """Pad an HL7 time of any precision to 14 digits, so that two of them compare as text. Spec: 10 §15."""
+    digits = re.match(r"[0-9]*", value)
+    return (digits.group() if digits else "")[:14].ljust(14, "0")

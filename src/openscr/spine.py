@@ -1,0 +1,298 @@
+"""The one protocol `Spine`: what a Summary Care Record service does, whoever does it.
+
+`openscr.record` answers these verbs from our own store; `openscr.client` answers them by asking a remote Spine over
+HL7 V3. Faces are written against this module alone, so they run on either.
+
+Requests are what a reader of messages extracts (typed, frozen); outcomes are what a writer of messages needs. A refusal
+is an outcome with issues, not an exception. Exceptions mean that nothing can be said about the outcome.
+
+Spec: 10 §15, 20 §7-§10, 30 §5-§9, 35 §9.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Protocol
+
+from openscr.errors import Issue
+
+
+class Consent(StrEnum):
+    """The patient's one consent value; `ASK` is what holds while nothing is stored. Spec: 30 §8.1."""
+
+    YES = "Yes"
+    NO = "No"
+    ASK = "Ask"
+
+
+class EventStatus(IntEnum):
+    """PSIS data status of a stored event. Spec: 20 §7.1."""
+
+    NORMAL = 1
+    WITHDRAWN = 2
+    REPLACED = 3
+
+
+class AckType(StrEnum):
+    """Type of an application acknowledgement. Spec: 20 §3.3."""
+
+    ACCEPTED = "AA"
+    ERROR = "AE"
+    REJECTED = "AR"
+
+
+# --- who asks -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The healthcare worker that a message names: SDS user id, role profile id, job role code. Spec: 35 §1."""
+
+    user_id: str
+    role_profile_id: str
+    job_role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a request: the accredited system, and the person that it says is present.
+
+    ``certificate`` is the name in the client certificate (none on the loopback demo listener), ``address`` the network
+    address of the peer; both are for the audit only.
+    """
+
+    asid: str
+    party_key: str
+    person: Person | None = None
+    certificate: str | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageIds:
+    """The ids of one request, as received: HL7 wrapper id, transport id, interaction, our correlation id.
+
+    ``transport_id`` is the ``eb:MessageId`` or the UUID of ``wsa:MessageID``.
+    """
+
+    message_id: str
+    interaction: str
+    transport_id: str = ""
+    correlation_id: str = ""
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A clinical document inside the message that brought it: the bytes are never copied or changed.
+
+    ``payload[offset:offset + length]`` is the document element. ``declarations`` are the namespace declarations and
+    ``xml:`` attributes of its ancestors: inserted after the element name they make the element self-contained.
+    Spec: 20 §7.2.
+    """
+
+    payload: bytes
+    offset: int
+    length: int
+    name_length: int
+    """Bytes of ``<`` and the element name: where ``declarations`` are inserted."""
+    declarations: bytes = b""
+
+    def standalone(self) -> bytes:
+        """Return the document as an element that means the same wherever it is put."""
+        return splice_document(
+            self.payload[self.offset : self.offset + self.length], self.name_length, self.declarations
+        )
+
+
+def splice_document(element: bytes, name_length: int, declarations: bytes) -> bytes:
+    """Insert ``declarations`` after the element name of ``element``. Spec: 20 §7.2."""
+    return element[:name_length] + declarations + element[name_length:]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A GP Summary to be stored: the metadata that the rules and the store need, and the document itself.
+
+    ``event_id`` is upper case. ``replaces`` holds every ``replacementOf`` target. ``content`` are the local names of
+    the care record elements found, ``dissent`` the triggers of ``dissentToStore``. ``author`` is the document's author
+    participation as self-contained XML. ``metadata`` are the other reported values of 10 §11.4 by their report name.
+    ``nullified`` is true for ``statusCode`` ``nullified``. Spec: 10 §11.4, §15.
+    """
+
+    ids: MessageIds
+    nhs_number: str
+    event_id: str
+    event_type: str
+    effective_time: str
+    document: Document
+    author: bytes
+    nullified: bool = False
+    replaces: tuple[str, ...] = ()
+    content: frozenset[str] = frozenset()
+    dissent: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A request to withdraw one event. ``payload_author`` is the person named inside the withdrawal. Spec: 10 §10."""
+
+    ids: MessageIds
+    nhs_number: str
+    event_id: str
+    event_type: str
+    effective_time: str
+    target: str | None
+    reason: str
+    reason_text: str = "Not Provided in message"
+    payload_author: Person | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DissentOverride:
+    """Why a recorded dissent should be passed over: a code 0-5 and the justification. Spec: 20 §6."""
+
+    code: str = "0"
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventListQuery:
+    """Ask for the metadata of all events of a patient.
+
+    ``current_only`` (SM04) means that a patient without a Normal event has no results. Spec: 20 §7.1.
+    """
+
+    ids: MessageIds
+    nhs_number: str
+    override: DissentOverride = DissentOverride()
+    current_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Ask for one event with its document. Spec: 20 §5."""
+
+    ids: MessageIds
+    nhs_number: str
+    event_id: str
+    override: DissentOverride = DissentOverride()
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentChange:
+    """Set the patient's consent; `Consent.ASK` clears what is stored. Spec: 30 §5.1."""
+
+    ids: MessageIds
+    nhs_number: str
+    value: Consent
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentCriteria:
+    """Which assertions a consent query wants back: function codes (``View``, ``Store``) and resource types."""
+
+    codes: tuple[str, ...] = ("Store", "View")
+    scr_wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentQuery:
+    """Ask for the stored consent. Spec: 30 §5.2."""
+
+    ids: MessageIds
+    nhs_number: str
+    criteria: ConsentCriteria = ConsentCriteria()
+
+
+# --- outcomes -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was decided: acknowledgement type and, unless all is well, every issue in the order of the wire."""
+
+    ack: AckType = AckType.ACCEPTED
+    issues: tuple[Issue, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the request was carried out."""
+        return self.ack is AckType.ACCEPTED
+
+    @property
+    def code(self) -> str:
+        """The most specific code, for audit and metrics: ``AA``, or ``420/30418``."""
+        return "/".join(dict.fromkeys(issue.code for issue in self.issues[:2])) or self.ack.value
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One stored event as a list shows it.
+
+    ``stored_at`` is the instant of persistence; ``author`` the document's author participation as self-contained XML,
+    empty when there is none. Spec: 20 §7.1.
+    """
+
+    event_id: str
+    event_type: str
+    status: EventStatus
+    stored_at: datetime
+    withdrawing_event_id: str | None = None
+    author: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class EventListOutcome:
+    """Answer to an event list query: events in the order of 20 §7.1 and the consent in force, or a refusal."""
+
+    outcome: Outcome
+    nhs_number: str
+    events: tuple[Event, ...] = ()
+    consent: Consent = Consent.ASK
+
+
+@dataclass(frozen=True, slots=True)
+class EventOutcome:
+    """Answer to an event query: the event and its document (self-contained XML), or a refusal."""
+
+    outcome: Outcome
+    nhs_number: str
+    event: Event | None = None
+    document: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentOutcome:
+    """Answer to a consent query; ``superseded`` says that the value belongs to the surviving number. Spec: 30 §6."""
+
+    outcome: Outcome
+    nhs_number: str
+    consent: Consent = Consent.ASK
+    superseded: bool = False
+
+
+class Spine(Protocol):
+    """A Summary Care Record service, ours or a remote one."""
+
+    async def upload(self, caller: Caller, upload: Upload) -> Outcome:
+        """Store a summary, or say why not. Spec: 10 §15."""
+
+    async def withdraw(self, caller: Caller, withdrawal: Withdrawal) -> Outcome:
+        """Withdraw an event, or say why not. Spec: 10 §15 step 9."""
+
+    async def list_events(self, caller: Caller, query: EventListQuery) -> EventListOutcome:
+        """List a patient's events. Spec: 20 §7.1."""
+
+    async def retrieve_event(self, caller: Caller, query: EventQuery) -> EventOutcome:
+        """Return one event with its document. Spec: 20 §7.2."""
+
+    async def set_consent(self, caller: Caller, change: ConsentChange) -> Outcome:
+        """Set or clear the patient's consent. Spec: 30 §9.2."""
+
+    async def get_consent(self, caller: Caller, query: ConsentQuery) -> ConsentOutcome:
+        """Return the stored consent. Spec: 30 §5.2."""

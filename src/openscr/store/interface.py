@@ -1,0 +1,345 @@
+"""The store behind one interface: rows, the transaction of one slot, and what is kept outside slots.
+
+Invariants that every engine keeps:
+
+* A `Transaction` reads and writes one slot. It is atomic: all of its rows are durable before `Store.transact` returns,
+  or none is there and it raises.
+* Two transactions of one slot never interleave.
+* Raw messages come back byte for byte; audit rows are append-only and chained per slot (``hash`` covers the previous
+  hash), so that one changed byte is found by `Store.verify`.
+
+``work`` is a coroutine function that only awaits methods of the transaction it is given: an embedded engine runs it to
+its end without ever suspending.
+
+Spec: architecture "Data", engine.md, 40 §6.3, §6.5, 35 §7.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
+
+from openscr.spine import Consent, EventStatus
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """The body of a request as received, and where its HL7 payload lies in it.
+
+    ``encoding`` is the content transfer encoding of the payload part: ``""`` when the payload is the plain bytes
+    ``body[offset:offset + length]``, else ``base64``.
+    """
+
+    body: bytes
+    payload_offset: int = 0
+    payload_length: int = 0
+    encoding: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Memory of one received message: what brought it, what was answered.
+
+    Key: (slot, ``from_party``, ``message_id``). Ids are upper case here. ``signal`` is the exact body answered at
+    transport level, ``signal_status`` its HTTP status. ``answer_id`` is the minted id of the application answer.
+    ``digest`` is the SHA-256 of the HL7 payload. Spec: 40 §6.5, 10 §15 step 1, 30 §7.1.
+    """
+
+    from_party: str
+    message_id: str
+    interaction: str
+    received_at: datetime
+    raw: RawMessage
+    signal: bytes
+    signal_status: int
+    ack: str
+    digest: bytes = b""
+    answer_id: str = ""
+    nhs_number: str | None = None
+    sender_asid: str | None = None
+    wrapper_id: str | None = None
+    wsa_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One stored summary. Key: (slot, ``nhs_number``, ``event_id``); the document lies in the raw message of a receipt.
+
+    ``document_offset`` and ``document_length`` count in the decoded HL7 payload. ``metadata`` holds the values of
+    10 §11.4 that have no column. Spec: 10 §15 step 12.
+    """
+
+    nhs_number: str
+    event_id: str
+    event_type: str
+    interaction: str
+    status: EventStatus
+    effective_time: str
+    stored_at: datetime
+    sender_asid: str
+    from_party: str
+    message_id: str
+    wrapper_id: str
+    document_offset: int
+    document_length: int
+    name_length: int
+    declarations: bytes
+    author: bytes
+    content: frozenset[str] = frozenset()
+    dissent: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    replaced_by: str | None = None
+    withdrawn_by: str | None = None
+    withdrawal_reason: str | None = None
+    withdrawal_text: str | None = None
+    withdrawn_at: datetime | None = None
+    withdrawer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRow:
+    """One version of a patient's consent; rows are only ever appended. Spec: 30 §9.1."""
+
+    nhs_number: str
+    version: int
+    value: Consent
+    set_at: datetime
+    asid: str
+    organisation: str
+    role_profile_id: str | None
+    user_id: str | None
+    job_role: str | None
+    message_id: str
+    wsa_id: str
+    source: str
+
+
+class OutboxState(StrEnum):
+    """State of a message that must still be sent. Delivered messages leave the outbox. Spec: 40 §6.3."""
+
+    OPEN = "open"
+    FAILED = "failed"
+    UNDELIVERABLE = "undeliverable"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A message that must be sent. ``id`` is the minted MessageId, which never changes.
+
+    ``answer`` holds the outcome as data (JSON); ``content_type``, ``soap_action`` and ``body`` are the complete bytes,
+    rendered once; empty while there is no endpoint to address. ``first_attempt_at`` opens the contract's
+    PersistDuration. Key: (slot, ``id``). Spec: 40 §6.3.
+    """
+
+    slot: int
+    id: str
+    to_party: str
+    service: str
+    interaction: str
+    conversation_id: str
+    ref_to_message_id: str
+    created_at: datetime
+    answer: bytes
+    state: OutboxState = OutboxState.OPEN
+    content_type: str = ""
+    soap_action: str = ""
+    body: bytes = b""
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    first_attempt_at: datetime | None = None
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """A privacy alert, kept for the privacy officer. Spec: 35 §6.1, 20 §10.4."""
+
+    id: str
+    nhs_number: str
+    type: str
+    reason: str
+    text: str
+    raised_at: datetime
+    asid: str
+    organisation: str
+    user_id: str | None
+    role_profile_id: str | None
+    job_role: str | None
+    state: str = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One row of the audit, before it has its place in the chain of its slot.
+
+    ``content`` are the fields of 35 §7 by name, values as text; it never holds clinical content.
+    """
+
+    occurred_at: datetime
+    action: str
+    outcome: str
+    nhs_number: str | None
+    content: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """An audit row as stored: its place in the chain of its slot, and the entry."""
+
+    slot: int
+    sequence: int
+    entry: AuditEntry
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PatientEntry:
+    """What the patient index says of a number: ``current``, ``merged``, ``deceased`` or ``restricted``. Spec: 00 §6.4."""
+
+    nhs_number: str
+    status: str = "current"
+    survivor: str | None = None
+    demographics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PatientState:
+    """All that a decision looks at: index entry (none when the number is not listed), consent in force, events.
+
+    ``events`` stand in the order in which they were stored. ``consent_version`` is 0 while nothing was ever set.
+    """
+
+    nhs_number: str
+    index: PatientEntry | None
+    consent: Consent
+    consent_version: int
+    events: tuple[EventRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxFigures:
+    """Numbers of rows by state, and when the oldest open row was created."""
+
+    rows: Mapping[str, int]
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What `Store.verify` found: rows looked at, and one line per fault (without patient data)."""
+
+    audit_rows: int
+    events: int
+    receipts: int
+    faults: tuple[str, ...]
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+
+class Transaction(Protocol):
+    """Reads and writes of one slot, all or nothing."""
+
+    slot: int
+
+    async def find_receipt(self, from_party: str, message_id: str) -> Receipt | None:
+        """Return the memory of a message (``message_id`` in any letter case)."""
+
+    async def find_seen(self, nhs_number: str, asid: str, message_ids: Sequence[str]) -> Receipt | None:
+        """Return a message of this patient and sender whose wrapper id or wsa id is one of ``message_ids``."""
+
+    async def read_patient(self, nhs_number: str) -> PatientState:
+        """Return everything that a decision about this patient needs."""
+
+    async def read_document(self, event: EventRow) -> bytes:
+        """Return the clinical document of an event, self-contained. Spec: 20 §7.2."""
+
+    async def consent_history(self, nhs_number: str) -> tuple[ConsentRow, ...]:
+        """Return all versions of the consent, oldest first."""
+
+    async def append_receipt(self, receipt: Receipt) -> None:
+        """Keep a received message. Raises `Conflict` when its key exists."""
+
+    async def append_event(self, event: EventRow) -> None:
+        """Keep a new event. Raises `Conflict` when the patient has one with this id."""
+
+    async def change_event(self, event: EventRow) -> None:
+        """Write the status columns of an event: status, replaced_by and the withdrawal's."""
+
+    async def append_consent(self, consent: ConsentRow) -> None:
+        """Add a version of the consent."""
+
+    async def append_outbox(self, row: OutboxRow) -> None:
+        """Keep a message that must be sent."""
+
+    async def append_alert(self, alert: AlertRow) -> None:
+        """Keep a privacy alert."""
+
+    async def append_audit(self, entry: AuditEntry) -> None:
+        """Add an entry to the audit chain of this slot."""
+
+
+class Store(Protocol):
+    """A store that holds the whole service's state."""
+
+    engine: str
+    """Name for people: ``SQLite`` or ``PostgreSQL``."""
+
+    async def open(self) -> None:
+        """Connect, bring the schema up to date, be ready for `transact`."""
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go of everything."""
+
+    async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run ``work`` in one transaction of ``slot`` and return its result once that is durable.
+
+        Whatever ``work`` raises is raised here, with nothing stored. Raises: `StoreUnavailable`, `OutcomeUnknown`.
+        """
+
+    async def writable(self) -> bool:
+        """Whether the store takes writes now."""
+
+    async def due_outbox(self, now: datetime, limit: int) -> list[OutboxRow]:
+        """Return open rows whose next attempt is due, oldest first."""
+
+    async def change_outbox(self, row: OutboxRow) -> None:
+        """Write state, attempts, times, error and rendered bytes of a row."""
+
+    async def remove_outbox(self, slot: int, id: str) -> None:  # noqa: A002
+        """Forget a row that was delivered."""
+
+    async def list_outbox(self, state: str | None = None) -> list[OutboxRow]:
+        """Return the rows of the outbox, oldest first."""
+
+    async def outbox_figures(self) -> OutboxFigures:
+        """Return numbers for metrics and readiness."""
+
+    async def directory_revision(self) -> int:
+        """Return a number that grows with every change of the directory; 0 while it is empty."""
+
+    async def read_directory(self) -> list[tuple[str, str, bytes]]:
+        """Return the directory's entries as (kind, key, JSON)."""
+
+    async def write_directory(self, entries: Iterable[tuple[str, str, bytes]], *, replace: bool = False) -> None:
+        """Write entries (kind, key, JSON) in one transaction; with ``replace`` nothing else remains."""
+
+    async def write_patients(self, entries: Iterable[PatientEntry]) -> int:
+        """Write entries of the patient index in one transaction; return how many."""
+
+    async def read_patients(self) -> list[PatientEntry]:
+        """Return the whole patient index (test environments and small sites)."""
+
+    async def read_alerts(self) -> list[AlertRow]:
+        """Return all privacy alerts, oldest first."""
+
+    def read_audit(self, slot: int | None = None) -> AsyncIterator[AuditRow]:
+        """Return audit rows in the order of their chains."""
+
+    async def verify(self) -> VerifyReport:
+        """Check every audit chain, and that every event's document can be read."""
