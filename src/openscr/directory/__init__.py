@@ -1,0 +1,1 @@
+"""Who is registered: parties, systems, endpoints, contracts, users and roles."""

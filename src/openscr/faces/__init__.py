@@ -1,0 +1,1 @@
+"""One room per thing that the outside talks to: decode, call, encode."""

@@ -197,7 +197,10 @@ class AuditRow:
 
 @dataclass(frozen=True, slots=True)
 class PatientEntry:
-    """What the patient index says of a number: ``current``, ``merged``, ``deceased`` or ``restricted``. Spec: 00 §6.4."""
+    """What the patient index says of a number.
+
+    ``status`` is ``current``, ``merged`` (then with ``survivor``), ``deceased`` or ``restricted``. Spec: 00 §6.4.
+    """
 
     nhs_number: str
     status: str = "current"
@@ -311,7 +314,7 @@ class Store(Protocol):
     async def change_outbox(self, row: OutboxRow) -> None:
         """Write state, attempts, times, error and rendered bytes of a row."""
 
-    async def remove_outbox(self, slot: int, id: str) -> None:  # noqa: A002
+    async def remove_outbox(self, slot: int, id: str) -> None:
         """Forget a row that was delivered."""
 
     async def list_outbox(self, state: str | None = None) -> list[OutboxRow]:

@@ -1,0 +1,1 @@
+"""The demo world: its directory, its patients, fresh sample messages. Never imported by a face."""

@@ -1,0 +1,1 @@
+"""Envelopes, pure: no input or output, no clock, no randomness except as arguments."""

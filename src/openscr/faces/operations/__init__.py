@@ -1,0 +1,1 @@
+"""Landing page, health, readiness, metrics, demo inbox."""

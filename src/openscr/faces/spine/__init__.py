@@ -1,0 +1,1 @@
+"""The Spine paths: SOAP and ebXML endpoints."""
