@@ -1,0 +1,208 @@
+"""The one module that decides whether a caller may do what it asks: author, role, activity.
+
+Invariants: whatever is not allowed here is denied; the activities of the active role count and of no other; a person is
+in the result only when the directory vouches for it. Nothing here looks at consent or at what data exist: a stranger
+learns nothing of either.
+
+Spec: 35 §9.2, §9.3, §9.4; 20 §6, §10.2; 30 §9.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final, Literal
+
+from openscr.access.matrix import Matrix, Right, job_role_code
+from openscr.directory.model import Directory, Role, System
+from openscr.identifiers import LONDON, Clock, utc_now
+from openscr.spine import Caller, DissentOverride, Person
+
+
+class Operation(StrEnum):
+    """What a caller asks for, as far as rights go. Spec: 35 §9.3."""
+
+    UPLOAD = "upload"
+    WITHDRAW = "withdraw"
+    VIEW = "view"
+    SET_CONSENT = "set_consent"
+    GET_CONSENT = "get_consent"
+
+
+class Reason(StrEnum):
+    """The first step that failed, or what is remarkable about an allowed request; for the audit. Spec: 35 §9.4."""
+
+    NONE = ""
+    SYSTEM_UNKNOWN = "system_unknown"
+    SYSTEM_DISABLED = "system_disabled"
+    AUTHOR_MISSING = "author_missing"
+    AUTHOR_UNKNOWN = "author_unknown"
+    AUTHOR_UNVERIFIED = "author_unverified"
+    """Allowed, as a request of the system: the directory does not know the person."""
+    AUTHOR_MISMATCH = "author_mismatch"
+    USER_INACTIVE = "user_inactive"
+    ROLE_CLOSED = "role_closed"
+    ORGANISATION_MISMATCH = "organisation_mismatch"
+    ACTIVITY_MISSING = "activity_missing"
+    OVERRIDE_ACTIVITY_MISSING = "override_activity_missing"
+    OVERRIDE_UNKNOWN = "override_unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Authorisation:
+    """The decision. A refusal is 420 + 30418 on the wire, whatever its reason.
+
+    ``person`` is the verified person only, with the job role of the directory when the message names none.
+    ``organisation`` is the ODS code of the active role, else of the system's party, else empty.
+    """
+
+    allowed: bool
+    reason: str
+    person: Person | None = None
+    organisation: str = ""
+    system: System | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Author:
+    """A person of the directory, acting in one role."""
+
+    person: Person
+    role: Role
+
+
+_ACTIVITY: Final = {
+    Operation.UPLOAD: Right.UPLOAD,
+    Operation.WITHDRAW: Right.WITHDRAW,
+    Operation.VIEW: Right.VIEW,
+    Operation.SET_CONSENT: Right.SET_CONSENT,
+    Operation.GET_CONSENT: Right.GET_CONSENT,
+}
+_LEGAL_OVERRIDES: Final = frozenset({"1", "2", "3"})
+_OVERRIDES: Final = frozenset({"0", "1", "2", "3", "4", "5"})
+
+
+class AccessPolicy:
+    """Decides by the directory, the matrix, and the switches of a deployment.
+
+    ``unknown_author`` says whether a role profile that the directory does not know makes the request one of the system
+    (``accept``) or a refused one. ``require_person_for_query`` refuses views without a person. ``trust_system_flags``
+    leaves the activity check to systems that carry ``RBAC``; their author is checked all the same. Under
+    ``override_vocabulary`` ``4.2.00`` code 4 is an override like 5; else it is asked like 0, for whether it overrides
+    anything depends on who owns the record. Spec: 35 §9.2, §3.3; 30 §9.
+    """
+
+    def __init__(
+        self,
+        *,
+        matrix: Matrix,
+        unknown_author: Literal["accept", "refuse"],
+        require_person_for_query: bool = False,
+        trust_system_flags: bool = False,
+        override_vocabulary: Literal["7.2.02", "4.2.00"] = "7.2.02",
+        clock: Clock = utc_now,
+    ) -> None:
+        self._matrix = matrix
+        self._accepts_unknown_author = unknown_author == "accept"
+        self._require_person_for_query = require_person_for_query
+        self._trust_system_flags = trust_system_flags
+        self._plain_queries = frozenset({"0"} if override_vocabulary == "4.2.00" else {"0", "4"})
+        self._clock = clock
+
+    def authorise(
+        self,
+        directory: Directory,
+        operation: Operation,
+        caller: Caller,
+        *,
+        override: DissentOverride = DissentOverride(),  # noqa: B008  # frozen
+        payload_author: Person | None = None,
+    ) -> Authorisation:
+        """Decide whether ``caller`` may do ``operation``.
+
+        ``override`` matters for views only, ``payload_author`` for withdrawals whose ControlActEvent names nobody.
+        Spec: 35 §9.2, §9.4.
+        """
+        system = directory.systems.get(caller.asid)
+        if system is None:
+            return Authorisation(False, Reason.SYSTEM_UNKNOWN)
+        party = directory.parties.get(system.party_key)
+        organisation = party.ods if party else ""
+        if not system.enabled:
+            return Authorisation(False, Reason.SYSTEM_DISABLED, organisation=organisation, system=system)
+        if operation is Operation.VIEW and override.code not in _OVERRIDES:
+            return Authorisation(False, Reason.OVERRIDE_UNKNOWN, organisation=organisation, system=system)
+
+        person = caller.person
+        if person is None and operation is Operation.WITHDRAW:
+            person = payload_author
+        if person is None:
+            refused = self._check_system(operation, system, override)
+            return Authorisation(not refused, refused, organisation=organisation, system=system)
+
+        author = self._identify(directory, person, system.organisations or (organisation,))
+        if author is Reason.AUTHOR_UNKNOWN and self._may_be_unknown(operation, override):
+            allowed = not self._check_system(operation, system, override)
+            reason = Reason.AUTHOR_UNVERIFIED if allowed else Reason.AUTHOR_UNKNOWN
+            return Authorisation(allowed, reason, organisation=organisation, system=system)
+        if isinstance(author, Reason):
+            return Authorisation(False, author, organisation=organisation, system=system)
+
+        refused = self._check_activity(operation, system, author.role, override)
+        return Authorisation(not refused, refused, author.person, author.role.ods, system)
+
+    def _identify(self, directory: Directory, person: Person, organisations: Iterable[str]) -> _Author | Reason:
+        """Return the author in its role, or the first thing that does not fit. Spec: 35 §9.2."""
+        found = directory.role(person.role_profile_id)
+        if found is None:
+            return Reason.AUTHOR_UNKNOWN
+        user, role = found
+        if role.closed is not None and role.closed <= self._clock().astimezone(LONDON).date():
+            return Reason.ROLE_CLOSED
+        if user.user_id != person.user_id:
+            return Reason.AUTHOR_MISMATCH
+        if not user.active:
+            return Reason.USER_INACTIVE
+        if not person.job_role:
+            # The author inside a withdrawal has no job role to compare. Spec: 10 §10.
+            person = replace(person, job_role=role.job_role)
+        elif job_role_code(person.job_role) != job_role_code(role.job_role):
+            return Reason.AUTHOR_MISMATCH
+        if role.ods not in organisations:
+            return Reason.ORGANISATION_MISMATCH
+        return _Author(person, role)
+
+    def _may_be_unknown(self, operation: Operation, override: DissentOverride) -> bool:
+        """Whether a request of an unknown person may count as one of its system. Spec: 35 §9.2."""
+        if operation is Operation.VIEW:
+            return self._accepts_unknown_author and override.code in self._plain_queries
+        return self._accepts_unknown_author and operation in {Operation.UPLOAD, Operation.GET_CONSENT}
+
+    def _check_system(self, operation: Operation, system: System, override: DissentOverride) -> Reason:
+        """Return why a request without a person is refused, or `Reason.NONE`. Spec: 35 §9.2."""
+        allowed = False
+        if operation is Operation.UPLOAD:
+            allowed = system.system_upload
+        elif operation is Operation.SET_CONSENT:
+            allowed = system.batch_consent
+        elif operation is Operation.VIEW:
+            allowed = not self._require_person_for_query and override.code in self._plain_queries
+        elif operation is Operation.GET_CONSENT:
+            allowed = True
+        return Reason.NONE if allowed else Reason.AUTHOR_MISSING
+
+    def _check_activity(self, operation: Operation, system: System, role: Role, override: DissentOverride) -> Reason:
+        """Return why the active role is not enough, or `Reason.NONE`. Spec: 35 §9.3, §3.3."""
+        if self._trust_system_flags and "RBAC" in system.acf:
+            return Reason.NONE
+        if not self._matrix.permits(_ACTIVITY[operation], role):
+            return Reason.ACTIVITY_MISSING
+        if operation is Operation.VIEW and override.code in _LEGAL_OVERRIDES and not self._may_override(role, override):
+            return Reason.OVERRIDE_ACTIVITY_MISSING
+        return Reason.NONE
+
+    def _may_override(self, role: Role, override: DissentOverride) -> bool:
+        """Whether the role may pass over a dissent for a legal reason, or in an emergency. Spec: 20 §6, 35 §9.3."""
+        if self._matrix.permits(Right.OVERRIDE, role):
+            return True
+        emergency = override.code == "1" and bool(override.text.strip())
+        return emergency and self._matrix.permits(Right.OVERRIDE_EMERGENCY, role)
