@@ -1,0 +1,278 @@
+"""Every setting of the service: its meaning, its default, and where its value came from.
+
+A flag beats the environment (``OPENSCR_…``), that beats ``openscr.toml``, that beats the default. A default may follow
+from other settings: a demo service is open where a live one is closed.
+
+Spec: 00 §3, §4 "Configuration", §7; the section of every setting stands at it.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+T = TypeVar("T")
+
+FILE: Final = "openscr.toml"
+PREFIX: Final = "OPENSCR_"
+FACES: Final = ("spine", "fhir", "smsp", "sds", "identity", "viewer", "operations")
+
+
+class InvalidSetting(ValueError):
+    """A setting cannot be used. ``setting`` is which, ``source`` where it came from, ``expected`` what would be right.
+
+    The text holds no value: it might be a secret.
+    """
+
+    def __init__(self, setting: str, source: str, expected: str) -> None:
+        super().__init__(f"setting {setting} (from {source}): {expected}")
+        self.setting = setting
+        self.source = source
+        self.expected = expected
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener listens; port 0 picks a free port. IPv6 addresses are written in brackets. Spec: 00 §3."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Return ``HOST:PORT``."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def read_address(text: object) -> Address:
+    """Read ``HOST:PORT``. Raises: `ValueError`. Spec: 00 §4 ``serve``."""
+    if isinstance(text, Address):
+        return text
+    host, colon, port = str(text).rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    plain = host[1:-1] if bracketed else host
+    good_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535
+    if not colon or not plain or not good_port or (":" in plain and not bracketed):
+        raise ValueError("an address is HOST:PORT, for example 127.0.0.1:8080")
+    return Address(plain, int(port))
+
+
+def _read_faces(value: object) -> object:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError("faces is a list of names, separated by commas")
+    faces = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if not faces or not set(faces) <= set(FACES):
+        raise ValueError(f"faces are one or more of {', '.join(FACES)}")
+    return faces
+
+
+def _read_store(value: object) -> object:
+    if isinstance(value, str) and value:
+        scheme, separator, _ = value.partition("://")
+        if not separator or scheme in {"sqlite", "postgresql", "postgres"}:
+            return value
+    raise ValueError("a store is a file, sqlite:///FILE, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+
+
+def _read_url(value: object) -> object:
+    parts = urlsplit(value) if isinstance(value, str) else None
+    if parts and parts.scheme in {"http", "https"} and parts.hostname and not parts.username:
+        return value
+    raise ValueError("an address is a URL such as https://spine.example/sync-service")
+
+
+def _read_path(value: object) -> object:
+    if isinstance(value, str) and not value:
+        raise ValueError("a path is not empty")
+    return Path(value).expanduser() if isinstance(value, str | os.PathLike) else value
+
+
+_Listener = Annotated[Address, BeforeValidator(read_address)]
+_Path = Annotated[Path, BeforeValidator(_read_path)]
+
+
+def default_public_url(spine: Address) -> str:
+    """Return the address that answers name as ours: that of the spine listener, with its port. Spec: 40 §10.5."""
+    return f"https://{spine}/sync-service"
+
+
+def _from(name: str, derive: Callable[[Any], T]) -> Callable[[dict[str, Any]], T]:
+    """Return a default that follows from the setting ``name``, which is declared earlier."""
+    return lambda values: derive(values[name])
+
+
+class Settings(BaseSettings):
+    """The effective settings; made by `load_settings`, never changed. Durations are seconds, sizes bytes."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_ignore_empty=True, enable_decoding=False
+    )
+
+    demo: bool = Field(False, description="run the demo world (00 §5)")
+    data: _Path = Field(Path("openscr-data"), description="the data folder: database, keys, certificates")
+    store: Annotated[str, BeforeValidator(_read_store)] = Field(
+        default_factory=_from("data", lambda data: f"sqlite:///{data / 'openscr.db'}"),
+        description="URL of the store, or a file; default SQLite in the data folder",
+    )
+    web: _Listener = Field(Address("127.0.0.1", 8080), description="web listener, HOST:PORT (00 §3)")
+    spine: _Listener = Field(Address("127.0.0.1", 8443), description="spine listener, HOST:PORT (00 §3)")
+    workers: int = Field(1, ge=1, le=256, description="number of worker processes")
+    faces: Annotated[tuple[str, ...], BeforeValidator(_read_faces)] = Field(
+        ("spine", "operations"), description="the faces that run, separated by commas (00 §3)"
+    )
+    public_url: Annotated[str, BeforeValidator(_read_url)] = Field(
+        default_factory=_from("spine", default_public_url),
+        description="what answers name as our own address (40 §10.5); default https://<spine>/sync-service",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto writes for people on a terminal and JSON lines elsewhere"
+    )
+    max_body_bytes: int = Field(5_242_880, ge=1024, le=1 << 30, description="largest request on Spine paths (00 §7)")
+
+    patient_index: Literal["open", "closed"] = Field(
+        default_factory=_from("demo", lambda demo: "open" if demo else "closed"),
+        description="whether a number must be listed (10 §15 step 3); default open in a demo, else closed",
+    )
+    unknown_author: Literal["accept", "refuse"] = Field(
+        default_factory=_from("demo", lambda demo: "accept" if demo else "refuse"),
+        description="role profiles that the directory does not know (35 §9.2); default accept in a demo, else refuse",
+    )
+    require_person_for_query: bool = Field(False, description="refuse queries without a person (35 §9.2)")
+    require_explicit_store_consent: bool = Field(False, description="refuse uploads while consent is Ask (30 §9)")
+    initial_upload_overwrites: bool = Field(False, description="an initial upload replaces a summary (10 §15 step 6)")
+    accept_ask_in_set: bool = Field(False, description="read permission Ask in SET as Clear (30 §4.3)")
+    best_interest_overrides_dissent: bool = Field(False, description="codes 4 and 5 of MIM 4.2.00 beat a No (30 §9)")
+    override_vocabulary: Literal["7.2.02", "4.2.00"] = Field(
+        "7.2.02", description="MIM version that gives the override codes their meaning (30 §9)"
+    )
+    trust_system_flags: bool = Field(False, description="systems with RBAC check activities themselves (35 §3.3)")
+    rbac: _Path | None = Field(
+        None, description="file with the authorisation matrix (35 §9.3); default the shipped one"
+    )
+
+    tls_certificate: _Path = Field(
+        default_factory=_from("data", lambda data: data / "pki" / "localhost.pem"),
+        description="certificate of the spine listener; default in the data folder",
+    )
+    tls_key: _Path = Field(
+        default_factory=_from("data", lambda data: data / "pki" / "localhost.key"),
+        description="key of that certificate; default in the data folder",
+    )
+    tls_ca: _Path = Field(
+        default_factory=_from("data", lambda data: data / "pki" / "ca.pem"),
+        description="authorities whose client certificates are let in; default in the data folder",
+    )
+    tls_crl_file: _Path | None = Field(None, description="revocation list, checked when set (35 §3.1)")
+    tls_max_version: Literal["1.2", "1.3"] = Field("1.3", description="highest TLS version (35 §3.1)")
+    legacy_ciphers: bool = Field(False, description="allow the CBC suites of 35 §3.1 too")
+
+    delivery_timeout: float = Field(30.0, gt=0, le=600, description="seconds for one attempt to deliver")
+    delivery_connect_timeout: float = Field(5.0, gt=0, le=600, description="seconds for the connection of an attempt")
+    delivery_concurrency: int = Field(16, ge=1, le=1024, description="attempts at the same time")
+    inbox_size: int = Field(1000, ge=1, le=1_000_000, description="messages kept in each demo inbox (00 §5)")
+
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what `load_settings` has gathered, and nothing else: it alone knows the order and the sources."""
+        return (init_settings,)
+
+    @property
+    def pki(self) -> Path:
+        """The folder of the development certificates. Spec: 00 §4."""
+        return self.data / "pki"
+
+    def source(self, name: str) -> str:
+        """Where the value of a setting came from, in words for people; ``default`` when nobody set it."""
+        return self._sources.get(name, "default")
+
+
+def load_settings(flags: Mapping[str, object] | None = None, *, config: Path | None = None) -> Settings:
+    """Gather the settings: ``flags`` by setting name (``None`` means not given), environment, file, defaults.
+
+    ``config`` is the file of ``--config``, which must exist; without it ``openscr.toml`` of the current folder is read
+    if there is one. Raises: `InvalidSetting`. Spec: 00 §4 "Configuration".
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    path = config or Path(FILE)
+    for name, value in _read_file(path, required=config is not None).items():
+        if name not in Settings.model_fields:
+            raise InvalidSetting(name, str(path), "there is no such setting")
+        values[name], sources[name] = value, str(path)
+    for name, value in EnvSettingsSource(Settings)().items():
+        values[name], sources[name] = value, f"environment {PREFIX}{name.upper()}"
+    for name, value in (flags or {}).items():
+        if value is not None:
+            values[name], sources[name] = value, f"flag --{name.replace('_', '-')}"
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise _invalid(error, sources) from None
+    settings._sources.update(sources)
+    return settings
+
+
+def effective(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return every setting as (name, value, source) for ``serve --show-config``, passwords masked. Spec: 00 §4."""
+    return [(name, _show(getattr(settings, name)), settings.source(name)) for name in Settings.model_fields]
+
+
+def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if not required:
+            return {}
+        raise InvalidSetting("config", "flag --config", "there is no such file") from None
+    except OSError as error:
+        raise InvalidSetting("config", str(path), f"the file cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        text = "the file is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not TOML: {error}"
+        raise InvalidSetting("config", str(path), text) from None
+
+
+def _invalid(error: ValidationError, sources: Mapping[str, str]) -> InvalidSetting:
+    """Say the first thing that is wrong; a default that could not follow from it is not worth a word."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    first = next((fault for fault in faults if fault["type"] != "default_factory_not_called"), faults[0])
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    text = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+    return InvalidSetting(name, sources.get(name, "default"), text.removeprefix("Value error, "))
+
+
+def _show(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return _mask(str(value))
+
+
+def _mask(text: str) -> str:
+    """Hide the password of a URL, whether it stands before the host or among the parameters."""
+    masked = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", text)
+    return re.sub(r"(?i)(password=)[^&]*", r"\1***", masked)

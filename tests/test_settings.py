@@ -1,0 +1,172 @@
+"""Where every setting comes from, and what is said when it cannot be used. Spec: 00 §3, §4 "Configuration", §7."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openscr.settings import Address, InvalidSetting, Settings, effective, load_settings, read_address
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A current folder without openscr.toml and an environment without our variables."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"OPENSCR_{name.upper()}", raising=False)
+
+
+def test_the_defaults_are_those_of_the_contract() -> None:
+    settings = load_settings()
+    assert str(settings.web) == "127.0.0.1:8080"
+    assert str(settings.spine) == "127.0.0.1:8443"
+    assert settings.faces == ("spine", "operations")
+    assert settings.store == "sqlite:///openscr-data/openscr.db"
+    assert settings.public_url == "https://127.0.0.1:8443/sync-service"
+    assert settings.max_body_bytes == 5_242_880
+    assert settings.override_vocabulary == "7.2.02"
+    assert settings.tls_ca == Path("openscr-data/pki/ca.pem") == settings.pki / "ca.pem"
+    switches = [name for name, field in Settings.model_fields.items() if field.annotation is bool]
+    assert len(switches) == 8
+    assert not any(getattr(settings, name) for name in switches)
+
+
+def test_a_demo_is_open_where_a_live_service_is_closed() -> None:
+    demo, live = load_settings({"demo": True}), load_settings()
+    assert (demo.patient_index, demo.unknown_author) == ("open", "accept")
+    assert (live.patient_index, live.unknown_author) == ("closed", "refuse")
+    assert load_settings({"demo": True, "patient_index": "closed"}).patient_index == "closed"
+
+
+def test_defaults_follow_from_the_settings_they_belong_to(tmp_path: Path) -> None:
+    settings = load_settings({"data": tmp_path, "spine": "[::1]:9443"})
+    assert settings.store == f"sqlite:///{tmp_path}/openscr.db"
+    assert settings.tls_key == tmp_path / "pki" / "localhost.key"
+    assert settings.public_url == "https://[::1]:9443/sync-service"
+
+
+def test_a_flag_beats_the_environment_and_that_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "openscr.toml").write_text('web = "127.0.0.1:1"\nspine = "127.0.0.1:1"\nworkers = 1\nfaces = ["sds"]\n')
+    monkeypatch.setenv("OPENSCR_WEB", "127.0.0.1:2")
+    monkeypatch.setenv("OPENSCR_SPINE", "127.0.0.1:2")
+    monkeypatch.setenv("OPENSCR_STORE", "")
+    settings = load_settings({"web": "127.0.0.1:3", "workers": None})
+
+    assert (settings.web.port, settings.spine.port, settings.workers) == (3, 2, 1)
+    shown = {name: (value, source) for name, value, source in effective(settings)}
+    assert list(shown) == list(Settings.model_fields)
+    assert shown["web"] == ("127.0.0.1:3", "flag --web")
+    assert shown["spine"] == ("127.0.0.1:2", "environment OPENSCR_SPINE")
+    assert shown["faces"] == ("sds", "openscr.toml")
+    assert shown["store"] == ("sqlite:///openscr-data/openscr.db", "default")
+    assert shown["demo"] == ("false", "default")
+    assert shown["rbac"] == ("", "default")
+
+
+def test_the_environment_spells_lists_and_switches_as_people_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSCR_FACES", "spine, fhir,spine")
+    monkeypatch.setenv("OPENSCR_DEMO", "yes")
+    monkeypatch.setenv("OPENSCR_RBAC", "~/rbac.json")
+    settings = load_settings()
+    assert (settings.faces, settings.demo) == (("spine", "fhir"), True)
+    assert settings.rbac == Path.home() / "rbac.json"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://scr:secret@db:5432/scr", "postgresql://scr:***@db:5432/scr"),
+        ("postgresql://scr:se/cr@et@db/scr", "postgresql://scr:***@db/scr"),
+        ("postgresql://db/scr?user=scr&password=secret&ssl=on", "postgresql://db/scr?user=scr&password=***&ssl=on"),
+        ("postgresql://scr@db,db2/scr", "postgresql://scr@db,db2/scr"),
+        ("sqlite:////srv/openscr.db", "sqlite:////srv/openscr.db"),
+        ("records.db", "records.db"),
+    ],
+)
+def test_passwords_are_masked_when_the_settings_are_shown(url: str, shown: str) -> None:
+    settings = load_settings({"store": url})
+    assert settings.store == url
+    assert {name: value for name, value, _ in effective(settings)}["store"] == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("web", "8080", "HOST:PORT"),
+        ("web", "127.0.0.1:", "HOST:PORT"),
+        ("web", "127.0.0.1:65536", "HOST:PORT"),
+        ("web", ":8080", "HOST:PORT"),
+        ("spine", "::1:8443", "HOST:PORT"),
+        ("faces", "spine,tea", "operations"),
+        ("faces", ",", "operations"),
+        ("faces", 3, "separated by commas"),
+        ("store", "mysql://u:secret@h/x", "sqlite:///FILE"),
+        ("public_url", "spine.example", "https://"),
+        ("public_url", "https://u:secret@h/", "https://"),
+        ("data", "", "not empty"),
+        ("workers", "many", "integer"),
+        ("workers", 0, "greater than or equal to 1"),
+        ("demo", "perhaps", "boolean"),
+        ("unknown_author", "maybe", "'accept' or 'refuse'"),
+        ("override_vocabulary", "6.3.01", "'7.2.02' or '4.2.00'"),
+        ("delivery_timeout", 0, "greater than 0"),
+        ("tls_max_version", "1.1", "'1.2' or '1.3'"),
+        ("colour", "blue", "no such setting"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named_with_its_source_and_what_is_right(
+    name: str, value: object, expected: str
+) -> None:
+    with pytest.raises(InvalidSetting) as refusal:
+        load_settings({name: value})
+    assert refusal.value.setting == name
+    assert refusal.value.source == f"flag --{name.replace('_', '-')}"
+    assert expected in refusal.value.expected
+    assert "secret" not in str(refusal.value)
+
+
+def test_the_source_of_a_wrong_setting_is_the_one_it_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSCR_DEMO", "perhaps")
+    with pytest.raises(InvalidSetting, match=r"setting demo \(from environment OPENSCR_DEMO\)"):
+        load_settings()
+    monkeypatch.delenv("OPENSCR_DEMO")
+    (tmp_path / "openscr.toml").write_text("demmo = true\n")
+    with pytest.raises(InvalidSetting, match=r"setting demmo \(from openscr.toml\): there is no such"):
+        load_settings()
+
+
+def test_a_file_that_is_named_must_be_there_and_be_toml(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSetting, match="no such file"):
+        load_settings(config=tmp_path / "none.toml")
+    with pytest.raises(InvalidSetting, match="cannot be read"):
+        load_settings(config=tmp_path)
+    path = tmp_path / "other.toml"
+    path.write_text("demo = true\n")
+    settings = load_settings(config=path)
+    assert (settings.demo, settings.source("demo")) == (True, str(path))
+    path.write_text("demo = \n")
+    with pytest.raises(InvalidSetting, match="line 1"):
+        load_settings(config=path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(InvalidSetting, match="UTF-8"):
+        load_settings(config=path)
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@given(st.sampled_from(["127.0.0.1", "localhost", "::1", "10.1.2.3", "spine.example"]), st.integers(0, 65535))
+def test_an_address_reads_back_as_written(host: str, port: int) -> None:
+    assert read_address(str(Address(host, port))) == Address(host, port)
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_an_address_or_refused(text: str) -> None:
+    try:
+        address = read_address(text)
+    except ValueError:
+        return
+    assert 0 <= address.port <= 65535
+    assert address.host
