@@ -1,0 +1,27 @@
+"""From the setting that names the store to the store.
+
+Spec: 00 §4 ``--store``; engine.md "four levels".
+"""
+
+from openscr.errors import ConfigurationError
+from openscr.store.interface import Store
+from openscr.store.sqlite import SqliteStore
+
+_SCHEME = "sqlite:///"
+
+
+def open_store(url_or_path: str, *, migrate: bool = True) -> Store:
+    """Return the store of a URL or a bare path; `Store.open` is still to be awaited.
+
+    ``sqlite:///data/openscr.db`` is a path relative to the working folder, ``sqlite:////srv/openscr.db`` an absolute
+    one. Raises: `ConfigurationError` when the engine is not one of ours.
+    """
+    path = url_or_path.removeprefix(_SCHEME)
+    if path == url_or_path and "://" in url_or_path:
+        raise ConfigurationError(
+            f"the store's engine {url_or_path.partition('://')[0]!r} is not supported;"
+            " name sqlite:///PATH or the path of a database file"
+        )
+    if not path or path == ":memory:":
+        raise ConfigurationError("the store needs the path of a database file: sqlite:///PATH or PATH")
+    return SqliteStore(path, migrate=migrate)

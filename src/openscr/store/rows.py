@@ -1,0 +1,336 @@
+"""Between the rows of the interface and the columns of a table, the same on every engine.
+
+Times are whole microseconds since 1970 UTC; messages, signals and authors are compressed; what has no column of its own
+is JSON. ``*_values`` give parameters in the order of the statements' columns, ``read_*`` take a row in that order.
+
+Spec: 10 §15 step 12; 90 §5.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from openscr.spine import Consent, EventStatus
+from openscr.store.compression import Codec
+from openscr.store.interface import (
+    AlertRow,
+    ConsentRow,
+    EventRow,
+    OutboxRow,
+    OutboxState,
+    PatientEntry,
+    RawMessage,
+    Receipt,
+)
+
+Values = tuple[Any, ...]
+Row = Sequence[Any]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def to_microseconds(instant: datetime) -> int:
+    """Return an aware instant as microseconds since 1970 UTC, exactly."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(value: int) -> datetime:
+    """Return the UTC instant of a stored time."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def _optional_time(instant: datetime | None) -> int | None:
+    return None if instant is None else to_microseconds(instant)
+
+
+def _read_optional_time(value: int | None) -> datetime | None:
+    return None if value is None else from_microseconds(value)
+
+
+# --- receipts -------------------------------------------------------------------------------------------------------
+
+
+def receipt_values(receipt: Receipt, codec: Codec) -> Values:
+    """Return the columns of a receipt."""
+    raw = receipt.raw
+    return (
+        receipt.from_party,
+        receipt.message_id,
+        receipt.interaction,
+        to_microseconds(receipt.received_at),
+        raw.payload_offset,
+        raw.payload_length,
+        raw.encoding,
+        codec.compress(receipt.signal),
+        receipt.signal_status,
+        receipt.ack,
+        receipt.digest,
+        receipt.answer_id,
+        receipt.nhs_number,
+        receipt.sender_asid,
+        receipt.wrapper_id,
+        receipt.wsa_id,
+        codec.compress(raw.body),
+    )
+
+
+def read_receipt(row: Row, codec: Codec) -> Receipt:
+    """Return a receipt with its message decompressed. Raises: `StoreError` when the bytes are damaged."""
+    (
+        from_party, message_id, interaction, received_at, offset, length, encoding, signal, signal_status,
+        ack, digest, answer_id, nhs_number, sender_asid, wrapper_id, wsa_id, raw,
+    ) = row  # fmt: skip
+    return Receipt(
+        from_party,
+        message_id,
+        interaction,
+        from_microseconds(received_at),
+        RawMessage(codec.decompress(raw), offset, length, encoding),
+        codec.decompress(signal),
+        signal_status,
+        ack,
+        digest,
+        answer_id,
+        nhs_number,
+        sender_asid,
+        wrapper_id,
+        wsa_id,
+    )
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+class _Details(msgspec.Struct, frozen=True):
+    content: frozenset[str]
+    dissent: tuple[str, ...]
+    metadata: dict[str, str]
+
+
+_write_json = msgspec.json.Encoder(order="deterministic").encode
+_read_details = msgspec.json.Decoder(_Details).decode
+_read_demographics = msgspec.json.Decoder(dict[str, Any]).decode
+
+_STATUS: Final = {int(status): status for status in EventStatus}
+
+
+def event_values(event: EventRow, codec: Codec) -> Values:
+    """Return the columns of an event."""
+    return (
+        event.nhs_number,
+        event.event_id,
+        event.event_type,
+        event.interaction,
+        int(event.status),
+        event.effective_time,
+        to_microseconds(event.stored_at),
+        event.sender_asid,
+        event.from_party,
+        event.message_id,
+        event.wrapper_id,
+        event.document_offset,
+        event.document_length,
+        event.name_length,
+        event.declarations,
+        codec.compress(event.author),
+        _write_json(_Details(event.content, event.dissent, dict(event.metadata))),
+        event.replaced_by,
+        event.withdrawn_by,
+        event.withdrawal_reason,
+        event.withdrawal_text,
+        _optional_time(event.withdrawn_at),
+        event.withdrawer,
+    )
+
+
+def status_values(event: EventRow) -> Values:
+    """Return the columns of an event that may change."""
+    return (
+        int(event.status),
+        event.replaced_by,
+        event.withdrawn_by,
+        event.withdrawal_reason,
+        event.withdrawal_text,
+        _optional_time(event.withdrawn_at),
+        event.withdrawer,
+    )
+
+
+def read_event(row: Row, codec: Codec) -> EventRow:
+    """Return an event. Raises: `StoreError`, `msgspec.DecodeError` or `KeyError` when the row is damaged."""
+    (
+        nhs_number, event_id, event_type, interaction, status, effective_time, stored_at, sender_asid, from_party,
+        message_id, wrapper_id, document_offset, document_length, name_length, declarations, author, details,
+        replaced_by, withdrawn_by, withdrawal_reason, withdrawal_text, withdrawn_at, withdrawer,
+    ) = row  # fmt: skip
+    read = _read_details(details)
+    return EventRow(
+        nhs_number,
+        event_id,
+        event_type,
+        interaction,
+        _STATUS[status],
+        effective_time,
+        from_microseconds(stored_at),
+        sender_asid,
+        from_party,
+        message_id,
+        wrapper_id,
+        document_offset,
+        document_length,
+        name_length,
+        declarations,
+        codec.decompress(author),
+        read.content,
+        read.dissent,
+        read.metadata,
+        replaced_by,
+        withdrawn_by,
+        withdrawal_reason,
+        withdrawal_text,
+        _read_optional_time(withdrawn_at),
+        withdrawer,
+    )
+
+
+# --- consent --------------------------------------------------------------------------------------------------------
+
+
+def consent_values(consent: ConsentRow) -> Values:
+    """Return the columns of a version of the consent."""
+    return (
+        consent.nhs_number,
+        consent.version,
+        consent.value.value,
+        to_microseconds(consent.set_at),
+        consent.asid,
+        consent.organisation,
+        consent.role_profile_id,
+        consent.user_id,
+        consent.job_role,
+        consent.message_id,
+        consent.wsa_id,
+        consent.source,
+    )
+
+
+def read_consent(row: Row) -> ConsentRow:
+    """Return a version of the consent."""
+    nhs_number, version, value, set_at, *rest = row
+    return ConsentRow(nhs_number, version, Consent(value), from_microseconds(set_at), *rest)
+
+
+# --- outbox ---------------------------------------------------------------------------------------------------------
+
+
+def _due_at(row: OutboxRow) -> int:
+    # A row without a planned attempt has been due since it was made.
+    return to_microseconds(row.next_attempt_at or row.created_at)
+
+
+def outbox_values(row: OutboxRow, codec: Codec) -> Values:
+    """Return the columns of a row of the outbox, ``due_at`` last."""
+    return (
+        row.slot,
+        row.id,
+        row.to_party,
+        row.service,
+        row.interaction,
+        row.conversation_id,
+        row.ref_to_message_id,
+        to_microseconds(row.created_at),
+        row.answer,
+        row.state.value,
+        row.content_type,
+        row.soap_action,
+        codec.compress(row.body),
+        row.attempts,
+        _optional_time(row.next_attempt_at),
+        _optional_time(row.first_attempt_at),
+        row.last_error,
+        _due_at(row),
+    )
+
+
+def outbox_change_values(row: OutboxRow, codec: Codec) -> Values:
+    """Return the columns of a row of the outbox that delivery changes, then its key."""
+    return (
+        row.state.value,
+        row.content_type,
+        row.soap_action,
+        codec.compress(row.body),
+        row.attempts,
+        _optional_time(row.next_attempt_at),
+        _optional_time(row.first_attempt_at),
+        row.last_error,
+        _due_at(row),
+        row.slot,
+        row.id,
+    )
+
+
+def read_outbox(row: Row, codec: Codec) -> OutboxRow:
+    """Return a row of the outbox. Raises: `StoreError` when the body is damaged."""
+    (
+        slot, id, to_party, service, interaction, conversation_id, ref_to_message_id, created_at, answer, state,
+        content_type, soap_action, body, attempts, next_attempt_at, first_attempt_at, last_error,
+    ) = row  # fmt: skip
+    return OutboxRow(
+        slot,
+        id,
+        to_party,
+        service,
+        interaction,
+        conversation_id,
+        ref_to_message_id,
+        from_microseconds(created_at),
+        answer,
+        OutboxState(state),
+        content_type,
+        soap_action,
+        codec.decompress(body),
+        attempts,
+        _read_optional_time(next_attempt_at),
+        _read_optional_time(first_attempt_at),
+        last_error,
+    )
+
+
+# --- alerts and patients --------------------------------------------------------------------------------------------
+
+
+def alert_values(alert: AlertRow) -> Values:
+    """Return the columns of a privacy alert."""
+    return (
+        alert.id,
+        alert.nhs_number,
+        alert.type,
+        alert.reason,
+        alert.text,
+        to_microseconds(alert.raised_at),
+        alert.asid,
+        alert.organisation,
+        alert.user_id,
+        alert.role_profile_id,
+        alert.job_role,
+        alert.state,
+    )
+
+
+def read_alert(row: Row) -> AlertRow:
+    """Return a privacy alert."""
+    id, nhs_number, type, reason, text, raised_at, *rest = row
+    return AlertRow(id, nhs_number, type, reason, text, from_microseconds(raised_at), *rest)
+
+
+def patient_values(slot: int, patient: PatientEntry) -> Values:
+    """Return the columns of an entry of the patient index, slot first."""
+    return (slot, patient.nhs_number, patient.status, patient.survivor, _write_json(dict(patient.demographics)))
+
+
+def read_patient_entry(nhs_number: str, status: str, survivor: str | None, demographics: bytes) -> PatientEntry:
+    """Return an entry of the patient index."""
+    return PatientEntry(nhs_number, status, survivor, _read_demographics(demographics))

@@ -1,0 +1,261 @@
+"""The embedded store: one SQLite file, one thread that writes it, group commit.
+
+Invariants: see `openscr.store.interface`; they hold for several programs on one file as well, because every group of
+units begins by taking the file's write lock.
+
+Requests run on the writer's thread. Reports (lists, audit, verification) read on connections of their own, so that they
+see a consistent state and hold up nobody.
+
+Spec: engine.md level 0; architecture.md "Data", "Concurrency"; 90 §6.1.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import closing
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from openscr.errors import ConfigurationError, StoreError, StoreUnavailable
+from openscr.identifiers import SLOTS, slot_of
+from openscr.store import statements
+from openscr.store.chain import read_row
+from openscr.store.compression import Codec
+from openscr.store.group_commit import GroupCommitWriter
+from openscr.store.interface import (
+    AlertRow,
+    AuditRow,
+    OutboxFigures,
+    OutboxRow,
+    OutboxState,
+    PatientEntry,
+    Transaction,
+    VerifyReport,
+)
+from openscr.store.migrations import head_revision
+from openscr.store.rows import (
+    from_microseconds,
+    outbox_change_values,
+    patient_values,
+    read_alert,
+    read_outbox,
+    read_patient_entry,
+    to_microseconds,
+)
+from openscr.store.sqlite_connection import connect, prepare_database, read_revision, translate_error
+from openscr.store.sqlite_transaction import SqliteTransaction, run_to_end
+from openscr.store.sqlite_verification import Findings, check_file, check_slots
+
+T = TypeVar("T")
+
+BUSY_SECONDS: Final = 4.0
+"""How long a group waits for another program's write; callers of the service are promised an answer within 5 s."""
+
+_AUDIT_PAGE: Final = 500
+_SLOTS_AT_A_TIME: Final = 64
+
+
+class SqliteStore:
+    """A store in the file ``path``; see `openscr.store.interface.Store` for what its methods promise.
+
+    With ``migrate`` the file and its schema are made or brought up to date when the store opens; without, an outdated
+    schema is a `ConfigurationError`. ``busy_timeout`` is in seconds. A store belongs to the event loop that opened it.
+    """
+
+    engine = "SQLite"
+
+    def __init__(self, path: str | Path, *, migrate: bool = True, busy_timeout: float = BUSY_SECONDS) -> None:
+        self.path = Path(path)
+        self._migrate = migrate
+        self._busy_timeout = busy_timeout
+        self._writer: GroupCommitWriter | None = None
+        # Used on the writer's thread alone.
+        self._codec = Codec()
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Check the file, bring its schema up to date, be ready. Raises: `ConfigurationError`, `StoreUnavailable`."""
+        if self._writer is not None:
+            return
+        await asyncio.to_thread(prepare_database, self.path, self._busy_timeout, migrate=self._migrate)
+        writer = GroupCommitWriter(lambda: connect(self.path, self._busy_timeout))
+        try:
+            await writer.start()
+        except sqlite3.OperationalError as error:
+            raise ConfigurationError(f"the store {self.path} cannot be opened: {translate_error(error)}") from error
+        self._writer = writer
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go of the file."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await writer.stop()
+
+    async def current_revision(self) -> str | None:
+        """Return the revision of the file's schema, none while there is none; the store need not be open."""
+        if not await asyncio.to_thread(self.path.is_file):
+            return None
+        return await self._report(read_revision)
+
+    def head_revision(self) -> str:
+        """Return the revision of the schema that this program needs."""
+        return head_revision()
+
+    async def writable(self) -> bool:
+        """Whether the store takes writes now; found out by writing."""
+        try:
+            await self._write(lambda connection: connection.execute(statements.PROBE))
+        except StoreError:
+            return False
+        return True
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run ``work`` in one transaction of ``slot``; return its result once that is durable.
+
+        Raises what ``work`` raises, `StoreUnavailable`, `OutcomeUnknown`; `StoreError` when ``work`` awaits anything
+        but its transaction.
+        """
+        codec = self._codec
+        return await self._write(lambda connection: run_to_end(work, SqliteTransaction(connection, codec, slot)))
+
+    async def _write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        if self._writer is None:
+            raise StoreUnavailable("the store is not open")
+        return await self._writer.run(operation)
+
+    async def _report(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            try:
+                with closing(connect(self.path, self._busy_timeout, read_only=True)) as connection:
+                    return read(connection)
+            except sqlite3.Error as error:
+                raise translate_error(error) from error
+
+        return await asyncio.to_thread(run)
+
+    # --- outbox -----------------------------------------------------------------------------------------------------
+
+    async def due_outbox(self, now: datetime, limit: int) -> list[OutboxRow]:
+        """Return open rows whose next attempt is due, those longest due first; none planned means due since made."""
+        codec, until = self._codec, to_microseconds(now)
+        return await self._write(
+            lambda connection: [
+                read_outbox(row, codec) for row in connection.execute(statements.DUE_OUTBOX, (until, limit))
+            ]
+        )
+
+    async def change_outbox(self, row: OutboxRow) -> None:
+        """Write what delivery changes in a row; nothing happens when the row is gone. Spec: 40 §6.3."""
+        values = outbox_change_values(row, Codec())
+        await self._write(lambda connection: connection.execute(statements.CHANGE_OUTBOX, values))
+
+    async def remove_outbox(self, slot: int, id: str) -> None:
+        """Forget a row that was delivered. Spec: 40 §6.3."""
+        await self._write(lambda connection: connection.execute(statements.REMOVE_OUTBOX, (slot, id)))
+
+    async def list_outbox(self, state: str | None = None) -> list[OutboxRow]:
+        """Return the rows of the outbox, or those of one state, oldest first."""
+
+        def read(connection: sqlite3.Connection) -> list[OutboxRow]:
+            codec = Codec()
+            found = (
+                connection.execute(statements.LIST_OUTBOX)
+                if state is None
+                else connection.execute(statements.LIST_OUTBOX_OF_STATE, (state,))
+            )
+            return [read_outbox(row, codec) for row in found]
+
+        return await self._report(read)
+
+    async def outbox_figures(self) -> OutboxFigures:
+        """Return numbers of rows by state, each state named, and when the oldest open row was made."""
+        found = await self._report(lambda connection: connection.execute(statements.OUTBOX_FIGURES).fetchall())
+        rows = dict.fromkeys((state.value for state in OutboxState), 0) | {state: count for state, count, _ in found}
+        oldest = next((first for state, _, first in found if state == OutboxState.OPEN), None)
+        return OutboxFigures(rows, None if oldest is None else from_microseconds(oldest))
+
+    # --- directory and patient index --------------------------------------------------------------------------------
+
+    async def directory_revision(self) -> int:
+        """Return a number that grows with every change of the directory; 0 until the first one."""
+
+        def read(connection: sqlite3.Connection) -> int:
+            return int(connection.execute(statements.DIRECTORY_REVISION).fetchone()[0])
+
+        return await self._write(read)
+
+    async def read_directory(self) -> list[tuple[str, str, bytes]]:
+        """Return the directory's entries as (kind, key, JSON), in the order of kind and key."""
+        return await self._report(lambda connection: connection.execute(statements.READ_DIRECTORY).fetchall())
+
+    async def write_directory(self, entries: Iterable[tuple[str, str, bytes]], *, replace: bool = False) -> None:
+        """Write entries (kind, key, JSON), or put them in the place of all; the revision grows with them."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            if replace:
+                connection.execute(statements.CLEAR_DIRECTORY)
+            connection.executemany(statements.WRITE_DIRECTORY, entries)
+            connection.execute(statements.MOVE_DIRECTORY_REVISION)
+
+        await self._write(write)
+
+    async def write_patients(self, entries: Iterable[PatientEntry]) -> int:
+        """Write entries of the patient index, all or none; return how many. ``entries`` is read as it is written."""
+        values = (patient_values(slot_of(entry.nhs_number), entry) for entry in entries)
+        return await self._write(lambda connection: connection.executemany(statements.WRITE_PATIENT, values).rowcount)
+
+    async def read_patients(self) -> list[PatientEntry]:
+        """Return the whole patient index, in the order of numbers."""
+        return await self._report(
+            lambda connection: [read_patient_entry(*row) for row in connection.execute(statements.READ_PATIENTS)]
+        )
+
+    # --- reports ----------------------------------------------------------------------------------------------------
+
+    async def read_alerts(self) -> list[AlertRow]:
+        """Return all privacy alerts, oldest first."""
+        return await self._report(
+            lambda connection: [read_alert(row) for row in connection.execute(statements.READ_ALERTS)]
+        )
+
+    async def read_audit(self, slot: int | None = None) -> AsyncIterator[AuditRow]:
+        """Return audit rows slot by slot, each chain in its order. Raises: `StoreError` when a row is damaged."""
+        slots = (
+            [slot]
+            if slot is not None
+            else [s for (s,) in await self._report(lambda connection: connection.execute(statements.CHAINS).fetchall())]
+        )
+        for one in slots:
+            sequence = 0
+            while page := await self._report(_page_of_audit(one, sequence)):
+                for row in page:
+                    yield row
+                sequence = page[-1].sequence
+
+    async def verify(self) -> VerifyReport:
+        """Check the file, every audit chain, every message and every event. Spec: 35 §7."""
+        findings, codec = Findings(), Codec()
+        await self._report(lambda connection: check_file(connection, findings))
+        for start in range(0, SLOTS, _SLOTS_AT_A_TIME):
+            slots = range(start, start + _SLOTS_AT_A_TIME)
+            await self._report(partial(check_slots, slots=slots, codec=codec, findings=findings))
+        return findings.report()
+
+
+def _page_of_audit(slot: int, after: int) -> Callable[[sqlite3.Connection], list[AuditRow]]:
+    def read(connection: sqlite3.Connection) -> list[AuditRow]:
+        try:
+            return [read_row(*row) for row in connection.execute(statements.READ_AUDIT, (slot, after, _AUDIT_PAGE))]
+        except msgspec.MsgspecError as error:
+            raise StoreError(
+                f"slot {slot}: an audit row after {after} is damaged; run `openscr admin verify`"
+            ) from error
+
+    return read

@@ -1,0 +1,152 @@
+"""SQLite connections as the store needs them, and what SQLite's errors mean here.
+
+Invariant of the writing connection: a commit that returned is on disk (WAL, ``synchronous=FULL``).
+
+Spec: 90 §6.1; architecture.md "Concurrency".
+"""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from openscr.errors import ConfigurationError, Conflict, OutcomeUnknown, StoreError, StoreUnavailable
+from openscr.store.migrations import REVISIONS, head_revision, upgrade_sqlite
+
+_CACHE_KIB: Final = 32 * 1024
+_PAGE_BYTES: Final = 8192
+_WAL_PAGES: Final = 2000
+_WAL_BYTES: Final = 64 * 1024 * 1024
+_PRIMARY_CODE: Final = 0xFF
+
+_UNAVAILABLE: Final = {
+    sqlite3.SQLITE_BUSY: "another program holds the database",
+    sqlite3.SQLITE_LOCKED: "another program holds the database",
+    sqlite3.SQLITE_FULL: "no space left for the database",
+    sqlite3.SQLITE_READONLY: "the database cannot be written",
+    sqlite3.SQLITE_IOERR: "the disk under the database fails",
+    sqlite3.SQLITE_CANTOPEN: "a file of the database cannot be opened",
+    sqlite3.SQLITE_NOMEM: "out of memory",
+    sqlite3.SQLITE_CORRUPT: "the database file is damaged",
+    sqlite3.SQLITE_NOTADB: "the database file is damaged",
+    sqlite3.SQLITE_PERM: "the database cannot be written",
+    sqlite3.SQLITE_INTERRUPT: "the statement was interrupted",
+}
+_EXISTS: Final = frozenset({sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE})
+
+
+def _code(error: sqlite3.Error) -> int:
+    # Errors of the driver itself (a closed connection, a wrong number of values) carry no code.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
+
+
+def translate_error(error: sqlite3.Error) -> StoreError:
+    """Return what an error of a statement means. Decided by code; the engine's text is not repeated."""
+    code = _code(error)
+    if code in _EXISTS:
+        return Conflict("a row with this key exists already")
+    if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+        return StoreError("the row refers to a receipt that does not exist: keep the receipt first")
+    if (meaning := _UNAVAILABLE.get(code & _PRIMARY_CODE)) is not None:
+        return StoreUnavailable(f"{meaning} ({getattr(error, 'sqlite_errorname', 'no code')})")
+    return StoreError(f"the database refused a statement ({getattr(error, 'sqlite_errorname', 'no code')})")
+
+
+def translate_commit_error(error: sqlite3.Error) -> StoreError:
+    """Return what an error at COMMIT means: nothing stored, or nobody knows.
+
+    When the disk fails after the commit record was written (at the sync), a later start may still find the record.
+    """
+    code, name = _code(error), getattr(error, "sqlite_errorname", "no code")
+    if code & _PRIMARY_CODE == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_WRITE:
+        return OutcomeUnknown(f"the disk failed while a commit was written ({name})")
+    meaning = _UNAVAILABLE.get(code & _PRIMARY_CODE, "the transaction could not be committed")
+    return StoreUnavailable(f"{meaning} ({name})")
+
+
+def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqlite3.Connection:
+    """Return a connection in autocommit mode; ``busy_timeout`` in seconds. Raises: `sqlite3.Error`."""
+    connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+    try:
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            # Without effect but on macOS, where a plain fsync leaves data in the drive's cache.
+            connection.execute("PRAGMA fullfsync = ON")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            # Pages that several groups change are then written back to the file once.
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+            connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def read_revision(connection: sqlite3.Connection) -> str | None:
+    """Return the revision of the schema, none for an empty database.
+
+    Raises: `ConfigurationError` when the database is not one of ours, `sqlite3.Error`.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        return None
+    if "alembic_version" not in tables or (len(tables) > 1 and "receipt" not in tables):
+        raise ConfigurationError("the store's database belongs to another program; name another file")
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return None if row is None else str(row[0])
+
+
+def prepare_database(path: Path, busy_timeout: float, *, migrate: bool) -> None:
+    """Make sure that a database with the schema of this program is at ``path``.
+
+    Raises: `ConfigurationError` when it cannot be, with nothing changed; `StoreUnavailable` when another program holds
+    it for too long.
+    """
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"the store's folder {path.parent} does not exist; create it or name another")
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"the store {path} is not a file; name a database file")
+    try:
+        if not path.exists():
+            if not migrate:
+                raise ConfigurationError(f"the store {path} does not exist; run `openscr admin migrate`")
+            # The file holds patients' data: nobody but its owner reads it. The engine's other files follow suit.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise ConfigurationError(f"the store {path} cannot be read and written; check its owner and rights")
+        with closing(sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)) as connection:
+            _bring_up_to_date(connection, path, migrate=migrate)
+    except OSError as error:
+        raise ConfigurationError(f"the store {path} cannot be created: {error.strerror}") from error
+    except sqlite3.Error as error:
+        code = _code(error) & _PRIMARY_CODE
+        if code == sqlite3.SQLITE_NOTADB:
+            raise ConfigurationError(f"the store {path} is not a SQLite database; name another file") from error
+        if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}:
+            raise ConfigurationError(f"the store {path} cannot be opened; check the rights of its folder") from error
+        raise translate_error(error) from error
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path, *, migrate: bool) -> None:
+    revision = read_revision(connection)
+    if revision == head_revision():
+        return
+    if revision is not None and revision not in REVISIONS:
+        raise ConfigurationError(
+            f"the store {path} has schema {revision}, newer than this program knows ({head_revision()});"
+            " use a newer program"
+        )
+    if not migrate:
+        raise ConfigurationError(
+            f"the store {path} has schema {revision or 'none'}, this program needs {head_revision()};"
+            " run `openscr admin migrate`"
+        )
+    if revision is None:
+        # Compressed messages of 2-4 kB fill such pages well; half of the usual smaller ones would stay empty.
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+    upgrade_sqlite(connection)

@@ -1,0 +1,162 @@
+"""The transaction of one slot on SQLite. Runs on the writer's thread, inside a savepoint.
+
+Its methods are coroutine functions because the interface is; none of them ever suspends.
+
+Spec: 10 §15; 40 §6.5; 35 §7.
+"""
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from openscr.errors import StoreError
+from openscr.spine import Consent
+from openscr.store import statements
+from openscr.store.chain import GENESIS, link, write_content
+from openscr.store.compression import Codec
+from openscr.store.documents import cut_document, read_payload
+from openscr.store.interface import (
+    AlertRow,
+    AuditEntry,
+    ConsentRow,
+    EventRow,
+    OutboxRow,
+    PatientState,
+    Receipt,
+    Transaction,
+)
+from openscr.store.rows import (
+    Values,
+    alert_values,
+    consent_values,
+    event_values,
+    outbox_values,
+    read_consent,
+    read_event,
+    read_patient_entry,
+    read_receipt,
+    receipt_values,
+    status_values,
+    to_microseconds,
+)
+from openscr.store.sqlite_connection import translate_error
+
+T = TypeVar("T")
+
+
+def run_to_end(work: Callable[[Transaction], Awaitable[T]], transaction: Transaction) -> T:
+    """Run ``work`` without an event loop and return its result. Raises: `StoreError` when it would suspend."""
+    steps = work(transaction).__await__()
+    try:
+        next(steps)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    steps.close()
+    raise StoreError("a unit of work awaited something other than its transaction")
+
+
+class SqliteTransaction:
+    """Reads and writes of one slot on the writer's connection."""
+
+    __slots__ = ("_codec", "_event_counts", "_execute", "slot")
+
+    def __init__(self, connection: sqlite3.Connection, codec: Codec, slot: int) -> None:
+        self._execute = connection.execute
+        self._codec = codec
+        self._event_counts: dict[str, int] = {}
+        self.slot = slot
+
+    def _append(self, statement: str, values: Values) -> None:
+        try:
+            self._execute(statement, values)
+        except sqlite3.IntegrityError as error:
+            raise translate_error(error) from error
+
+    # --- reading ---
+
+    async def find_receipt(self, from_party: str, message_id: str) -> Receipt | None:
+        """Return the memory of a message. Spec: 40 §6.5."""
+        row = self._execute(statements.FIND_RECEIPT, (self.slot, from_party, message_id.upper())).fetchone()
+        return None if row is None else read_receipt(row, self._codec)
+
+    async def find_seen(self, nhs_number: str, asid: str, message_ids: Sequence[str]) -> Receipt | None:
+        """Return a message of this patient and sender with one of these ids. Spec: 10 §15 step 1, 30 §7.1."""
+        for message_id in message_ids:
+            key = (self.slot, nhs_number, asid, message_id.upper())
+            # Two statements: with OR the engine would look through the whole slot.
+            for statement in (statements.FIND_BY_WRAPPER, statements.FIND_BY_WSA):
+                if (row := self._execute(statement, key).fetchone()) is not None:
+                    return read_receipt(row, self._codec)
+        return None
+
+    async def read_patient(self, nhs_number: str) -> PatientState:
+        """Return index entry, consent in force and events of a patient. Spec: 10 §15."""
+        key = (self.slot, nhs_number)
+        index = self._execute(statements.READ_PATIENT, key).fetchone()
+        consent = self._execute(statements.READ_CONSENT, key).fetchone()
+        events = tuple([read_event(row, self._codec) for row in self._execute(statements.READ_EVENTS, key)])
+        self._event_counts[nhs_number] = len(events)
+        return PatientState(
+            nhs_number,
+            None if index is None else read_patient_entry(nhs_number, *index),
+            Consent.ASK if consent is None else Consent(consent[1]),
+            0 if consent is None else consent[0],
+            events,
+        )
+
+    async def read_document(self, event: EventRow) -> bytes:
+        """Return an event's document. Raises: `StoreError` when it cannot be read. Spec: 20 §7.2."""
+        row = self._execute(statements.READ_RAW, (self.slot, event.from_party, event.message_id)).fetchone()
+        if row is None:
+            raise StoreError("the message that brought the event is not in the store")
+        raw, offset, length, encoding = row
+        return cut_document(read_payload(self._codec.decompress(raw), offset, length, encoding), event)
+
+    async def consent_history(self, nhs_number: str) -> tuple[ConsentRow, ...]:
+        """Return all versions of the consent, oldest first. Spec: 30 §9.1."""
+        return tuple(map(read_consent, self._execute(statements.CONSENT_HISTORY, (self.slot, nhs_number))))
+
+    # --- writing ---
+
+    async def append_receipt(self, receipt: Receipt) -> None:
+        """Keep a received message. Raises: `Conflict`. Spec: 40 §6.5."""
+        self._append(statements.APPEND_RECEIPT, (self.slot, *receipt_values(receipt, self._codec)))
+
+    async def append_event(self, event: EventRow) -> None:
+        """Keep a new event, after its receipt. Raises: `Conflict`. Spec: 10 §15 step 12."""
+        count = self._event_counts.get(event.nhs_number)
+        if count is None:
+            (count,) = self._execute(statements.COUNT_EVENTS, (self.slot, event.nhs_number)).fetchone()
+        self._append(statements.APPEND_EVENT, (self.slot, count, *event_values(event, self._codec)))
+        self._event_counts[event.nhs_number] = count + 1
+
+    async def change_event(self, event: EventRow) -> None:
+        """Write an event's status columns. Raises: `StoreError` when there is no such event."""
+        key = (self.slot, event.nhs_number, event.event_id)
+        if self._execute(statements.CHANGE_EVENT, (*status_values(event), *key)).rowcount != 1:
+            raise StoreError("the event to change is not in the store")
+
+    async def append_consent(self, consent: ConsentRow) -> None:
+        """Add a version of the consent. Raises: `Conflict` when the version exists. Spec: 30 §9.1."""
+        self._append(statements.APPEND_CONSENT, (self.slot, *consent_values(consent)))
+
+    async def append_outbox(self, row: OutboxRow) -> None:
+        """Keep a message that must be sent. Raises: `Conflict`. Spec: 40 §6.3."""
+        if row.slot != self.slot:
+            raise StoreError("the row belongs to another slot than the transaction")
+        self._append(statements.APPEND_OUTBOX, outbox_values(row, self._codec))
+
+    async def append_alert(self, alert: AlertRow) -> None:
+        """Keep a privacy alert. Raises: `Conflict`. Spec: 35 §6.1."""
+        self._append(statements.APPEND_ALERT, (self.slot, *alert_values(alert)))
+
+    async def append_audit(self, entry: AuditEntry) -> None:
+        """Add an entry to the audit chain of this slot. Spec: 35 §7."""
+        sequence, previous = self._execute(statements.READ_CHAIN, (self.slot,)).fetchone() or (0, GENESIS)
+        sequence += 1
+        occurred_at = to_microseconds(entry.occurred_at)
+        content = write_content(entry)
+        hash = link(previous, self.slot, sequence, occurred_at, entry.nhs_number, content)
+        self._append(statements.APPEND_AUDIT, (self.slot, sequence, occurred_at, entry.nhs_number, content, hash))
+        self._execute(statements.MOVE_CHAIN, (self.slot, sequence, hash))

@@ -1,0 +1,143 @@
+"""Every SQL statement of the SQLite store, written once.
+
+`HOT` are the statements of a request: each names one slot as a parameter, so that the same shape runs on one node of a
+distributed engine. `BACKGROUND` are those of operations and reports. All of them keep to what `engine.md` allows on
+every engine: values come from the client, nothing depends on identity values, no triggers.
+
+Spec: engine.md "SQL that stays portable up to Citus".
+"""
+
+# Every part of every statement is a constant of this module; values are parameters.
+# ruff: noqa: S608
+
+from typing import Final
+
+RECEIPT_COLUMNS: Final = (
+    "from_party, message_id, interaction, received_at, payload_offset, payload_length, encoding, signal, signal_status,"
+    " ack, digest, answer_id, nhs_number, sender_asid, wrapper_id, wsa_id, raw"
+)
+EVENT_COLUMNS: Final = (
+    "nhs_number, event_id, event_type, interaction, status, effective_time, stored_at, sender_asid, from_party,"
+    " message_id, wrapper_id, document_offset, document_length, name_length, declarations, author, details,"
+    " replaced_by, withdrawn_by, withdrawal_reason, withdrawal_text, withdrawn_at, withdrawer"
+)
+CONSENT_COLUMNS: Final = (
+    "nhs_number, version, value, set_at, asid, organisation, role_profile_id, user_id, job_role, message_id, wsa_id,"
+    " source"
+)
+OUTBOX_COLUMNS: Final = (
+    "slot, id, to_party, service, interaction, conversation_id, ref_to_message_id, created_at, answer, state,"
+    " content_type, soap_action, body, attempts, next_attempt_at, first_attempt_at, last_error"
+)
+ALERT_COLUMNS: Final = (
+    "id, nhs_number, type, reason, text, raised_at, asid, organisation, user_id, role_profile_id, job_role, state"
+)
+
+# --- hot ------------------------------------------------------------------------------------------------------------
+
+FIND_RECEIPT: Final = f"SELECT {RECEIPT_COLUMNS} FROM receipt WHERE slot = ? AND from_party = ? AND message_id = ?"
+FIND_BY_WRAPPER: Final = (
+    f"SELECT {RECEIPT_COLUMNS} FROM receipt WHERE slot = ? AND nhs_number = ? AND sender_asid = ? AND wrapper_id = ?"
+    " ORDER BY received_at LIMIT 1"
+)
+FIND_BY_WSA: Final = (
+    f"SELECT {RECEIPT_COLUMNS} FROM receipt WHERE slot = ? AND nhs_number = ? AND sender_asid = ? AND wsa_id = ?"
+    " ORDER BY received_at LIMIT 1"
+)
+READ_RAW: Final = (
+    "SELECT raw, payload_offset, payload_length, encoding FROM receipt"
+    " WHERE slot = ? AND from_party = ? AND message_id = ?"
+)
+READ_PATIENT: Final = "SELECT status, survivor, demographics FROM patient WHERE slot = ? AND nhs_number = ?"
+READ_CONSENT: Final = (
+    "SELECT version, value FROM consent WHERE slot = ? AND nhs_number = ? ORDER BY version DESC LIMIT 1"
+)
+READ_EVENTS: Final = f"SELECT {EVENT_COLUMNS} FROM event WHERE slot = ? AND nhs_number = ? ORDER BY ordinal"
+COUNT_EVENTS: Final = "SELECT count(*) FROM event WHERE slot = ? AND nhs_number = ?"
+CONSENT_HISTORY: Final = f"SELECT {CONSENT_COLUMNS} FROM consent WHERE slot = ? AND nhs_number = ? ORDER BY version"
+READ_CHAIN: Final = "SELECT sequence, hash FROM chain WHERE slot = ?"
+
+APPEND_RECEIPT: Final = (
+    f"INSERT INTO receipt (slot, {RECEIPT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+APPEND_EVENT: Final = (
+    f"INSERT INTO event (slot, ordinal, {EVENT_COLUMNS})"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+CHANGE_EVENT: Final = (
+    "UPDATE event SET status = ?, replaced_by = ?, withdrawn_by = ?, withdrawal_reason = ?, withdrawal_text = ?,"
+    " withdrawn_at = ?, withdrawer = ? WHERE slot = ? AND nhs_number = ? AND event_id = ?"
+)
+APPEND_CONSENT: Final = f"INSERT INTO consent (slot, {CONSENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+APPEND_OUTBOX: Final = (
+    f"INSERT INTO outbox ({OUTBOX_COLUMNS}, due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+CHANGE_OUTBOX: Final = (
+    "UPDATE outbox SET state = ?, content_type = ?, soap_action = ?, body = ?, attempts = ?, next_attempt_at = ?,"
+    " first_attempt_at = ?, last_error = ?, due_at = ? WHERE slot = ? AND id = ?"
+)
+REMOVE_OUTBOX: Final = "DELETE FROM outbox WHERE slot = ? AND id = ?"
+APPEND_ALERT: Final = f"INSERT INTO alert (slot, {ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+MOVE_CHAIN: Final = (
+    "INSERT INTO chain (slot, sequence, hash) VALUES (?, ?, ?)"
+    " ON CONFLICT (slot) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash"
+)
+APPEND_AUDIT: Final = (
+    "INSERT INTO audit (slot, sequence, occurred_at, nhs_number, content, hash) VALUES (?, ?, ?, ?, ?, ?)"
+)
+WRITE_PATIENT: Final = (
+    "INSERT INTO patient (slot, nhs_number, status, survivor, demographics) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (slot, nhs_number) DO UPDATE"
+    " SET status = excluded.status, survivor = excluded.survivor, demographics = excluded.demographics"
+)
+READ_AUDIT: Final = (
+    "SELECT slot, sequence, occurred_at, nhs_number, content, hash FROM audit"
+    " WHERE slot = ? AND sequence > ? ORDER BY sequence LIMIT ?"
+)
+SLOT_AUDIT: Final = (
+    "SELECT sequence, occurred_at, nhs_number, content, hash FROM audit WHERE slot = ? ORDER BY sequence"
+)
+SLOT_RECEIPTS: Final = (
+    "SELECT message_id, payload_offset, payload_length, encoding, digest, signal, raw FROM receipt WHERE slot = ?"
+)
+SLOT_EVENTS: Final = (
+    f"SELECT {', '.join('e.' + column for column in EVENT_COLUMNS.split(', '))},"
+    " r.raw, r.payload_offset, r.payload_length, r.encoding, s.nhs_number"
+    " FROM event e"
+    " LEFT JOIN receipt r ON r.slot = e.slot AND r.from_party = e.from_party AND r.message_id = e.message_id"
+    " LEFT JOIN event s ON s.slot = e.slot AND s.nhs_number = e.nhs_number AND s.event_id = e.replaced_by"
+    " WHERE e.slot = ? ORDER BY e.nhs_number, e.ordinal"
+)
+
+HOT: Final = (
+    FIND_RECEIPT, FIND_BY_WRAPPER, FIND_BY_WSA, READ_RAW, READ_PATIENT, READ_CONSENT, READ_EVENTS, COUNT_EVENTS,
+    CONSENT_HISTORY, READ_CHAIN, APPEND_RECEIPT, APPEND_EVENT, CHANGE_EVENT, APPEND_CONSENT, APPEND_OUTBOX,
+    CHANGE_OUTBOX, REMOVE_OUTBOX, APPEND_ALERT, MOVE_CHAIN, APPEND_AUDIT, WRITE_PATIENT, READ_AUDIT, SLOT_AUDIT,
+    SLOT_RECEIPTS, SLOT_EVENTS,
+)  # fmt: skip
+
+# --- background -----------------------------------------------------------------------------------------------------
+
+DUE_OUTBOX: Final = (
+    f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE state = 'open' AND due_at <= ? ORDER BY due_at, created_at LIMIT ?"
+)
+LIST_OUTBOX: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox ORDER BY created_at, id"
+LIST_OUTBOX_OF_STATE: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE state = ? ORDER BY created_at, id"
+OUTBOX_FIGURES: Final = "SELECT state, count(*), min(created_at) FROM outbox GROUP BY state"
+CHAINS: Final = "SELECT slot FROM chain ORDER BY slot"
+READ_ALERTS: Final = f"SELECT {ALERT_COLUMNS} FROM alert ORDER BY raised_at, id"
+READ_PATIENTS: Final = "SELECT nhs_number, status, survivor, demographics FROM patient ORDER BY nhs_number"
+DIRECTORY_REVISION: Final = "SELECT revision FROM directory_revision WHERE id = 1"
+MOVE_DIRECTORY_REVISION: Final = "UPDATE directory_revision SET revision = revision + 1 WHERE id = 1"
+READ_DIRECTORY: Final = "SELECT kind, key, content FROM directory ORDER BY kind, key"
+CLEAR_DIRECTORY: Final = "DELETE FROM directory"
+WRITE_DIRECTORY: Final = (
+    "INSERT INTO directory (kind, key, content) VALUES (?, ?, ?)"
+    " ON CONFLICT (kind, key) DO UPDATE SET content = excluded.content"
+)
+PROBE: Final = "UPDATE probe SET written = written + 1 WHERE id = 1"
+
+BACKGROUND: Final = (
+    DUE_OUTBOX, LIST_OUTBOX, LIST_OUTBOX_OF_STATE, OUTBOX_FIGURES, CHAINS, READ_ALERTS, READ_PATIENTS,
+    DIRECTORY_REVISION, MOVE_DIRECTORY_REVISION, READ_DIRECTORY, CLEAR_DIRECTORY, WRITE_DIRECTORY, PROBE,
+)  # fmt: skip
