@@ -1,0 +1,38 @@
+"""The engines that the contract holds for. Another engine is one more entry of `ENGINES`."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from openscr.store.interface import Store
+from openscr.store.opening import open_store
+
+Opening = Callable[[], AbstractAsyncContextManager[Store]]
+
+ENGINES = {"sqlite": lambda folder: f"sqlite:///{folder / 'openscr.db'}"}
+
+
+@pytest.fixture(params=ENGINES)
+def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Opening:
+    """Return what opens the store of this test; entered again, it opens the same store again."""
+    url = ENGINES[request.param](tmp_path)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Store]:
+        store = open_store(url)
+        await store.open()
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    return opened
+
+
+@pytest.fixture
+async def store(opening: Opening) -> AsyncIterator[Store]:
+    """Give an open, empty store."""
+    async with opening() as opened:
+        yield opened
