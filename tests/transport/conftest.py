@@ -1,27 +1,10 @@
-"""The captured HTTP messages of the specification, and how two documents are compared."""
+"""How captures are read, and how two documents are compared."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
+from captured import CAPTURES, Capture
 from lxml import etree
-
-from openscr.transport.mime import Multipart, read_multipart
-
-CAPTURES = Path(__file__).parent.parent / "messages" / "transport"
-
-
-@dataclass(frozen=True)
-class Capture:
-    """One raw HTTP message. Header names are lower case."""
-
-    start_line: str
-    headers: Mapping[str, str]
-    body: bytes
-
-    def multipart(self) -> Multipart:
-        return read_multipart(self.headers["content-type"], self.body)
 
 
 @pytest.fixture(scope="session")
