@@ -195,7 +195,7 @@ def markup(draw, depth: int = 4) -> etree._Element:
 
 def kept(element: etree._Element) -> str:
     """The text that must be shown: all but that of active elements."""
-    name = etree.QName(element).localname.lower()
+    name = etree.QName(element).localname.lower() if isinstance(element.tag, str) else "script"
     inside = "" if name in ACTIVE or name == "br" else (element.text or "") + "".join(map(kept, element))
     return inside + (element.tail or "")
 
