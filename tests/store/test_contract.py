@@ -108,7 +108,7 @@ async def test_a_message_is_seen_by_wrapper_or_wsa_id(store: Store) -> None:
     first, second = a_receipt(1), replace(a_receipt(2), wsa_id=an_id(77))
     await append(store, [first, second])
 
-    async def seen(transaction: Transaction) -> list[Receipt | None]:
+    async def seen(transaction: Transaction) -> list[tuple[Receipt, ...]]:
         return [
             await transaction.find_seen(PATIENT, ASID, [an_id(2001)]),
             await transaction.find_seen(PATIENT, ASID, [an_id(9), an_id(77).lower()]),
@@ -118,7 +118,7 @@ async def test_a_message_is_seen_by_wrapper_or_wsa_id(store: Store) -> None:
             await transaction.find_seen(PATIENT, "900000000102", [an_id(2001)]),
         ]
 
-    assert await store.transact(SLOT, seen) == [first, second, None, None, None, None]
+    assert await store.transact(SLOT, seen) == [(first,), (second,), (), (), (), ()]
 
 
 # --- events ---------------------------------------------------------------------------------------------------------

@@ -253,8 +253,8 @@ class Transaction(Protocol):
     async def find_receipt(self, from_party: str, message_id: str) -> Receipt | None:
         """Return the memory of a message (``message_id`` in any letter case)."""
 
-    async def find_seen(self, nhs_number: str, asid: str, message_ids: Sequence[str]) -> Receipt | None:
-        """Return a message of this patient and sender whose wrapper id or wsa id is one of ``message_ids``."""
+    async def find_seen(self, nhs_number: str, asid: str, message_ids: Sequence[str]) -> tuple[Receipt, ...]:
+        """Return this patient's messages from a sender whose wrapper id or wsa id is one of ``message_ids``."""
 
     async def read_patient(self, nhs_number: str) -> PatientState:
         """Return everything that a decision about this patient needs."""

@@ -80,15 +80,17 @@ class SqliteTransaction:
         row = self._execute(statements.FIND_RECEIPT, (self.slot, from_party, message_id.upper())).fetchone()
         return None if row is None else read_receipt(row, self._codec)
 
-    async def find_seen(self, nhs_number: str, asid: str, message_ids: Sequence[str]) -> Receipt | None:
-        """Return a message of this patient and sender with one of these ids. Spec: 10 §15 step 1, 30 §7.1."""
+    async def find_seen(self, nhs_number: str, asid: str, message_ids: Sequence[str]) -> tuple[Receipt, ...]:
+        """Return messages of this patient and sender with one of these ids. Spec: 10 §15 step 1, 30 §7.1."""
+        found: dict[tuple[str, str], Receipt] = {}
         for message_id in message_ids:
             key = (self.slot, nhs_number, asid, message_id.upper())
             # Two statements: with OR the engine would look through the whole slot.
             for statement in (statements.FIND_BY_WRAPPER, statements.FIND_BY_WSA):
-                if (row := self._execute(statement, key).fetchone()) is not None:
-                    return read_receipt(row, self._codec)
-        return None
+                for row in self._execute(statement, key):
+                    receipt = read_receipt(row, self._codec)
+                    found[receipt.from_party, receipt.message_id] = receipt
+        return tuple(found.values())
 
     async def read_patient(self, nhs_number: str) -> PatientState:
         """Return index entry, consent in force and events of a patient. Spec: 10 §15."""

@@ -38,11 +38,11 @@ ALERT_COLUMNS: Final = (
 FIND_RECEIPT: Final = f"SELECT {RECEIPT_COLUMNS} FROM receipt WHERE slot = ? AND from_party = ? AND message_id = ?"
 FIND_BY_WRAPPER: Final = (
     f"SELECT {RECEIPT_COLUMNS} FROM receipt WHERE slot = ? AND nhs_number = ? AND sender_asid = ? AND wrapper_id = ?"
-    " ORDER BY received_at LIMIT 1"
+    " ORDER BY received_at LIMIT 8"
 )
 FIND_BY_WSA: Final = (
     f"SELECT {RECEIPT_COLUMNS} FROM receipt WHERE slot = ? AND nhs_number = ? AND sender_asid = ? AND wsa_id = ?"
-    " ORDER BY received_at LIMIT 1"
+    " ORDER BY received_at LIMIT 8"
 )
 READ_RAW: Final = (
     "SELECT raw, payload_offset, payload_length, encoding FROM receipt"

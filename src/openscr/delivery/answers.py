@@ -1,0 +1,121 @@
+"""Application acknowledgements on their way out: from an outcome to an outbox row with its complete bytes.
+
+The bytes are rendered once, in the transaction that decided, and never again: every attempt sends the same MessageId
+and Timestamp. A row whose receiver has no endpoint keeps the outcome as data, and is rendered when there is one.
+
+Spec: 40 §5.3, §6.3, §8, §10.5.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import msgspec
+
+from openscr.codes import ACKNOWLEDGEMENT, ACS_SET, SERVICE_PREFIX
+from openscr.directory.model import Directory, Endpoint
+from openscr.errors import Issue
+from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER, VERSION_OF_UPLOAD_ANSWER, write_acknowledgement
+from openscr.hl7.wrapper import Heading
+from openscr.identifiers import ebxml_timestamp, hl7_timestamp
+from openscr.spine import AckType, Outcome
+from openscr.store.interface import OutboxRow, OutboxState
+from openscr.transport.ebxml import Reliability, write_user_message
+from openscr.transport.mime import SPINE_CONTENT_TYPE, write_multipart
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The outcome of a request as data: all that the HL7 answer is written from.
+
+    ``reference`` is the wrapper id of the request as received; ``receiver`` and ``sender`` are ASIDs.
+    """
+
+    interaction: str
+    ack: str
+    issues: tuple[tuple[str, str, str, str], ...]
+    reference: str
+    receiver: str
+    sender: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAddress:
+    """Where the answer to one asynchronous request goes, and what it refers to. Spec: 40 §5.3."""
+
+    slot: int
+    to_party: str
+    service: str
+    interaction: str
+    conversation_id: str
+    ref_to_message_id: str
+    reference: str
+    receiver_asid: str
+    sender_asid: str
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Answer)
+
+
+def acknowledgement_row(
+    address: ReplyAddress, outcome: Outcome, directory: Directory, message_id: str, now: datetime
+) -> OutboxRow:
+    """Make the outbox row of an application acknowledgement, rendered when the directory knows where it goes."""
+    answer = Answer(
+        interaction=address.interaction,
+        ack=outcome.ack.value,
+        issues=tuple((issue.code, issue.display, issue.severity, issue.system) for issue in outcome.issues),
+        reference=address.reference,
+        receiver=address.receiver_asid,
+        sender=address.sender_asid,
+    )
+    row = OutboxRow(
+        slot=address.slot,
+        id=message_id,
+        to_party=address.to_party,
+        service=address.service,
+        interaction=ACKNOWLEDGEMENT,
+        conversation_id=address.conversation_id,
+        ref_to_message_id=address.ref_to_message_id,
+        created_at=now,
+        answer=_ENCODER.encode(answer),
+        next_attempt_at=now,
+    )
+    endpoint = directory.endpoint(row.to_party, row.service, row.interaction)
+    if endpoint is None:
+        return replace(row, state=OutboxState.UNDELIVERABLE, next_attempt_at=None, last_error="no endpoint registered")
+    return render(row, answer, endpoint, directory)
+
+
+def render_late(row: OutboxRow, directory: Directory) -> OutboxRow | None:
+    """Render a row that had no endpoint when it was made; none when it still has not. Spec: 40 §6.3."""
+    endpoint = directory.endpoint(row.to_party, row.service, row.interaction)
+    return render(row, _DECODER.decode(row.answer), endpoint, directory) if endpoint is not None else None
+
+
+def render(row: OutboxRow, answer: Answer, endpoint: Endpoint, directory: Directory) -> OutboxRow:
+    """Write the complete message of a row: ebXML envelope and HL7 payload in their multipart. Spec: 40 §10.5."""
+    outcome = Outcome(AckType(answer.ack), tuple(Issue(*issue) for issue in answer.issues))
+    versions = VERSION_OF_ACS_ANSWER if answer.interaction == ACS_SET else VERSION_OF_UPLOAD_ANSWER
+    heading = Heading(row.id, hl7_timestamp(row.created_at), versions[outcome.ack], answer.receiver, answer.sender)
+    payload = write_acknowledgement(heading, outcome, answer.reference, answer.interaction)
+    service = SERVICE_PREFIX + row.service
+    envelope = write_user_message(
+        from_party=directory.own_party.party_key,
+        to_party=row.to_party,
+        cpa_id=endpoint.cpa_id,
+        conversation_id=row.conversation_id,
+        service=service,
+        action=row.interaction,
+        message_id=row.id,
+        timestamp=ebxml_timestamp(row.created_at),
+        ref_to_message_id=row.ref_to_message_id,
+        reliability=Reliability.RELIABLE,
+        spine=True,
+    )
+    body = write_multipart(
+        (
+            ("ebXMLHeader@spine.nhs.uk", "text/xml", envelope),
+            (f"{row.id}@spine.nhs.uk", "application/xml", payload),
+        )
+    )
+    return replace(row, content_type=SPINE_CONTENT_TYPE, soap_action=f"{service}/{row.interaction}", body=body)

@@ -1,0 +1,79 @@
+"""The way over HTTP: one POST, with our certificate where the receiver wants one.
+
+Spec: 40 §5.2, §6.4, §7.3.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+
+import aiohttp
+
+from openscr.delivery.outbox import HttpAnswer
+from openscr.errors import DeliveryError
+
+TRANSPORT_TRIES = 4
+TRANSPORT_PAUSE = 0.1
+"""Connections that fail before anything was sent are tried again three times, 100 ms apart. Spec: 40 §6.4."""
+
+LARGEST_ANSWER = 1_048_576
+"""Bytes of an answer that are read; an acknowledgement has about 1,600."""
+
+
+class HttpCarrier:
+    """Posts messages to clients' endpoints, keeping connections for the next one.
+
+    ``tls`` presents our certificate and trusts the clients' authority; ``timeout`` is seconds for a whole exchange.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None, *, timeout: float = 30.0, connections: int = 64) -> None:
+        self._tls = tls
+        self._timeout = timeout
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._tls or True)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            )
+        return self._session
+
+    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
+        """Post once and read the answer, within limits. Raises: `DeliveryError`."""
+        session = self._open()
+        for attempt in range(TRANSPORT_TRIES):
+            try:
+                async with session.post(address, data=body, headers=headers, allow_redirects=False) as response:
+                    return HttpAnswer(response.status, await _read(response))
+            except aiohttp.ClientConnectorCertificateError:
+                raise DeliveryError("the receiver's certificate is not trusted") from None
+            except aiohttp.ClientConnectorError:
+                if attempt + 1 == TRANSPORT_TRIES:
+                    raise DeliveryError("no connection") from None
+                await asyncio.sleep(TRANSPORT_PAUSE)
+            except TimeoutError:
+                raise DeliveryError("no answer in time") from None
+            except aiohttp.ClientError as error:
+                raise DeliveryError(f"exchange broke off ({type(error).__name__})") from None
+        raise AssertionError("unreachable")
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST_ANSWER:
+            response.close()
+            raise DeliveryError("the answer is too large")
+    return bytes(body)

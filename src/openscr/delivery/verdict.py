@@ -1,0 +1,56 @@
+"""What the answer to one attempt means: delivered, to be tried again, or refused for good.
+
+The table is that of reliable messaging; a test walks every row of it.
+
+Spec: 40 §6.4.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from openscr.errors import WireError
+from openscr.transport.ebxml import read_signal
+from openscr.transport.soap import read_fault
+from openscr.transport.xml import read_xml
+
+
+class Verdict(StrEnum):
+    """What to do with a message after an attempt."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """The verdict on one attempt, and why, in words that name no patient."""
+
+    verdict: Verdict
+    reason: str = ""
+
+
+def judge(status: int, body: bytes, message_id: str) -> AttemptResult:
+    """Judge the HTTP answer to a message that asked for an acknowledgement. Spec: 40 §6.4 (column reliable)."""
+    if 400 <= status < 500:
+        return AttemptResult(Verdict.REFUSED, f"HTTP {status}")
+    try:
+        root = read_xml(body) if body.strip() else None
+    except WireError:
+        root = None
+    if root is not None:
+        signal = read_signal(root)
+        if signal is not None and signal.kind == "MessageError":
+            codes = ", ".join(error.code for error in signal.errors)
+            return AttemptResult(Verdict.REFUSED, f"MessageError {codes}")
+        if signal is not None and status in (200, 202):
+            if signal.ref_to_message_id.upper() == message_id.upper():
+                return AttemptResult(Verdict.DELIVERED)
+            return AttemptResult(Verdict.RETRY, "acknowledgement of another message")
+        fault = read_fault(root)
+        if fault is not None:
+            verdict = Verdict.RETRY if fault.retriable else Verdict.REFUSED
+            return AttemptResult(verdict, f"SOAP fault {', '.join(fault.codes)}")
+    if status == 202 and body.strip():
+        return AttemptResult(Verdict.DELIVERED, "accepted with a body that is no acknowledgement")
+    return AttemptResult(Verdict.RETRY, f"HTTP {status} without acknowledgement")

@@ -1,0 +1,314 @@
+"""Asynchronous reliable messaging: uploads, withdrawals and consent over ebXML.
+
+The message is decided and stored in the request that brings it; the signal follows the commit, and the application
+acknowledgement is delivered later to the endpoint that the sender's party has registered.
+
+Spec: 40 §5, §6.5, §7.3, §8.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import structlog
+from lxml import etree
+from starlette.types import Receive, Scope, Send
+
+from openscr.access.registration import check_cpa, check_receiver, check_sender
+from openscr.codes import ACTOR_TO_PARTY, SIGNAL_SERVICE
+from openscr.delivery.answers import ReplyAddress, acknowledgement_row
+from openscr.directory.model import Directory
+from openscr.errors import EBXML_ERRORS, AccessRefused, StoreError, WireError
+from openscr.faces.spine.context import SpineContext, fault, parties_behind, too_large
+from openscr.faces.spine.exchange import (
+    BodyCutOff,
+    BodyTooLarge,
+    Peer,
+    Reply,
+    header_text,
+    headers_of,
+    peer_of,
+    read_body,
+    send_reply,
+)
+from openscr.faces.spine.interactions import INTERACTIONS, Domain, Interaction
+from openscr.hl7.acs import read_consent_message
+from openscr.hl7.gp_summary import UNREADABLE, read_summary_message
+from openscr.hl7.wrapper import Wrapper, read_wrapper
+from openscr.identifiers import ebxml_timestamp, slot_of
+from openscr.record.record import Reception
+from openscr.spine import AckType, Caller, ConsentChange, MessageIds, Outcome, Upload, Withdrawal
+from openscr.store.interface import OutboxRow, RawMessage
+from openscr.transport.ebxml import (
+    Envelope,
+    Reliability,
+    check_reliability,
+    read_envelope,
+    read_signal,
+    time_to_live_passed,
+    write_acknowledgment,
+    write_message_error,
+)
+from openscr.transport.mime import Part, read_multipart
+from openscr.transport.soap import parse_soap_action
+from openscr.transport.xml import read_xml
+
+_log = structlog.get_logger("spine.ebxml")
+_ACKNOWLEDGMENT = f"{SIGNAL_SERVICE}/Acknowledgment"
+_MESSAGE_ERROR = f"{SIGNAL_SERVICE}/MessageError"
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """An ebXML message whose envelope is in order: what transport knows of it."""
+
+    row: Interaction
+    envelope: Envelope
+    body: bytes
+    part: Part
+    peer: Peer
+    directory: Directory
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Payload:
+    """What was read from the payload part. ``wrapper`` is none when it is not well-formed XML."""
+
+    wrapper: Wrapper | None
+    request: Upload | Withdrawal | ConsentChange | None
+    nhs_number: str | None
+    refusal: Outcome | None
+    digest: bytes = b""
+
+
+class EbxmlEndpoint:
+    """Handles the reliable-messaging paths."""
+
+    def __init__(self, context: SpineContext) -> None:
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, str]:
+        """Answer one request; return interaction and outcome for the metrics."""
+        context = self._context
+        headers = headers_of(scope)
+        try:
+            body = await read_body(headers, receive, context.max_body_bytes)
+        except BodyTooLarge:
+            await send_reply(send, too_large(context.max_body_bytes))
+            return "unknown", "fault-201"
+        except BodyCutOff:
+            await send_reply(send, Reply(400, content_type=None, close=True))
+            return "unknown", "cut-off"
+        soap_action = header_text(headers, b"soapaction")
+        if soap_action is not None and soap_action.strip().strip('"').endswith(("/Acknowledgment", "/MessageError")):
+            await send_reply(send, await self._take_late_signal(body))
+            return "signal", "200"
+        action = parse_soap_action(soap_action)
+        row = INTERACTIONS.get(action) if action is not None else None
+        if row is None or not row.reliable:
+            await send_reply(send, fault("101"))
+            return "unknown", "fault-101"
+        correlation_id = context.mint()
+        outbox_row: OutboxRow | None = None
+        try:
+            outcome, reply, outbox_row = await self._process(
+                row, header_text(headers, b"content-type"), body, peer_of(scope), correlation_id
+            )
+        except StoreError as error:
+            _log.error("store failed", error=error.code, correlation_id=correlation_id)
+            outcome, reply = "fault-200", fault("200")
+        except Exception as error:  # noqa: BLE001 the one place where nothing may escape
+            # Whatever went wrong, nothing is stored and the sender may retry; the text could hold patient data.
+            _log.error("request failed", error=type(error).__name__, correlation_id=correlation_id)
+            outcome, reply = "fault-200", fault("200")
+        if outbox_row is not None:
+            context.outbox.submit(outbox_row)
+        await send_reply(send, reply)
+        _log.info("answered", interaction=row.name, outcome=outcome, correlation_id=correlation_id)
+        return row.name, outcome
+
+    async def _take_late_signal(self, body: bytes) -> Reply:
+        """Take an acknowledgement that a client posts on its own. Spec: 40 §7.5, §9."""
+        try:
+            signal = read_signal(read_xml(body))
+        except WireError:
+            signal = None
+        if signal is None:
+            return fault("201")
+        known = signal.kind == "Acknowledgment" and await self._context.outbox.acknowledged(signal.ref_to_message_id)
+        _log.info("late signal", kind=signal.kind, expected=known)
+        return Reply(200)
+
+    async def _process(
+        self, row: Interaction, content_type: str | None, body: bytes, peer: Peer, correlation_id: str
+    ) -> tuple[str, Reply, OutboxRow | None]:
+        context = self._context
+        directory = context.directory.snapshot
+        try:
+            multipart = read_multipart(content_type, body)
+            if len(multipart.parts) < 2:
+                return "fault-201", fault("201"), None
+            root = read_xml(multipart.root.content(body))
+            envelope = read_envelope(root)
+        except WireError as error:
+            return "fault-201", fault("201", *([error.location] if error.location else [])), None
+        content_id = envelope.payload_content_id
+        part = multipart.part(content_id) if content_id else None
+        errors = self._check_envelope(row, envelope, directory, peer, part)
+        if errors or part is None:
+            _log.info("refused", checks=errors, correlation_id=correlation_id)
+            return "message-error", self._message_error(envelope, directory, errors), None
+        arrival = _Arrival(row, envelope, body, part, peer, directory, correlation_id)
+        payload = self._read_payload(arrival)
+        wrapper = payload.wrapper
+        if wrapper is not None and wrapper.sender_asid:
+            try:
+                check_sender(
+                    directory,
+                    asid=wrapper.sender_asid,
+                    service=row.service,
+                    interaction=row.name,
+                    parties=frozenset({envelope.from_party}),
+                )
+            except AccessRefused as refused:
+                await self._audit_refusal(arrival, payload, refused.diagnostics)
+                return "fault-300", fault("300"), None
+            if not check_receiver(directory, wrapper.receiver_asid):
+                _log.info("receiver not ours", correlation_id=correlation_id)
+        now = context.clock()
+        if time_to_live_passed(envelope, now):
+            return "message-error", self._message_error(envelope, directory, ("expired",)), None
+        return await self._receive(arrival, payload)
+
+    def _check_envelope(
+        self, row: Interaction, envelope: Envelope, directory: Directory, peer: Peer, part: Part | None
+    ) -> tuple[str, ...]:
+        """Return the failed checks of 40 §8 steps 6-9, in the order in which they are reported."""
+        failed: set[str] = set(check_reliability(envelope, Reliability.RELIABLE))
+        if (envelope.short_service, envelope.action) != (row.service, row.name):
+            failed.add("soap_action")
+        if part is None and not failed & {"manifest_count", "manifest_href"}:
+            failed.add("manifest_part")
+        if envelope.to_party != directory.own_party.party_key:
+            failed.add("to_party")
+        if envelope.from_party not in directory.parties:
+            failed.add("from_party")
+        else:
+            parties = parties_behind(directory, peer.certificate)
+            if parties is not None and envelope.from_party not in parties:
+                failed.add("certificate")
+        cpa = check_cpa(directory, envelope.cpa_id, envelope.service, envelope.action)
+        if cpa is not None:
+            failed.add(cpa)
+        return tuple(key for key in EBXML_ERRORS if key in failed)
+
+    def _message_error(self, envelope: Envelope, directory: Directory, keys: tuple[str, ...]) -> Reply:
+        errors = tuple(dict.fromkeys(EBXML_ERRORS[key] for key in keys))
+        body = write_message_error(
+            from_party=directory.own_party.party_key,
+            to_party=envelope.from_party,
+            cpa_id=envelope.cpa_id,
+            conversation_id=envelope.conversation_id,
+            message_id=self._context.mint(),
+            timestamp=ebxml_timestamp(self._context.clock()),
+            ref_to_message_id=envelope.message_id,
+            errors=errors,
+        )
+        return Reply(200, body, soap_action=_MESSAGE_ERROR)
+
+    def _read_payload(self, arrival: _Arrival) -> _Payload:
+        try:
+            content = arrival.part.content(arrival.body)
+            root = read_xml(content)
+        except WireError:
+            return _Payload(None, None, None, UNREADABLE)
+        wrapper = read_wrapper(root)
+        if arrival.row.domain is Domain.SUMMARY:
+            summary = read_summary_message(root, wrapper, content, arrival.row.name)
+            request = summary.request
+            return _Payload(wrapper, request, summary.nhs_number, summary.refusal)
+        consent = read_consent_message(wrapper, arrival.row.name, accept_ask=self._context.accept_ask_in_set)
+        change = consent.request if isinstance(consent.request, ConsentChange) else None
+        digest = hashlib.sha256(etree.tostring(root, method="c14n", exclusive=True)).digest()
+        return _Payload(wrapper, change, consent.nhs_number, consent.refusal, digest)
+
+    def _caller(self, arrival: _Arrival, payload: _Payload) -> Caller:
+        certificate = arrival.peer.certificate
+        return Caller(
+            asid=payload.wrapper.sender_asid if payload.wrapper else "",
+            party_key=arrival.envelope.from_party,
+            person=payload.wrapper.person if payload.wrapper else None,
+            certificate=certificate.name if certificate else None,
+            address=arrival.peer.address,
+        )
+
+    def _ids(self, arrival: _Arrival, payload: _Payload) -> MessageIds:
+        return MessageIds(
+            payload.wrapper.message_id if payload.wrapper else "",
+            arrival.row.name,
+            arrival.envelope.message_id,
+            arrival.correlation_id,
+        )
+
+    async def _audit_refusal(self, arrival: _Arrival, payload: _Payload, cause: str) -> None:
+        await self._context.record.audit_refusal(
+            self._caller(arrival, payload),
+            self._ids(arrival, payload),
+            Outcome(AckType.REJECTED),
+            reason=cause,
+            nhs_number=payload.nhs_number,
+        )
+
+    async def _receive(self, arrival: _Arrival, payload: _Payload) -> tuple[str, Reply, OutboxRow | None]:
+        """Hand the message to the record; what comes back is durable. Spec: 40 §8 steps 12-15."""
+        context, envelope, directory = self._context, arrival.envelope, arrival.directory
+        now = context.clock()
+        wrapper = payload.wrapper
+        own = directory.own_system.asid
+        senders = directory.systems_of(envelope.from_party)
+        receiver = wrapper.receiver_asid if wrapper else ""
+        address = ReplyAddress(
+            slot=slot_of(payload.nhs_number or envelope.from_party),
+            to_party=envelope.from_party,
+            service=arrival.row.service,
+            interaction=arrival.row.name,
+            conversation_id=envelope.conversation_id,
+            ref_to_message_id=envelope.message_id,
+            reference=(wrapper.message_id if wrapper else "") or envelope.message_id,
+            receiver_asid=(wrapper.sender_asid if wrapper else "") or (senders[0].asid if senders else ""),
+            sender_asid=receiver if receiver in directory.own_asids else own,
+        )
+        signal = write_acknowledgment(
+            from_party=directory.own_party.party_key,
+            to_party=envelope.from_party,
+            cpa_id=envelope.cpa_id,
+            conversation_id=envelope.conversation_id,
+            message_id=context.mint(),
+            timestamp=ebxml_timestamp(now),
+            ref_to_message_id=envelope.message_id,
+            actor=ACTOR_TO_PARTY,
+        )
+        part = arrival.part
+        encoding = "base64" if part.encoding == "base64" else ""
+        reception = Reception(
+            from_party=envelope.from_party,
+            message_id=envelope.message_id,
+            raw=RawMessage(arrival.body, part.start, part.end - part.start, encoding),
+            received_at=now,
+            signal=signal,
+            digest=payload.digest,
+            answer=lambda outcome: acknowledgement_row(address, outcome, directory, context.mint(), now),
+        )
+        received = await context.record.receive(
+            reception,
+            self._caller(arrival, payload),
+            self._ids(arrival, payload),
+            payload.request,
+            nhs_number=payload.nhs_number,
+            refusal=payload.refusal,
+        )
+        reply = Reply(received.signal_status, received.signal, soap_action=_ACKNOWLEDGMENT)
+        if received.outcome is None:
+            context.metrics.duplicate(arrival.row.name)
+            return "duplicate", reply, None
+        return received.outcome.code, reply, received.outbox

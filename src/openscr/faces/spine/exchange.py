@@ -1,0 +1,101 @@
+"""One HTTP exchange on a Spine path: the request read within limits, the answer sent, who is at the other end.
+
+Spec: 40 §2, §4.1, §5.1, §6.6; 35 §3.2.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from starlette.types import Receive, Scope, Send
+
+from openscr.access.certificates import ClientCertificate
+
+TEXT_XML = b"text/xml"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Status, headers and body of an answer. ``close`` ends the connection after it."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes | None = TEXT_XML
+    soap_action: str | None = None
+    close: bool = False
+    allow: str | None = None
+
+
+class BodyTooLarge(Exception):
+    """The body is over the limit; the rest of it was not read."""
+
+
+class BodyCutOff(Exception):
+    """The body ended before its announced length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end: certificate (none on the loopback demo listener) and network address."""
+
+    certificate: ClientCertificate | None
+    address: str | None
+
+
+def peer_of(scope: Scope) -> Peer:
+    """Return what the connection says of the client."""
+    tls = (scope.get("extensions") or {}).get("tls") or {}
+    client = scope.get("client")
+    return Peer(tls.get("client_certificate"), client[0] if client else None)
+
+
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """Return the request headers by lower-case name."""
+    return dict(scope["headers"])
+
+
+def header_text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
+    """Return a header as text, or none when it is missing."""
+    value = headers.get(name)
+    return value.decode("latin-1") if value is not None else None
+
+
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    """Read the body; over ``limit`` bytes is decided from its announced length or while reading. Spec: 40 §6.6.
+
+    Raises: `BodyTooLarge`, `BodyCutOff`.
+    """
+    announced = headers.get(b"content-length")
+    if announced is not None and announced.isdigit() and int(announced) > limit:
+        raise BodyTooLarge
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise BodyCutOff
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        return body
+    collected = bytearray(body)
+    while message.get("more_body", False):
+        if len(collected) > limit:
+            raise BodyTooLarge
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BodyCutOff
+        collected += message.get("body", b"")
+    if len(collected) > limit:
+        raise BodyTooLarge
+    return bytes(collected)
+
+
+async def send_reply(send: Send, reply: Reply) -> None:
+    """Send an answer, with exactly the headers of 40 §10.5."""
+    headers: list[tuple[bytes, bytes]] = [(b"content-length", str(len(reply.body)).encode())]
+    if reply.content_type is not None:
+        headers.append((b"content-type", reply.content_type))
+    if reply.soap_action is not None:
+        headers.append((b"soapaction", reply.soap_action.encode("latin-1")))
+    if reply.allow is not None:
+        headers.append((b"allow", reply.allow.encode("latin-1")))
+    if reply.close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -1,0 +1,68 @@
+"""The interaction table: what the service takes, on which channel, and who handles it.
+
+Spec: 40 §3.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from openscr.codes import (
+    ACS_GET,
+    ACS_SET,
+    EVENT,
+    EVENT_LIST,
+    EVENT_LIST_SM,
+    INITIAL_UPLOAD,
+    UPLOAD,
+    WITHDRAW,
+    WITHDRAW_INITIAL,
+)
+
+
+class Domain(StrEnum):
+    """Which part of the service an interaction belongs to."""
+
+    SUMMARY = "summary"
+    QUERY = "query"
+    CONSENT = "consent"
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """One row of the table: its domain, and the channels that take it."""
+
+    service: str
+    name: str
+    domain: Domain
+    soap: bool = False
+    reliable: bool = False
+
+
+INTERACTIONS: Final = {
+    (row.service, row.name): row
+    for row in (
+        Interaction("psis", INITIAL_UPLOAD, Domain.SUMMARY, reliable=True),
+        Interaction("psis", UPLOAD, Domain.SUMMARY, reliable=True),
+        Interaction("psis", WITHDRAW_INITIAL, Domain.SUMMARY, reliable=True),
+        Interaction("psis", WITHDRAW, Domain.SUMMARY, reliable=True),
+        Interaction("psisquery", EVENT_LIST, Domain.QUERY, soap=True),
+        Interaction("psisquery", EVENT_LIST_SM, Domain.QUERY, soap=True),
+        Interaction("psisquery", EVENT, Domain.QUERY, soap=True),
+        Interaction("lrs", ACS_SET, Domain.CONSENT, soap=True, reliable=True),
+        Interaction("lrsquery", ACS_GET, Domain.CONSENT, soap=True),
+    )
+}
+"""Rows by (service, interaction). An interaction on a channel that its row does not give is unsupported (101)."""
+
+SYNC_PATHS: Final = frozenset(
+    {"/sync-service", "/syncservice-psis/psis", "/syncservice-lrs/acf", "/syncservice-pds/pds"}
+)
+EBXML_PATHS: Final = frozenset(
+    {
+        "/reliablemessaging/reliablerequest",
+        "/reliablemessaging/queryrequest",
+        "/reliablemessaging/forwardreliable",
+        "/reliablemessaging/intermediary",
+    }
+)

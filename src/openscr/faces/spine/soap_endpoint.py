@@ -1,0 +1,317 @@
+"""Synchronous SOAP: event queries and consent, asked and answered in one HTTP exchange.
+
+The order of the checks is the specification's: SOAPAction, XML, envelope rules, ASIDs, body root, wrapper rules,
+domain.
+Transport refuses with a SOAP fault (HTTP 500), everything behind it answers in HL7 with HTTP 200.
+
+Spec: 40 §4, §8 (sync pipeline); 20 §9; 30 §6.
+"""
+
+import hashlib
+
+import structlog
+from lxml import etree
+from starlette.types import Receive, Scope, Send
+
+from openscr.access.registration import check_receiver, check_sender
+from openscr.codes import (
+    ACKNOWLEDGEMENT,
+    ACS_GET_ANSWER,
+    ACS_SET,
+    EVENT_ANSWER,
+    EVENT_LIST_ANSWER,
+    EVENT_LIST_SM,
+    EVENT_LIST_SM_ANSWER,
+    HL7_NS,
+    QUERY_FAILED,
+    SERVICE_PREFIX,
+    VERSION_CODE,
+)
+from openscr.directory.model import Directory, System
+from openscr.errors import GENERAL, AccessRefused, StoreError, WireError
+from openscr.faces.spine.context import SpineContext, fault, parties_behind, too_large
+from openscr.faces.spine.exchange import (
+    BodyCutOff,
+    BodyTooLarge,
+    Peer,
+    Reply,
+    header_text,
+    headers_of,
+    peer_of,
+    read_body,
+    send_reply,
+)
+from openscr.faces.spine.interactions import INTERACTIONS, Domain, Interaction
+from openscr.hl7 import acs, psis
+from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER
+from openscr.hl7.wrapper import Heading, Wrapper, read_wrapper
+from openscr.identifiers import hl7_timestamp
+from openscr.record.record import Reception
+from openscr.spine import (
+    AckType,
+    Caller,
+    ConsentChange,
+    ConsentQuery,
+    EventListQuery,
+    EventQuery,
+    MessageIds,
+    Outcome,
+)
+from openscr.store.interface import RawMessage
+from openscr.transport.soap import parse_soap_action
+from openscr.transport.wsa import SoapRequest, read_request, write_response
+from openscr.transport.xml import read_xml
+
+_log = structlog.get_logger("spine.soap")
+_MEDIA_TYPES = frozenset({"text/xml", "application/xml", ""})
+
+
+class _Refused(Exception):
+    """The request ends here with this reply; ``outcome`` is its label in metrics and logs."""
+
+    def __init__(self, reply: Reply, outcome: str) -> None:
+        super().__init__(outcome)
+        self.reply = reply
+        self.outcome = outcome
+
+
+def _refuse(code: str, *locations: str) -> _Refused:
+    return _Refused(fault(code, *locations), f"fault-{code}")
+
+
+class _Exchange:
+    """One request on its way through the pipeline: what is known of it so far."""
+
+    def __init__(self, context: SpineContext, peer: Peer, row: Interaction, correlation_id: str) -> None:
+        self.context = context
+        self.peer = peer
+        self.row = row
+        self.correlation_id = correlation_id
+        self.directory: Directory = context.directory.snapshot
+        self.request: SoapRequest
+        self.system: System
+        self.message_id = context.mint()
+
+    @property
+    def transport_id(self) -> str:
+        """The UUID of ``wsa:MessageID``."""
+        return self.request.message_id.removeprefix("uuid:")
+
+    def caller(self, wrapper: Wrapper) -> Caller:
+        """Return who asks: the registered system, and the person that the message names."""
+        certificate = self.peer.certificate
+        return Caller(
+            asid=self.system.asid,
+            party_key=self.system.party_key,
+            person=wrapper.person,
+            certificate=certificate.name if certificate else None,
+            address=self.peer.address,
+        )
+
+    def ids(self, wrapper: Wrapper) -> MessageIds:
+        """Return the ids of the request."""
+        return MessageIds(wrapper.message_id, self.row.name, self.transport_id, self.correlation_id)
+
+    def heading(self, version_code: str) -> Heading:
+        """Return the wrapper facts of the answer: ASIDs swapped, our fresh message id. Spec: 40 §10.5."""
+        return Heading(
+            message_id=self.message_id,
+            created=hl7_timestamp(self.context.clock()),
+            version_code=version_code,
+            receiver=self.request.sender_asid,
+            sender=self.request.receiver_asid,
+        )
+
+    def respond(self, interaction: str, body: bytes) -> bytes:
+        """Put an answer into its SOAP envelope."""
+        return write_response(
+            message_id=self.message_id,
+            action=f"{SERVICE_PREFIX}{self.row.service}/{interaction}",
+            to=self.request.from_address,
+            from_address=self.context.public_url,
+            receiver_asid=self.request.sender_asid,
+            sender_asid=self.request.receiver_asid,
+            relates_to=self.request.message_id,
+            body=body,
+        )
+
+
+class SoapEndpoint:
+    """Handles ``/sync-service`` and its aliases."""
+
+    def __init__(self, context: SpineContext) -> None:
+        self._context = context
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, str]:
+        """Answer one request; return interaction and outcome for the metrics."""
+        context = self._context
+        headers = headers_of(scope)
+        try:
+            body = await read_body(headers, receive, context.max_body_bytes)
+        except BodyTooLarge:
+            await send_reply(send, too_large(context.max_body_bytes))
+            return "unknown", "fault-201"
+        except BodyCutOff:
+            await send_reply(send, Reply(400, content_type=None, close=True))
+            return "unknown", "cut-off"
+        action = parse_soap_action(header_text(headers, b"soapaction"))
+        row = INTERACTIONS.get(action) if action is not None else None
+        if row is None or not row.soap:
+            await send_reply(send, fault("101"))
+            return "unknown", "fault-101"
+        exchange = _Exchange(context, peer_of(scope), row, context.mint())
+        try:
+            outcome, answer = await self._process(exchange, headers, body)
+            reply = Reply(200, answer)
+        except _Refused as refused:
+            outcome, reply = refused.outcome, refused.reply
+        except StoreError as error:
+            _log.error("store failed", error=error.code, correlation_id=exchange.correlation_id)
+            outcome, reply = "fault-200", fault("200")
+        except Exception as error:  # noqa: BLE001 the one place where nothing may escape
+            # Whatever went wrong, the sender gets the answer that it may retry; the text could hold patient data.
+            _log.error("request failed", error=type(error).__name__, correlation_id=exchange.correlation_id)
+            outcome, reply = "fault-200", fault("200")
+        await send_reply(send, reply)
+        _log.info("answered", interaction=row.name, outcome=outcome, correlation_id=exchange.correlation_id)
+        return row.name, outcome
+
+    async def _process(self, exchange: _Exchange, headers: dict[bytes, bytes], body: bytes) -> tuple[str, bytes]:
+        row = exchange.row
+        media_type = (header_text(headers, b"content-type") or "").partition(";")[0].strip().lower()
+        if media_type not in _MEDIA_TYPES:
+            raise _refuse("201")
+        try:
+            root = read_xml(body)
+        except WireError:
+            raise _refuse("201") from None
+        request = read_request(root, row.name)
+        if request.faults or request.body is None:
+            raise _refuse("201", *(request.faults or ("/SOAP:Envelope/SOAP:Body",)))
+        exchange.request = request
+        wrapper = read_wrapper(request.body)
+        await self._check_registration(exchange, headers, wrapper)
+        if request.body.tag != f"{{{HL7_NS}}}{row.name}":
+            raise _refuse("101")
+        header = psis.HeaderFacts(request.action.partition("/")[2], request.receiver_asid, request.sender_asid)
+        if row.domain is Domain.QUERY:
+            return await self._answer_query(exchange, wrapper, header)
+        return await self._answer_consent(exchange, wrapper, header, body)
+
+    async def _check_registration(self, exchange: _Exchange, headers: dict[bytes, bytes], wrapper: Wrapper) -> None:
+        """Refuse with fault 300 whoever is not registered for this; keep the precise cause. Spec: 35 §3.2."""
+        request, row, directory = exchange.request, exchange.row, exchange.directory
+        parties = parties_behind(directory, exchange.peer.certificate)
+        stated = header_text(headers, b"nhsd-asid")
+        try:
+            exchange.system = check_sender(
+                directory, asid=request.sender_asid, service=row.service, interaction=row.name, parties=parties
+            )
+            if row.name == ACS_SET and wrapper.sender_asid and wrapper.sender_asid != request.sender_asid:
+                # Spine compares header and body of every request but this one. Spec: 40 §4.2.
+                check_sender(
+                    directory, asid=wrapper.sender_asid, service=row.service, interaction=row.name, parties=parties
+                )
+            if stated is not None and stated.strip() != request.sender_asid:
+                raise AccessRefused("asid_header_differs")
+            if not check_receiver(directory, request.receiver_asid):
+                raise AccessRefused("receiver_not_ours")
+        except AccessRefused as refused:
+            registered = directory.systems.get(request.sender_asid)
+            certificate = exchange.peer.certificate
+            caller = Caller(
+                request.sender_asid,
+                registered.party_key if registered else "",
+                wrapper.person,
+                certificate.name if certificate else None,
+                exchange.peer.address,
+            )
+            outcome = Outcome(AckType.REJECTED)
+            await exchange.context.record.audit_refusal(
+                caller, exchange.ids(wrapper), outcome, reason=refused.diagnostics, nhs_number=None
+            )
+            raise _refuse("300") from None
+
+    # --- event queries ----------------------------------------------------------------------------------------------
+
+    async def _answer_query(self, exchange: _Exchange, wrapper: Wrapper, header: psis.HeaderFacts) -> tuple[str, bytes]:
+        message = psis.read_query(wrapper, header)
+        if message.unanswerable is not None:
+            raise _refuse("201", message.unanswerable)
+        caller, ids = exchange.caller(wrapper), exchange.ids(wrapper)
+        record = exchange.context.record
+        shell = exchange.system.sync_wrapper
+        name = exchange.row.name
+        refusal = message.refusal
+        if refusal is None and isinstance(message.request, EventQuery):
+            query = message.request
+            found = await record.retrieve_event(
+                caller, EventQuery(ids, query.nhs_number, query.event_id, query.override)
+            )
+            if found.outcome.accepted:
+                heading = exchange.heading(wrapper.version_code)
+                body = psis.write_event(heading, found, wrapper.message_id, shell)
+                return "AA", exchange.respond(EVENT_ANSWER, body)
+            refusal = found.outcome
+        elif refusal is None and isinstance(message.request, EventListQuery):
+            wanted = message.request
+            listed = await record.list_events(
+                caller, EventListQuery(ids, wanted.nhs_number, wanted.override, wanted.current_only)
+            )
+            if listed.outcome.accepted:
+                heading = exchange.heading(wrapper.version_code)
+                body = psis.write_event_list(name, heading, listed, wrapper.message_id, shell)
+                answer = EVENT_LIST_SM_ANSWER if name == EVENT_LIST_SM else EVENT_LIST_ANSWER
+                return "AA", exchange.respond(answer, body)
+            refusal = listed.outcome
+        else:
+            refusal = refusal or Outcome(AckType.ERROR, (GENERAL["500"],))
+            await record.audit_refusal(caller, ids, refusal, reason="invalid", nhs_number=message.nhs_number)
+        heading = exchange.heading(wrapper.version_code or psis.VERSION_OF_FAILURE)
+        body = psis.write_query_failed(name, heading, refusal, wrapper.message_id, shell)
+        return refusal.code, exchange.respond(QUERY_FAILED, body)
+
+    # --- consent ----------------------------------------------------------------------------------------------------
+
+    async def _answer_consent(
+        self, exchange: _Exchange, wrapper: Wrapper, header: psis.HeaderFacts, raw: bytes
+    ) -> tuple[str, bytes]:
+        name = exchange.row.name
+        message = acs.read_consent_message(wrapper, name, header, accept_ask=exchange.context.accept_ask_in_set)
+        caller, ids = exchange.caller(wrapper), exchange.ids(wrapper)
+        record = exchange.context.record
+        reference = wrapper.message_id or exchange.transport_id
+        shell = exchange.system.sync_wrapper
+        if message.refusal is not None:
+            await record.audit_refusal(caller, ids, message.refusal, reason="invalid", nhs_number=message.nhs_number)
+            return message.refusal.code, self._write_consent_outcome(exchange, message.refusal, reference)
+        if isinstance(message.request, ConsentChange):
+            change = ConsentChange(ids, message.request.nhs_number, message.request.value)
+            reception = Reception(
+                from_party=exchange.system.party_key,
+                message_id=f"SOAP {exchange.transport_id}",
+                raw=RawMessage(raw),
+                received_at=exchange.context.clock(),
+                signal_status=200,
+                digest=hashlib.sha256(etree.tostring(wrapper.root, method="c14n", exclusive=True)).digest(),
+                reply=lambda outcome: self._write_consent_outcome(exchange, outcome, reference),
+            )
+            received = await record.receive(reception, caller, ids, change, nhs_number=change.nhs_number)
+            if received.outcome is None:
+                exchange.context.metrics.duplicate(name)
+                return "duplicate", received.signal
+            return received.outcome.code, received.signal
+        if not isinstance(message.request, ConsentQuery):
+            raise TypeError("a consent message without faults has a request")
+        query = ConsentQuery(ids, message.request.nhs_number, message.request.criteria)
+        answer = await record.get_consent(caller, query)
+        if not answer.outcome.accepted:
+            return answer.outcome.code, self._write_consent_outcome(exchange, answer.outcome, reference)
+        body = acs.write_get_answer(exchange.heading(VERSION_CODE), answer, query.criteria, wrapper.message_id, shell)
+        return "AA", exchange.respond(ACS_GET_ANSWER, body)
+
+    @staticmethod
+    def _write_consent_outcome(exchange: _Exchange, outcome: Outcome, reference: str) -> bytes:
+        heading = exchange.heading(VERSION_OF_ACS_ANSWER[outcome.ack])
+        body = acs.write_outcome(exchange.row.name, heading, outcome, reference, exchange.system.sync_wrapper)
+        return exchange.respond(ACKNOWLEDGEMENT, body)

@@ -1,0 +1,419 @@
+"""Access Control Service: SET and GET read and judged, answers written, and the client's side of both.
+
+Spec: 30 §3-§6, §10.
+"""
+
+from dataclasses import dataclass
+
+from lxml import etree
+
+from openscr.codes import (
+    ACS_GET,
+    ACS_GET_ANSWER,
+    ACS_SET,
+    CRS_NS,
+    HL7_NS,
+    OID_ASID,
+    OID_NHS_NUMBER,
+)
+from openscr.errors import GENERAL, WRAPPER_ERRORS, Issue, UnreadableMessage, detail_issue
+from openscr.hl7.acknowledgement import read_outcome, write_acknowledgement
+from openscr.hl7.psis import HeaderFacts
+from openscr.hl7.wrapper import (
+    HL7,
+    Finding,
+    Heading,
+    Wrapper,
+    attributes_of,
+    local_name,
+    system_ids,
+    write_acknowledgement_element,
+    write_message,
+    write_reasons,
+)
+from openscr.identifiers import has_ten_digits, is_nhs_number
+from openscr.spine import (
+    AckType,
+    Consent,
+    ConsentChange,
+    ConsentCriteria,
+    ConsentOutcome,
+    ConsentQuery,
+    MessageIds,
+    Outcome,
+    Person,
+)
+from openscr.transport.xml import escape
+
+CRS = f"{{{CRS_NS}}}"
+WRAPPERS = {ACS_SET: "setResourcePermissionsResponse", ACS_GET: "getResourcePermissionsResponse"}
+"""Element around the answer, by request. Spec: 40 §4.3."""
+
+_PAYLOADS = {ACS_SET: "setResourcePermissionsRequest", ACS_GET: "getResourcePermissionsRequest"}
+_K = "ErrorBase1712."
+_W = "ErrorBase1732."
+_ASSERTION_PARAMETER_KEYS = {
+    "MANDATORY_DATA_MISSING": "99701",
+    "INVALID_ACA_CARDINALITY": "99702",
+    "INVALID_COMBINATION_FC_RC_RI": "99703",
+    "INVALID_FUNCTION_CONTEXT": "99705",
+    "INVALID_FUNCTION_CODE": "99706",
+    "INVALID_ACCESSOR_TYPE": "99707",
+    "MISSING_PERMISSIONS_IN_SET": "99708",
+    "FUNCTION_CONTEXT_EMPTY": "99710",
+    "RESOURCE_TYPE_EMPTY": "99712",
+    "RESOURCE_ID_EMPTY": "99713",
+}
+_PERMISSION_WORDS = {"Yes": Consent.YES, "No": Consent.NO, "Clear": Consent.ASK}
+SUPERSEDED = Issue(
+    "24",
+    "NHS Number supplied as a parameter has been superseded and superseding NHS Number returned",
+    "WG",
+    "2.16.840.1.113883.2.1.3.2.4.17.42",
+)
+"""Warning of a GET or HAS for a merged number. Spec: 30 §6.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentMessage:
+    """What was read from a SET or GET.
+
+    ``rejected`` are findings of the wrapper (AR), ``findings`` those of the payload (AE); the second group is looked at
+    only when the first is empty. ``request`` is there when neither has any. Spec: 30 §9.2.
+    """
+
+    wrapper: Wrapper
+    nhs_number: str | None
+    rejected: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    request: ConsentChange | ConsentQuery | None = None
+
+    @property
+    def refusal(self) -> Outcome | None:
+        """The outcome that the message's own faults decide, or none when it may be processed. Spec: 30 §6.1, §7.3."""
+        if self.rejected:
+            issues = dict.fromkeys((WRAPPER_ERRORS["202"], GENERAL["400"], *(f.issue for f in self.rejected)))
+            return Outcome(AckType.REJECTED, tuple(issues))
+        if self.findings:
+            return Outcome(AckType.ERROR, tuple(dict.fromkeys((GENERAL["400"], *(f.issue for f in self.findings)))))
+        return None
+
+
+UNREADABLE = Outcome(AckType.REJECTED, (WRAPPER_ERRORS["202"],))
+"""Outcome of an ebXML payload that is not well-formed XML. Spec: 10 §14."""
+
+
+def _wrapper_finding(number: int, key: str) -> Finding:
+    return Finding(f"soap-{number}", _W + key, "", detail_issue("99720", key=key))
+
+
+def check_acs_wrapper(wrapper: Wrapper, interaction: str, header: HeaderFacts | None) -> list[Finding]:
+    """Rules 9-21 of the wrapper. SET is not compared with the SOAP header; ``header`` is none over ebXML. 30 §3."""
+    found: list[Finding] = []
+    if not wrapper.message_id:
+        found.append(_wrapper_finding(9, "INVALID_ID"))
+    if not wrapper.creation_time:
+        found.append(_wrapper_finding(10, "INVALID_CREATION_TIME"))
+    if not wrapper.version_code:
+        found.append(_wrapper_finding(11, "INVALID_VERSION_CODE"))
+    if wrapper.control_acts != 1:
+        found.append(_wrapper_finding(12, "INVALID_CONTROL_ACT"))
+    if len(wrapper.authors) > 1:
+        found.append(_wrapper_finding(13, "CONTROL_ACT_AUTHOR_INVALID"))
+    if not 1 <= len(wrapper.systems) <= 2:
+        found.append(_wrapper_finding(14, "CONTROL_ACT_AUTHOR_INVALID_CARDINALITY"))
+    if _payload(wrapper, interaction) is None:
+        found.append(_wrapper_finding(15, "CONTROL_ACT_QUERY_INVALID"))
+    if header is not None and interaction != ACS_SET:
+        if not wrapper.interaction == wrapper.name == header.action_interaction:
+            found.append(_wrapper_finding(16, "INCONSISTENT_HL7_INTERACTION_ID"))
+        if not wrapper.receiver_asid or wrapper.receiver_asid != header.receiver_asid:
+            found.append(_wrapper_finding(17, "INCONSISTENT_COMM_FUNC_RCV"))
+        if not wrapper.sender_asid or wrapper.sender_asid != header.sender_asid:
+            found.append(_wrapper_finding(18, "INCONSISTENT_COMM_FUNC_SND"))
+    if wrapper.authors:
+        person = wrapper.person or Person("", "", "")
+        if not (person.role_profile_id and person.user_id and person.job_role):
+            found.append(_wrapper_finding(19, "CONTROL_ACT_AUTHOR_INVALID"))
+    if wrapper.systems and not any(
+        i.get("root") == OID_ASID and i.get("extension") for i in system_ids(wrapper.systems[0])
+    ):
+        found.append(_wrapper_finding(20, "CONTROL_ACT_AUTHOR_AGENT_INVALID"))
+    if len(wrapper.systems) == 2:
+        second = system_ids(wrapper.systems[1])
+        if len(second) != 1 or not second[0].get("root") or not second[0].get("extension"):
+            found.append(_wrapper_finding(21, "CONTROL_ACT_AUTHOR_AGENT2_INVALID"))
+    return found
+
+
+def _payload(wrapper: Wrapper, interaction: str) -> etree._Element | None:
+    """Return the single non-empty payload element, or none."""
+    if wrapper.control_act is None:
+        return None
+    found = wrapper.control_act.findall(f"{CRS}{_PAYLOADS[interaction]}")
+    return found[0] if len(found) == 1 and len(found[0]) else None
+
+
+def _text(element: etree._Element | None, path: str) -> str:
+    if element is None:
+        return ""
+    return (element.findtext("/".join(CRS + name for name in path.split("/"))) or "").strip()
+
+
+def _finding(rule: str, key: str, parameter: str = "") -> Finding:
+    issue = detail_issue(_ASSERTION_PARAMETER_KEYS[key], parameter=parameter)
+    return Finding(f"acs-{rule}", _K + key, parameter, issue)
+
+
+def _context_finding(rule: str, key: str, parameter: str = "") -> Finding:
+    return Finding(f"acs-{rule}", _K + key, parameter, detail_issue("35506"))
+
+
+def read_consent_message(
+    wrapper: Wrapper, interaction: str, header: HeaderFacts | None = None, *, accept_ask: bool = False
+) -> ConsentMessage:
+    """Read a SET or GET whose wrapper was read already. Nothing is raised.
+
+    ``header`` is none for a SET over ebXML. ``accept_ask`` takes ``Ask`` in a SET for ``Clear``. Spec: 30 §5, §9.2.
+    """
+    payload = _payload(wrapper, interaction)
+    path = f"{CRS}permissions" if interaction == ACS_SET else f"{CRS}accessControlQuery"
+    body = payload.find(path) if payload is not None else None
+    contexts = body.findall(f"{CRS}resourceContext") if body is not None else []
+    number = next(iter(attributes_of(contexts, "extension")), "")
+    nhs_number = number if has_ten_digits(number) else None
+    rejected = check_acs_wrapper(wrapper, interaction, header)
+    if rejected:
+        return ConsentMessage(wrapper, nhs_number, tuple(rejected))
+    ids = MessageIds(wrapper.message_id, interaction)
+    request: ConsentChange | ConsentQuery | None
+    if interaction == ACS_SET:
+        findings, value = _check_set(wrapper, body, contexts, number, accept_ask=accept_ask)
+        request = ConsentChange(ids, number, value) if value is not None else None
+    else:
+        findings = _check_get(body, contexts, number)
+        request = ConsentQuery(ids, number, _criteria(body))
+    if not findings and not is_nhs_number(number):
+        issue = detail_issue("35160", field="NHS Number")
+        findings.append(Finding("acs-nhs-number", f"{_K}MANDATORY_DATA_MISSING", "NHS number is not valid", issue))
+    return ConsentMessage(wrapper, nhs_number, (), tuple(findings), None if findings else request)
+
+
+def _check_set(
+    wrapper: Wrapper,
+    body: etree._Element | None,
+    contexts: list[etree._Element],
+    number: str,
+    *,
+    accept_ask: bool,
+) -> tuple[list[Finding], Consent | None]:
+    """Rules S1-S17, then the permission word; the value is that of the first assertion. Spec: 30 §5.1."""
+    assertions = body.findall(f"{CRS}accessControlAssertion") if body is not None else []
+    consents = [a for a in assertions if _text(a, "function/context") == "Consent"]
+    stores = [a for a in consents if _text(a, "function/code") == "Store"]
+    views = [a for a in consents if _text(a, "function/code") == "View"]
+    found: list[Finding] = []
+    if len(contexts) != 1:
+        found.append(_context_finding("S1", "MANDATORY_DATA_MISSING", "Resource Context not found"))
+    cardinality = "INVALID_ACA_CARDINALITY"
+    if not 1 <= len(assertions) <= 2:
+        text = "At least one and no more than two accessControlAssertion must be provided"
+        found.append(_finding("S2", cardinality, text))
+    if len(stores) > 1:
+        found.append(_finding("S3", cardinality, "Only 1 Store permission can be provided"))
+    if len(views) > 1:
+        found.append(_finding("S4", cardinality, "Only 1 View permission can be provided"))
+    if len(views) != 1 and len(stores) != 1:
+        found.append(_finding("S5", cardinality, "One of View or Store permission must be provided"))
+    found += [
+        _finding("S6", "INVALID_COMBINATION_FC_RC_RI")
+        for assertion in assertions
+        if _text(assertion, "function/context") != "Sealing"
+        and (_text(assertion, "resource/Id") != number or not contexts)
+    ]
+    if not assertions:
+        found.append(_finding("S7", "MANDATORY_DATA_MISSING", "Permission to Store or View not provided "))
+    words = [_text(assertion, "permission") for assertion in assertions]
+    if len(assertions) == 2 and (words[0] != words[1] or len(stores) != 1 or len(views) != 1):
+        found.append(_finding("S8", "MANDATORY_DATA_MISSING", "Inconsistent Permission to View and Store"))
+    if OID_NHS_NUMBER not in attributes_of(contexts, "root"):
+        text = f"Permission ResourceContext root={OID_NHS_NUMBER} not found"
+        found.append(_context_finding("S9", "MANDATORY_DATA_MISSING", text))
+    if not attributes_of(contexts, "extension"):
+        text = "Permission ResourceContext extension not found"
+        found.append(_context_finding("S10", "MANDATORY_DATA_MISSING", text))
+    for assertion, word in zip(assertions, words, strict=True):
+        found += _check_assertion(assertion, word)
+    subjects = wrapper.control_act.findall(f"{HL7}subject") if wrapper.control_act is not None else []
+    if any(len(subject.findall(f"{HL7}GPSummary")) != 1 for subject in subjects):
+        key = "ErrorBase1733.INVALID_DOCUMENT_DATA"
+        found.append(Finding("acs-S17", key, "hl7:GPSummary root not found", detail_issue("99715")))
+    if found:
+        return found, None
+    value = _PERMISSION_WORDS.get(words[0]) or (Consent.ASK if accept_ask and words[0] == "Ask" else None)
+    if value is None:
+        issue = detail_issue("99716", value=words[0][:40])
+        found.append(Finding("acs-permission", f"{_K}INVALID_PERMISSION", "", issue))
+    return found, value
+
+
+def _check_assertion(assertion: etree._Element, word: str) -> list[Finding]:
+    found: list[Finding] = []
+    context = _text(assertion, "function/context")
+    resource_type = _text(assertion, "resource/type")
+    if resource_type != "SCR":
+        issue = detail_issue("99704", context=context[:40], type=resource_type[:40])
+        parameter = f"{context[:40]}|{resource_type[:40]}"
+        found.append(Finding("acs-S11", f"{_K}INVALID_COMBINATION_FC_RT", parameter, issue))
+    if context != "Consent":
+        found.append(_finding("S12", "INVALID_FUNCTION_CONTEXT", "1234"))
+    if _text(assertion, "function/code") not in ("Store", "View"):
+        found.append(_finding("S13", "INVALID_FUNCTION_CODE"))
+    if word != "Clear":
+        if _text(assertion, "accessor/type") != "Everyone":
+            found.append(_finding("S14", "INVALID_ACCESSOR_TYPE"))
+        if _text(assertion, "accessor/accessorId/name") != "Everyone":
+            found.append(_finding("S15", "INVALID_ACCESSOR_TYPE"))
+    if not word:
+        found.append(_finding("S16", "MISSING_PERMISSIONS_IN_SET"))
+    return found
+
+
+def _check_get(body: etree._Element | None, contexts: list[etree._Element], number: str) -> list[Finding]:
+    """Rules G1-G10. Spec: 30 §5.2."""
+    found: list[Finding] = []
+    if len(contexts) != 1:
+        found.append(_context_finding("G1", "MANDATORY_DATA_MISSING", "accessControlQuery.resourceContext"))
+    criteria = body.findall(f"{CRS}queryCriteria") if body is not None else []
+    if len(criteria) > 1:
+        found.append(_finding("G2", "INVALID_ACA_CARDINALITY"))
+    if OID_NHS_NUMBER not in attributes_of(contexts, "root"):
+        text = f"accessControlQuery.resourceContext with root OID={OID_NHS_NUMBER}"
+        found.append(_context_finding("G3", "MANDATORY_DATA_MISSING", text))
+    if not attributes_of(contexts, "extension"):
+        found.append(_finding("G4", "INVALID_ACA_CARDINALITY"))
+    if len(number) < 10:
+        found.append(_context_finding("G5", "RESOURCE_CONTEXT_TOO_SHORT", "10"))
+    if len(number) > 10:
+        found.append(_context_finding("G6", "RESOURCE_CONTEXT_TOO_LONG", "10"))
+    for criterion in criteria:
+        functions = criterion.findall(f"{CRS}function/{CRS}context")
+        sealing = bool(functions) and (functions[0].text or "").strip() == "Sealing"
+        for resource in criterion.iterfind(f"{CRS}resource"):
+            if not sealing and _text(resource, "Id") != number:
+                found.append(_finding("G7", "INVALID_COMBINATION_FC_RC_RI"))
+            if len(functions) != 1:
+                found.append(_finding("G8", "FUNCTION_CONTEXT_EMPTY"))
+            if len(resource.findall(f"{CRS}type")) != 1:
+                found.append(_finding("G9", "RESOURCE_TYPE_EMPTY"))
+            if len(resource.findall(f"{CRS}Id")) != 1:
+                found.append(_finding("G10", "RESOURCE_ID_EMPTY"))
+    return found
+
+
+def _criteria(body: etree._Element | None) -> ConsentCriteria:
+    """Read ``queryCriteria`` as a filter: no code means View and Store, a type other than SCR nothing. 30 §5.2."""
+    criterion = body.find(f"{CRS}queryCriteria") if body is not None else None
+    if criterion is None:
+        return ConsentCriteria()
+    code = _text(criterion, "function/code")
+    consent = _text(criterion, "function/context") == "Consent"
+    types = [_text(resource, "type") for resource in criterion.iterfind(f"{CRS}resource")]
+    return ConsentCriteria((code,) if code else ("Store", "View"), consent and "SCR" in types)
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+_ASSERTION = (
+    "<crs:accessControlAssertion><crs:permission>{value}</crs:permission><crs:resource><crs:type>SCR</crs:type>"
+    "<crs:Id>{number}</crs:Id></crs:resource><crs:function><crs:context>Consent</crs:context>"
+    "<crs:code>{code}</crs:code></crs:function>{accessor}</crs:accessControlAssertion>"
+)
+_ACCESSOR = (
+    "<crs:accessor><crs:type>Everyone</crs:type><crs:accessorId><crs:name>Everyone</crs:name></crs:accessorId>"
+    "</crs:accessor>"
+)
+
+
+def _context(number: str) -> str:
+    return f'<crs:resourceContext root="{OID_NHS_NUMBER}" extension="{escape(number)}"/>'
+
+
+def wrap(interaction: str, message: bytes, wrapper: str | None = None) -> bytes:
+    """Put an answer into the wrapper element of its request. Spec: 40 §4.3."""
+    name = wrapper or WRAPPERS[interaction]
+    return b"".join((f"<{name}>".encode(), message, f"</{name}>".encode()))
+
+
+def write_outcome(
+    interaction: str, heading: Heading, outcome: Outcome, reference: str, wrapper: str | None = None
+) -> bytes:
+    """Write the acknowledgement of a SET, or the refusal of any ACS request, wrapped for SOAP. Spec: 30 §6.1."""
+    return wrap(interaction, write_acknowledgement(heading, outcome, reference, interaction, enveloped=True), wrapper)
+
+
+def write_get_answer(
+    heading: Heading, answer: ConsentOutcome, criteria: ConsentCriteria, reference: str, wrapper: str | None = None
+) -> bytes:
+    """Write the stored consent; a value of Ask is left out. Spec: 30 §4.2, §6.1."""
+    codes = criteria.codes if criteria.scr_wanted and answer.consent is not Consent.ASK else ()
+    assertions = "".join(
+        _ASSERTION.format(value=answer.consent.value, number=answer.nhs_number, code=code, accessor=_ACCESSOR)
+        for code in ("Store", "View")
+        if code in codes
+    )
+    warnings = write_reasons((SUPERSEDED,)) if answer.superseded else ""
+    act = (
+        f'{warnings}<subject typeCode="SUBJ"><crs:getResourcePermissionsResponse><crs:permissions>'
+        f"{_context(answer.nhs_number)}{assertions}</crs:permissions></crs:getResourcePermissionsResponse></subject>"
+        '<queryAck type="QueryAck"><queryResponseCode code="OK"/></queryAck>'
+    )
+    acknowledgement = write_acknowledgement_element("AA", reference)
+    message = write_message(ACS_GET_ANSWER, heading, act.encode(), acknowledgement=acknowledgement)
+    return wrap(ACS_GET, message, wrapper)
+
+
+# --- the client's side ----------------------------------------------------------------------------------------------
+
+_NAMESPACES = f' xmlns="{HL7_NS}" xmlns:crs="{CRS_NS}"'
+VERSION_OF_REQUEST = "V3NPfIT3.0"
+"""``versionCode`` of ACS requests. Spec: 30 §3."""
+
+
+def write_set(heading: Heading, change: ConsentChange, person: Person) -> bytes:
+    """Write a SET with a Store and a View assertion of the same value. Spec: 30 §4."""
+    word = "Clear" if change.value is Consent.ASK else change.value.value
+    assertions = "".join(
+        _ASSERTION.format(value=word, number=escape(change.nhs_number), code=code, accessor=_ACCESSOR)
+        for code in ("Store", "View")
+    )
+    payload = (
+        f"<crs:setResourcePermissionsRequest><crs:permissions>{_context(change.nhs_number)}{assertions}"
+        "</crs:permissions></crs:setResourcePermissionsRequest>"
+    )
+    return write_message(ACS_SET, heading, payload.encode(), person=person, prefix=_NAMESPACES)
+
+
+def write_get(heading: Heading, query: ConsentQuery, person: Person | None) -> bytes:
+    """Write a GET without criteria. Spec: 30 §4."""
+    payload = (
+        f"<crs:getResourcePermissionsRequest><crs:accessControlQuery>{_context(query.nhs_number)}"
+        "</crs:accessControlQuery></crs:getResourcePermissionsRequest>"
+    )
+    return write_message(ACS_GET, heading, payload.encode(), person=person, prefix=_NAMESPACES)
+
+
+def read_get_answer(root: etree._Element, nhs_number: str) -> ConsentOutcome:
+    """Read the answer to a GET, whatever namespace its payload is in. Raises: `UnreadableMessage`. Spec: 30 §4.3."""
+    outcome, _ = read_outcome(root)
+    consent = Consent.ASK
+    for element in root.iter():
+        if local_name(element) == "accessControlAssertion":
+            word = next(((e.text or "").strip() for e in element.iter() if local_name(e) == "permission"), "")
+            try:
+                consent = Consent(word)
+            except ValueError:
+                raise UnreadableMessage("unknown permission word") from None
+            break
+    superseded = any(issue.code == SUPERSEDED.code for issue in outcome.issues)
+    return ConsentOutcome(outcome, nhs_number, consent, superseded)

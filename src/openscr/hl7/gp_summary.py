@@ -1,0 +1,535 @@
+"""GP Summary uploads and withdrawals: bytes to `Upload` and `Withdrawal`, and back.
+
+On the upload path only the metadata of 10 §11.4 and what the rules look at is read: an entry that cannot be understood
+never refuses an upload. The document itself is located in the received bytes, never copied or changed.
+
+Spec: 10 §2-§5, §9.2, §10, §11, §14, §17.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from lxml import etree
+
+from openscr.codes import (
+    GP_INITIAL_SUMMARY,
+    GP_SUMMARY,
+    HL7_NS,
+    OID_ASID,
+    OID_JOB_ROLE,
+    OID_NHS_NUMBER,
+    OID_ODS,
+    OID_ORGANISATION_12,
+    OID_ROLE_PROFILE,
+    OID_SNOMED,
+    OID_USER,
+    OID_WITHDRAWAL_REASON,
+    PRESENTATION_NS,
+    UPLOADS,
+    WITHDRAWAL_REASONS,
+    WITHDRAWALS,
+)
+from openscr.errors import GENERAL, WRAPPER_ERRORS, Issue, detail_issue
+from openscr.hl7.wrapper import (
+    HL7,
+    NAMESPACE,
+    Finding,
+    Heading,
+    Wrapper,
+    attributes_of,
+    children,
+    extensions,
+    local_name,
+    read_person,
+    write_message,
+)
+from openscr.identifiers import has_ten_digits, is_nhs_number
+from openscr.spine import AckType, Document, MessageIds, Outcome, Person, Upload, Withdrawal
+from openscr.transport.xml import element_span, escape, inherited_declarations
+
+_ID = f"{HL7}id"
+_CODE = f"{HL7}code"
+_TIME = f"{HL7}time"
+_NAME = f"{HL7}name"
+_AUTHOR = f"{HL7}author"
+_AGENT_SYSTEM_PATH = f"{HL7}agentSystemSDS/{_ID}"
+_INVALID_DATA: Final = "ErrorBase1733.INVALID_DOCUMENT_DATA"
+_MISSING: Final = "ErrorBase1733.MANDATORY_FIELD_MISSING"
+_NHS_NUMBER_ISSUE = detail_issue("35160", field="NHS Number")
+
+DISSENT_PHRASES: Final = (
+    ("Refused consent for upload to national shared electronic record", ("CASE1a", "CASE1b", "CASE1c", "ISOFT")),
+    (
+        "Following discussion with a member of the practice staff this patient has chosen not to store their clinical "
+        "information",
+        ("CASE2a", "CASE2b", "CASE2c", "Standard"),
+    ),
+    (
+        "After discussions with a member of the practice staff this patient has chosen not to have a Summary Care "
+        "Record",
+        ("CASE3a", "CASE3b", "CASE3c", "INPS"),
+    ),
+)
+"""Phrases that make a summary a dissent, and the report for each of ``td``, ``h1``, ``h2``, ``h3``. Spec: 10 §9.2."""
+
+NO_CONTENT_PHRASE: Final = "The practice holds no significant data on this patient"
+
+REFUSAL = "Refusal"
+"""Local part of the care record element that states the refusal of consent."""
+
+_TEXT_OF = etree.XPath("string()")
+_PRESENTATION = etree.XPath(
+    "h:excerptFrom/*/h:component/h:presentationText/h:value", namespaces={"h": HL7_NS}, smart_strings=False
+)
+_ENTRIES = etree.XPath("h:pertinentInformation2/h:pertinentCREType/h:component/*", namespaces={"h": HL7_NS})
+_SEARCHED = tuple(f"{{{PRESENTATION_NS}}}{name}" for name in ("td", "h1", "h2", "h3"))
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryMessage:
+    """What was read from an upload or a withdrawal.
+
+    ``nhs_number`` is there when it has ten digits, whatever else is wrong. ``rejected`` are wrapper errors (AR): when
+    there are any, no rule was looked at. ``request`` is there when no finding forbids it. Spec: 10 §11.5, §14.
+    """
+
+    wrapper: Wrapper
+    nhs_number: str | None
+    rejected: tuple[Issue, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    request: Upload | Withdrawal | None = None
+
+    @property
+    def refusal(self) -> Outcome | None:
+        """The outcome that the message's own faults decide, or none when it may be processed. Spec: 10 §14."""
+        if self.rejected:
+            return Outcome(AckType.REJECTED, self.rejected)
+        if self.findings:
+            issues = dict.fromkeys((GENERAL["400"], *(finding.issue for finding in self.findings)))
+            return Outcome(AckType.ERROR, tuple(issues))
+        return None
+
+
+UNREADABLE = Outcome(AckType.REJECTED, (WRAPPER_ERRORS["202"],))
+"""Outcome of a payload that is not well-formed XML. Spec: 10 §14."""
+
+
+def check_wrapper(wrapper: Wrapper, interaction: str) -> tuple[Issue, ...]:
+    """Return the wrapper errors of an asynchronous message, in the order of their codes. Spec: 10 §14."""
+    failed = []
+    if not wrapper.message_id:
+        failed.append("501")
+    if not wrapper.creation_time:
+        failed.append("502")
+    if not wrapper.version_code:
+        failed.append("503")
+    if wrapper.control_act is None:
+        failed.append("504")
+    if not wrapper.receiver_asid:
+        failed.append("506")
+    if not wrapper.sender_asid:
+        failed.append("507")
+    if wrapper.control_act is not None:
+        if len(wrapper.authors) > 1:
+            failed.append("508")
+        if not 1 <= len(wrapper.systems) <= 2:
+            failed.append("509")
+    if wrapper.interaction_ids != 1 or not wrapper.name == wrapper.interaction == interaction:
+        failed.append("515")
+    return tuple(WRAPPER_ERRORS[code] for code in failed)
+
+
+def _fault(rule: str, key: str, text: str) -> Finding:
+    return Finding(rule, key, text, Issue("400", text))
+
+
+def check_common(wrapper: Wrapper) -> list[Finding]:
+    """Rules C1-C4 of the common stage, in document order (C5 is a wrapper error here). Spec: 10 §11.1."""
+    findings: list[Finding] = []
+    for agent in wrapper.root.iterfind(f".//{HL7}author1/{HL7}AgentSystemSDS"):
+        ids = [i for i in agent.iterfind(_AGENT_SYSTEM_PATH) if i.get("root") == OID_ASID]
+        if len(attributes_of(ids, "extension")) != 1:
+            findings.append(_fault("gp-C1", _MISSING, "Agent System SDS ID missing"))
+    for author in wrapper.authors:
+        for agent in author.iterfind(f"{HL7}AgentPersonSDS"):
+            for rule, path, root, text in _PERSON_RULES:
+                ids = [i for i in agent.iterfind(path) if i.get("root") == root]
+                if len(attributes_of(ids, "extension")) != 1:
+                    findings.append(_fault(rule, _MISSING, text))
+    return findings
+
+
+_PERSON_RULES = (
+    ("gp-C2", _ID, OID_ROLE_PROFILE, "Author agent org person role profile ID missing"),
+    ("gp-C3", f"{HL7}agentPersonSDS/{_ID}", OID_USER, "Author agent person SDS ID missing"),
+    ("gp-C4", f"{HL7}part/{HL7}partSDSRole/{_ID}", OID_JOB_ROLE, "Author agent person Job Role ID missing"),
+)
+
+
+def read_summary_message(root: etree._Element, wrapper: Wrapper, payload: bytes, interaction: str) -> SummaryMessage:
+    """Read an upload or withdrawal that was parsed from ``payload``; ``interaction`` is the ``eb:Action``.
+
+    Nothing is raised for a faulty message: every fault is in the result. Spec: 10 §11, §14.
+    """
+    subject = wrapper.control_act.find(f"{HL7}subject") if wrapper.control_act is not None else None
+    name = f"{HL7}MessageWithdrawal" if interaction in WITHDRAWALS else f"{HL7}GPSummary"
+    documents = subject.findall(name) if subject is not None else []
+    document = documents[0] if len(documents) == 1 else None
+    numbers = _nhs_numbers(document)
+    nhs_number = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
+    rejected = check_wrapper(wrapper, interaction)
+    if rejected:
+        return SummaryMessage(wrapper, nhs_number, rejected)
+    findings = check_common(wrapper)
+    if interaction in UPLOADS:
+        request: Upload | Withdrawal | None = _read_upload(document, numbers, wrapper, payload, interaction, findings)
+    else:
+        request = _read_withdrawal(document, numbers, wrapper, interaction, findings)
+    return SummaryMessage(wrapper, nhs_number, (), tuple(findings), None if findings else request)
+
+
+def _nhs_numbers(document: etree._Element | None) -> list[str]:
+    if document is None:
+        return []
+    return attributes_of(document.findall(f"{HL7}recordTarget/{HL7}patient/{_ID}"), "extension")
+
+
+def _check_nhs_number(numbers: list[str], rule: str, text: str, findings: list[Finding]) -> None:
+    """G6 or W6, and the format and check digit, which share one issue. Spec: 10 §14."""
+    if len(numbers) != 1:
+        findings.append(Finding(f"{rule}6", _INVALID_DATA, text, _NHS_NUMBER_ISSUE))
+    elif not is_nhs_number(numbers[0]):
+        findings.append(Finding(f"{rule[:2]}-nhs-number", _INVALID_DATA, "NHS number is not valid", _NHS_NUMBER_ISSUE))
+
+
+# --- uploads --------------------------------------------------------------------------------------------------------
+
+_AGENT_NAMES = ("agentOrganizationSDS", "agentOrganization", "agentPersonSDS", "agentPerson")
+_NAME_RULE = "A single author Name must be provided"
+
+
+def _read_upload(
+    document: etree._Element | None,
+    numbers: list[str],
+    wrapper: Wrapper,
+    payload: bytes,
+    interaction: str,
+    findings: list[Finding],
+) -> Upload | None:
+    if document is None:
+        findings.append(_fault("gp-G1", _INVALID_DATA, "hl7:GPSummary root not found"))
+        return None
+    parts = children(document)
+    ids = attributes_of(parts.get(_ID), "root")
+    codes = attributes_of(parts.get(_CODE), "code")
+    statuses = attributes_of(parts.get(f"{HL7}statusCode"), "code")
+    times = attributes_of(parts.get(f"{HL7}effectiveTime"), "value")
+    for rule, values, path in (
+        ("gp-G2", ids, "hl7:id/@root"),
+        ("gp-G3", codes, "hl7:code/@code"),
+        ("gp-G4", statuses, "hl7:statusCode/@code"),
+        ("gp-G5", times, "hl7:effectiveTime/@value"),
+    ):
+        if len(values) != 1:
+            findings.append(_fault(rule, _INVALID_DATA, f"A single hl7:GPSummary/{path} must be provided"))
+    _check_nhs_number(
+        numbers,
+        "gp-G",
+        "A single nhsNumber should be provided in hl7:GPSummary/hl7:recordTarget/hl7:patient/hl7:id/@extension",
+        findings,
+    )
+    targets = attributes_of(
+        [i for r in parts.get(f"{HL7}replacementOf", ()) for i in r.iterfind(f"{HL7}priorMessageRef/{_ID}")], "root"
+    )
+    if len(targets) > 1:
+        # Spine itself faults only at three; at two it silently forgets both. Spec: 10 §11.2.
+        findings.append(_fault("gp-G7", _INVALID_DATA, "zero or one replacementOf targets may be provided"))
+    authors = parts.get(_AUTHOR, [])
+    author_times = attributes_of([t for author in authors for t in author.iterfind(_TIME)], "value")
+    if len(author_times) != 1:
+        findings.append(
+            _fault("gp-G8", _INVALID_DATA, "A single hl7:GPSummary/hl7:author/hl7:time/@value must be provided")
+        )
+    agents = _check_agents(authors, findings)
+    if findings:
+        return None
+    content = _content_of(document)
+    dissent, no_content = _search_presentation(document)
+    if REFUSAL in content:
+        dissent = (*dissent, REFUSAL)
+    metadata = _author_metadata(authors[0], agents)
+    metadata["author/time"] = author_times[0]
+    code = parts[_CODE][0]
+    metadata["eventTypeDisplayName"] = code.get("displayName") or ""
+    metadata["eventTypeCodeSystem"] = code.get("codeSystem") or ""
+    metadata["statusCode"] = statuses[0]
+    if no_content:
+        metadata["noSignificantContent"] = "standard"
+    return Upload(
+        ids=MessageIds(wrapper.message_id, interaction),
+        nhs_number=numbers[0],
+        event_id=ids[0].upper(),
+        event_type=codes[0],
+        effective_time=times[0],
+        document=locate_document(document, payload),
+        author=standalone_xml(authors[0]),
+        nullified=statuses[0] == "nullified",
+        replaces=tuple(target.upper() for target in targets),
+        content=content,
+        dissent=dissent,
+        metadata=metadata,
+    )
+
+
+def _check_agents(authors: list[etree._Element], findings: list[Finding]) -> dict[str, list[etree._Element]]:
+    """Rules G9-G13 (W9-W11 use the same counts): which agents the author participation names."""
+    agents: dict[str, list[etree._Element]] = {name: [] for name in _AGENT_NAMES}
+    role_profiles = 0
+    for author in authors:
+        for holder in author:
+            role_profiles += len(extensions(holder, _ID, OID_ROLE_PROFILE)) if isinstance(holder.tag, str) else 0
+            for child in holder:
+                found = agents.get(local_name(child))
+                if found is not None:
+                    found.append(child)
+    persons, organisations = agents["agentPersonSDS"], agents["agentOrganizationSDS"]
+    if sum(map(len, agents.values())) != 1:
+        findings.append(
+            _fault(
+                "gp-G9",
+                _INVALID_DATA,
+                "Either a single agentPersonSDS or agentOrganizationSDS must be provided as the event author",
+            )
+        )
+    identified = sum(
+        len(extensions(o, _ID, OID_ODS)) + len(extensions(o, _ID, OID_ORGANISATION_12)) for o in organisations
+    )
+    if len(organisations) != identified:
+        findings.append(
+            _fault(
+                "gp-G10",
+                _INVALID_DATA,
+                "A single organizationSDS ID attribute of root codeSystem 1.2.826.0.1285.0.1.10 or "
+                "1.2.826.0.1285.0.2.0.109 must be provided",
+            )
+        )
+    if len(persons) != role_profiles:
+        findings.append(_fault("gp-G11", _INVALID_DATA, ROLE_PROFILE_RULE))
+    if len(persons) != sum(len(extensions(p, _ID, OID_USER)) for p in persons):
+        findings.append(_fault("gp-G12", _INVALID_DATA, USER_RULE))
+    for name in ("agentPersonSDS", "agentPerson", "agentOrganizationSDS", "agentOrganization"):
+        if agents[name] and sum(1 for agent in agents[name] for _ in agent.iterchildren(_NAME)) != 1:
+            findings.append(_fault("gp-G13", _INVALID_DATA, _NAME_RULE))
+    return agents
+
+
+ROLE_PROFILE_RULE = (
+    "A single author roleProfileID attribute of root codeSystem 1.2.826.0.1285.0.2.0.67 must be provided"
+)
+USER_RULE = "A single author personSDS ID attribute of root codeSystem 1.2.826.0.1285.0.2.0.65 must be provided"
+
+
+def locate_document(element: etree._Element, payload: bytes) -> Document:
+    """Find an element in the bytes that it was parsed from, and what it inherits from its ancestors. Spec: 20 §7.2."""
+    offset, length, name_length = element_span(payload, element)
+    return Document(payload, offset, length, name_length, inherited_declarations(element))
+
+
+def standalone_xml(element: etree._Element) -> bytes:
+    """Return a small element as self-contained XML that no surrounding default namespace can change."""
+    text = etree.tostring(element, with_tail=False)
+    if None in element.nsmap:
+        return text
+    name_end = 1 + len(element.prefix or "") + (1 if element.prefix else 0) + len(local_name(element))
+    return text[:name_end] + b' xmlns=""' + text[name_end:]
+
+
+def _content_of(document: etree._Element) -> frozenset[str]:
+    """Return the local parts of the care record elements that have an id: "enriched content". Spec: 10 §11.4."""
+    found = set()
+    for entry in _ENTRIES(document):
+        name = local_name(entry).partition(".")[2]
+        if name and name not in found:
+            identifier = entry.find(_ID)
+            if identifier is not None and identifier.get("root"):
+                found.add(name)
+    return frozenset(found)
+
+
+def _search_presentation(document: etree._Element) -> tuple[tuple[str, ...], bool]:
+    """Return the dissent reports and whether "no significant data" is said. Spec: 10 §9.2.
+
+    The whole text is looked at first: a phrase inside one element is inside the whole as well.
+    """
+    triggers: list[str] = []
+    no_content = False
+    for value in _PRESENTATION(document):
+        text = str(_TEXT_OF(value))
+        for phrase, reports in DISSENT_PHRASES:
+            if phrase in text:
+                triggers += [
+                    report
+                    for tag, report in zip(_SEARCHED, reports, strict=True)
+                    if any(phrase in str(_TEXT_OF(element)) for element in value.iter(tag))
+                ]
+        if NO_CONTENT_PHRASE in text:
+            no_content = no_content or any(
+                NO_CONTENT_PHRASE in str(_TEXT_OF(element)) for element in value.iter(_SEARCHED[3])
+            )
+    return tuple(triggers), no_content
+
+
+def _author_metadata(author: etree._Element, agents: Mapping[str, list[etree._Element]]) -> dict[str, str]:
+    """Return the author's part of the metadata by report name. Spec: 10 §11.4."""
+    found: dict[str, str] = {}
+    kind, agent = next((name, elements[0]) for name, elements in agents.items() if elements)
+    holder = agent.getparent()
+    found["author.type"] = kind.replace("Organization", "Org")
+    if kind == "agentPersonSDS" and holder is not None:
+        found["author/roleProfileIdCode"] = extensions(holder, _ID, OID_ROLE_PROFILE)[0]
+        found["author/personIdCode"] = extensions(agent, _ID, OID_USER)[0]
+    elif kind == "agentOrganizationSDS":
+        organisation = extensions(agent, _ID, OID_ODS) or extensions(agent, _ID, OID_ORGANISATION_12)
+        found["author/idCode"] = organisation[0]
+    else:
+        code = holder.find(_CODE) if holder is not None else None
+        if code is not None:
+            label = "jobRole" if kind == "agentPerson" else "organizationRole"
+            found[f"author/{label}Code"] = code.get("code") or ""
+            found[f"author/{label}Description"] = code.get("displayName") or ""
+        address = holder.find(f"{HL7}addr") if holder is not None else None
+        if address is not None:
+            found["author/address"] = " ".join(str(_TEXT_OF(address)).split())
+            found["author/addressUse"] = address.get("use") or ""
+    name = agent.find(_NAME)
+    if name is not None:
+        parts = [part for part in name if isinstance(part.tag, str)]
+        if parts:
+            givens = 0
+            for part in parts:
+                label = local_name(part)
+                if label == "given":
+                    givens += 1
+                    label = f"givenName{givens}"
+                label = "familyName" if label == "family" else label
+                found[f"author/structuredName/{label}"] = (part.text or "").strip()
+        else:
+            found["author/unstructuredName"] = " ".join(str(_TEXT_OF(name)).split())
+    return {key: value for key, value in found.items() if value}
+
+
+# --- withdrawals ----------------------------------------------------------------------------------------------------
+
+
+def _read_withdrawal(
+    document: etree._Element | None,
+    numbers: list[str],
+    wrapper: Wrapper,
+    interaction: str,
+    findings: list[Finding],
+) -> Withdrawal | None:
+    if document is None:
+        findings.append(_fault("wd-W1", _INVALID_DATA, "hl7:MessageWithdrawal root not found"))
+        return None
+    parts = children(document)
+    ids = attributes_of(parts.get(_ID), "root")
+    codes = attributes_of(parts.get(_CODE), "code")
+    times = attributes_of(parts.get(f"{HL7}effectiveTime"), "value")
+    for rule, values, path in (
+        ("wd-W3", ids, "hl7:id/@root"),
+        ("wd-W4", codes, "hl7:code/@code"),
+        ("wd-W5", times, "hl7:effectiveTime/@value"),
+    ):
+        if len(values) != 1:
+            findings.append(_fault(rule, _INVALID_DATA, f"A single hl7:MessageWithdrawal/{path} must be provided"))
+    _check_nhs_number(
+        numbers,
+        "wd-W",
+        "A single nhsNumber should be provided in hl7:MessageWithdrawal/hl7:recordTarget/hl7:patient/hl7:id/@extension",
+        findings,
+    )
+    reasons = [r for reason in parts.get(f"{HL7}reason", ()) for r in reason.iterfind(f"{HL7}justifyingReason")]
+    coded = [c for r in reasons for c in r.iterfind(_CODE) if c.get("codeSystem") == OID_WITHDRAWAL_REASON]
+    reason_codes = attributes_of(coded, "code")
+    if len(reason_codes) != 1:
+        findings.append(
+            _fault(
+                "wd-W7",
+                _INVALID_DATA,
+                f"A single justifyingReason code of codeSystem {OID_WITHDRAWAL_REASON} should be provided in "
+                "hl7:MessageWithdrawal/hl7:reason/hl7:justifyingReason/hl7:code",
+            )
+        )
+    targets = attributes_of(
+        [i for s in parts.get(f"{HL7}subject", ()) for i in s.iterfind(f"{HL7}messageRef/{_ID}")], "root"
+    )
+    if len(targets) > 1:
+        findings.append(_fault("wd-W8", _INVALID_DATA, "zero or one replacementOf targets may be provided"))
+    authors = parts.get(_AUTHOR, [])
+    persons = [p for a in authors for holder in a for p in holder if local_name(p) == "agentPersonSDS"]
+    roles = [i for a in authors for holder in a for i in extensions(holder, _ID, OID_ROLE_PROFILE)]
+    if len(persons) != 1:
+        findings.append(_fault("wd-W9", _INVALID_DATA, "A single agentPersonSDS must be provided as the event author"))
+    if len(persons) != len(roles):
+        findings.append(_fault("wd-W10", _INVALID_DATA, ROLE_PROFILE_RULE))
+    if len(persons) != sum(len(extensions(p, _ID, OID_USER)) for p in persons):
+        findings.append(_fault("wd-W11", _INVALID_DATA, USER_RULE))
+    if findings:
+        return None
+    text = next((t for r in reasons if (t := r.findtext(f"{HL7}text"))), "") or "Not Provided in message"
+    return Withdrawal(
+        ids=MessageIds(wrapper.message_id, interaction),
+        nhs_number=numbers[0],
+        event_id=ids[0].upper(),
+        event_type=codes[0],
+        effective_time=times[0],
+        target=targets[0].upper() if targets else None,
+        reason=reason_codes[0],
+        reason_text=text,
+        payload_author=read_person(authors[0]),
+    )
+
+
+# --- writing (the client's side) ------------------------------------------------------------------------------------
+
+_ITS = ' ITSVersion="XML_1.0"'
+_SUBJECT = b'<subject typeCode="SUBJ" contextConductionInd="false">'
+
+
+def write_upload(interaction: str, heading: Heading, document: bytes, person: Person | None) -> bytes:
+    """Write an upload around ``document``, a self-contained ``GPSummary`` element that is left as it is.
+
+    ``interaction`` is one of the three upload interactions. Spec: 10 §2, §3.
+    """
+    return write_message(
+        interaction, heading, _SUBJECT, document, b"</subject>", person=person, prefix=NAMESPACE, attributes=_ITS
+    )
+
+
+def write_withdrawal(interaction: str, heading: Heading, withdrawal: Withdrawal, person: Person) -> bytes:
+    """Write a withdrawal of ``withdrawal.target`` in the name of ``person``. Spec: 10 §10."""
+    code = GP_SUMMARY if interaction == "REPC_IN150018UK02" else GP_INITIAL_SUMMARY
+    display = "General Practice Summary" if code == GP_SUMMARY else "General Practice Initial Summary"
+    reason = escape(withdrawal.reason)
+    payload = (
+        '<MessageWithdrawal classCode="ACTN" moodCode="RQO">'
+        f'<id root="{escape(withdrawal.event_id)}"/>'
+        f'<code code="{code}" codeSystem="{OID_SNOMED}" displayName="{display}"/>'
+        f'<effectiveTime value="{escape(withdrawal.effective_time)}"/>'
+        f'<recordTarget typeCode="RCT"><patient classCode="PAT"><id root="{OID_NHS_NUMBER}" '
+        f'extension="{escape(withdrawal.nhs_number)}"/></patient></recordTarget>'
+        '<author typeCode="AUT" contextControlCode="OP"><AgentPersonSDS classCode="AGNT">'
+        f'<id root="{OID_ROLE_PROFILE}" extension="{escape(person.role_profile_id)}"/>'
+        '<agentPersonSDS classCode="PSN" determinerCode="INSTANCE">'
+        f'<id root="{OID_USER}" extension="{escape(person.user_id)}"/></agentPersonSDS></AgentPersonSDS></author>'
+        '<reason typeCode="RSON" contextConductionInd="true"><justifyingReason classCode="OBS" moodCode="EVN">'
+        f'<code code="{reason}" codeSystem="{OID_WITHDRAWAL_REASON}" '
+        f'displayName="{escape(WITHDRAWAL_REASONS.get(withdrawal.reason, ""))}"/>'
+        f"<text>{escape(withdrawal.reason_text)}</text></justifyingReason></reason>"
+        '<subject typeCode="SUBJ"><messageRef classCode="COMPOSITION" moodCode="EVN">'
+        f'<id root="{escape(withdrawal.target or "")}"/></messageRef></subject></MessageWithdrawal>'
+    )
+    return write_message(
+        interaction, heading, _SUBJECT, payload.encode(), b"</subject>", person=person, prefix=NAMESPACE
+    )

@@ -1,0 +1,384 @@
+"""PSIS event queries: requests read and judged, answers written around the stored bytes, and the client's side of both.
+
+Spec: 20 §2-§9, §12.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lxml import etree
+
+from openscr.codes import (
+    DOCUMENT_TYPES,
+    EVENT,
+    EVENT_ANSWER,
+    EVENT_LIST_ANSWER,
+    EVENT_LIST_SM,
+    EVENT_LIST_SM_ANSWER,
+    GP_SUMMARY,
+    HL7_NS,
+    OID_ASID,
+    OID_DISSENT_OVERRIDE,
+    OID_EVENT_STATUS,
+    OID_INTERACTION,
+    OID_NHS_NUMBER,
+    OID_SNOMED,
+    PAYLOAD_IDS,
+    PSIS_NS,
+    QUERY_FAILED,
+)
+from openscr.errors import GENERAL, UnreadableMessage, detail_issue
+from openscr.hl7.acknowledgement import read_outcome
+from openscr.hl7.wrapper import (
+    HL7,
+    Finding,
+    Heading,
+    Wrapper,
+    attributes_of,
+    local_name,
+    system_ids,
+    write_acknowledgement_element,
+    write_message,
+    write_reasons,
+)
+from openscr.identifiers import LONDON, has_ten_digits, hl7_timestamp, is_nhs_number
+from openscr.spine import (
+    AckType,
+    Consent,
+    DissentOverride,
+    Event,
+    EventListOutcome,
+    EventListQuery,
+    EventOutcome,
+    EventQuery,
+    EventStatus,
+    MessageIds,
+    Outcome,
+    Person,
+)
+from openscr.transport.xml import escape
+
+PSIS = f"{{{PSIS_NS}}}"
+WRAPPERS = {EVENT: "eventQueryResponse"}
+"""Element around the answer, by request; all others get `EVENT_LIST_WRAPPER`. Spec: 20 §2.4."""
+EVENT_LIST_WRAPPER = "eventListQueryResponse"
+OVERRIDE_CODES = frozenset("012345")
+_STATUS_NAMES = {EventStatus.NORMAL: "Normal", EventStatus.WITHDRAWN: "Withdrawn", EventStatus.REPLACED: "Replaced"}
+VERSION_OF_FAILURE = "V3NPfIT3.0"
+"""``versionCode`` of the refusal of a request that had none. Spec: 40 §10.5."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderFacts:
+    """What the rules compare with the body: the interaction after the first ``/`` of ``wsa:Action``, and the ASIDs."""
+
+    action_interaction: str
+    receiver_asid: str
+    sender_asid: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryMessage:
+    """What was read from an event query.
+
+    ``unanswerable`` is the location of the missing message id: without it only a SOAP fault can answer (rule B1).
+    ``request`` is there when no finding forbids it. Spec: 20 §9.2, §12.
+    """
+
+    wrapper: Wrapper
+    nhs_number: str | None
+    findings: tuple[Finding, ...] = ()
+    unanswerable: str | None = None
+    request: EventListQuery | EventQuery | None = None
+
+    @property
+    def refusal(self) -> Outcome | None:
+        """The outcome that the message's own faults decide, or none when it may be processed. Spec: 20 §9.2."""
+        if not self.findings:
+            return None
+        issues = dict.fromkeys((GENERAL["400"], *(finding.issue for finding in self.findings)))
+        return Outcome(AckType.ERROR, tuple(issues))
+
+
+_W = "ErrorBase1732."
+_INCONSISTENT_ID = f"{_W}INCONSISTENT_HL7_INTERACTION_ID"
+_MISSING = "ErrorBase1733.MANDATORY_FIELD_MISSING"
+
+
+def _finding(rule: str, key: str, field: str, text: str = "") -> Finding:
+    return Finding(rule, key, text, detail_issue("35160", field=field))
+
+
+def check_query_wrapper(wrapper: Wrapper, header: HeaderFacts, query: etree._Element | None) -> list[Finding]:
+    """Rules B2-B7, C1-C6 and A1-A5, in their order. Spec: 20 §12."""
+    found: list[Finding] = []
+    if not wrapper.creation_time:
+        found.append(_finding("psis-B2", f"{_W}INVALID_CREATION_TIME", "Creation Time"))
+    if not wrapper.version_code:
+        found.append(_finding("psis-B3", f"{_W}INVALID_VERSION_CODE", "Version Code"))
+    if wrapper.control_acts != 1:
+        found.append(_finding("psis-B4", f"{_W}INVALID_CONTROL_ACT", "Control Act"))
+    if len(wrapper.authors) > 1:
+        key = f"{_W}CONTROL_ACT_AUTHOR_INVALID[checkBody.invalidNumberAuthorElements]"
+        found.append(_finding("psis-B5", key, "Author"))
+    if not 1 <= len(wrapper.systems) <= 2:
+        found.append(_finding("psis-B6", f"{_W}CONTROL_ACT_AUTHOR_INVALID_CARDINALITY", "Author System"))
+    if query is None:
+        found.append(_finding("psis-B7", f"{_W}CONTROL_ACT_QUERY_INVALID", "Query"))
+    consistency = "[checkHeaderBodyConsistency."
+    for rule, failed, label in (
+        ("psis-C1", wrapper.interaction_ids != 1, "invalidNumberInteractionIdElements]"),
+        (
+            "psis-C2",
+            wrapper.interaction_root != OID_INTERACTION or not wrapper.interaction,
+            "invalidInteractionCodeSystem]",
+        ),
+        ("psis-C3", wrapper.interaction != header.action_interaction, "invalidInteractionIdDoesNotMatchAction]"),
+        ("psis-C4", wrapper.interaction != wrapper.name, "invalidInteractionIdDoesNotMatchBodyRoot]"),
+    ):
+        if failed:
+            found.append(_finding(rule, _INCONSISTENT_ID + consistency + label, "Interaction Id"))
+    if not wrapper.receiver_asid or wrapper.receiver_asid != header.receiver_asid:
+        found.append(_finding("psis-C5", f"{_W}INCONSISTENT_COMM_FUNC_RCV", "Receiver"))
+    if not wrapper.sender_asid or wrapper.sender_asid != header.sender_asid:
+        found.append(_finding("psis-C6", f"{_W}INCONSISTENT_COMM_FUNC_SND", "Sender"))
+    if wrapper.authors:
+        person = wrapper.person or Person("", "", "")
+        for rule, value, label in (
+            ("psis-A1", person.role_profile_id, "invalidAgentRoleID"),
+            ("psis-A2", person.user_id, "invalidAgentPersonID"),
+            ("psis-A3", person.job_role, "invalidPartSDSRoleID"),
+        ):
+            if not value:
+                key = f"{_W}CONTROL_ACT_AUTHOR_INVALID[checkAuthorPerson.{label}]"
+                found.append(_finding(rule, key, "Author"))
+    if wrapper.systems and not any(
+        i.get("root") == OID_ASID and i.get("extension") for i in system_ids(wrapper.systems[0])
+    ):
+        found.append(_finding("psis-A4", f"{_W}CONTROL_ACT_AUTHOR_AGENT_INVALID", "Author System"))
+    if len(wrapper.systems) == 2:
+        second = system_ids(wrapper.systems[1])
+        if len(second) != 1 or not second[0].get("root") or not second[0].get("extension"):
+            found.append(_finding("psis-A5", f"{_W}CONTROL_ACT_AUTHOR_AGENT2_INVALID", "Author Device"))
+    return found
+
+
+def read_query(wrapper: Wrapper, header: HeaderFacts) -> QueryMessage:
+    """Read an event list or event query whose wrapper was read already. Nothing is raised. Spec: 20 §5, §12."""
+    if not wrapper.message_id:
+        return QueryMessage(wrapper, None, unanswerable=f"/SOAP:Envelope/SOAP:Body/hl7:{wrapper.name}/hl7:id")
+    queries = list(wrapper.control_act.iterchildren(f"{HL7}query")) if wrapper.control_act is not None else []
+    query = queries[0] if len(queries) == 1 and len(queries[0]) else None
+    findings = check_query_wrapper(wrapper, header, query)
+    if query is None:
+        return QueryMessage(wrapper, None, tuple(findings))
+    overrides = query.findall(f"{HL7}dissentOverride")
+    override = DissentOverride()
+    coded = [v for o in overrides for v in o.iterfind(f"{HL7}value") if v.get("codeSystem") == OID_DISSENT_OVERRIDE]
+    code = next((c for c in attributes_of(coded, "code") if c), "")
+    if not code:
+        findings.append(_finding("psis-Q1", _MISSING, "DissentOverride", "dissentOverride"))
+    elif code not in OVERRIDE_CODES:
+        findings.append(_finding("psis-Q1", _MISSING, "DissentOverride", "dissentOverride outside 0-5"))
+    else:
+        override = DissentOverride(code, (coded[0].findtext(f"{HL7}originalText") or "").strip())
+    holders = query.findall(f"{HL7}nHSNumber")
+    values = [v for h in holders for v in h.iterfind(f"{HL7}value") if v.get("root") == OID_NHS_NUMBER]
+    numbers = attributes_of(values, "extension")
+    if len(numbers) != 1:
+        findings.append(_finding("psis-Q2", _MISSING, "NHS Number", "nhsNumber"))
+    if len(overrides) != 1:
+        findings.append(_finding("psis-Q3", _MISSING, "DissentOverride"))
+    if len(holders) != 1:
+        findings.append(_finding("psis-Q3", _MISSING, "NHS Number"))
+    event_id = ""
+    if wrapper.name == EVENT:
+        records = [v for e in query.iterfind(f"{HL7}eventRecord") for v in e.iterfind(f"{HL7}value")]
+        event_id = next((root for root in attributes_of(records, "root") if root), "")
+        if not event_id:
+            findings.append(_finding("psis-strict", _MISSING, "EventRecord", "eventRecord"))
+    nhs_number = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
+    if not findings and not is_nhs_number(numbers[0]):
+        findings.append(_finding("psis-nhs-number", _MISSING, "NHS Number", "NHS number is not valid"))
+    if findings:
+        return QueryMessage(wrapper, nhs_number, tuple(findings))
+    ids = MessageIds(wrapper.message_id, wrapper.name)
+    request: EventListQuery | EventQuery
+    if wrapper.name == EVENT:
+        request = EventQuery(ids, numbers[0], event_id.upper(), override)
+    else:
+        request = EventListQuery(ids, numbers[0], override, current_only=wrapper.name == EVENT_LIST_SM)
+    return QueryMessage(wrapper, numbers[0], (), None, request)
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+def _wrapped(interaction: str, message: bytes, wrapper: str | None) -> bytes:
+    name = wrapper or WRAPPERS.get(interaction, EVENT_LIST_WRAPPER)
+    return b"".join((f"<{name}>".encode(), message, f"</{name}>".encode()))
+
+
+def write_query_failed(
+    interaction: str, heading: Heading, outcome: Outcome, reference: str, wrapper: str | None = None
+) -> bytes:
+    """Write ``QUQI_IN010000UK14`` in the wrapper of its request: the refusal of a query. Spec: 20 §8."""
+    act = write_reasons(outcome.issues) + _query_ack("ID")
+    acknowledgement = write_acknowledgement_element(outcome.ack.value, reference)
+    message = write_message(QUERY_FAILED, heading, act.encode(), acknowledgement=acknowledgement)
+    return _wrapped(interaction, message, wrapper)
+
+
+def _query_ack(code: str) -> str:
+    return f'<queryAck type="QueryAck"><queryResponseCode code="{code}"/></queryAck>'
+
+
+_RECORD_TARGET = (
+    f'<psis:recordTarget><psis:patient><psis:id root="{OID_NHS_NUMBER}" extension="{{}}"/></psis:patient>'
+    "</psis:recordTarget>"
+)
+_ASSERTION = (
+    "<accessControlAssertion><permission>{value}</permission><resource><type>SCR</type><Id>{number}</Id></resource>"
+    "<function><context>Consent</context><code>{code}</code></function><accessor><type>Everyone</type><accessorId>"
+    "<name>Everyone</name></accessorId></accessor></accessControlAssertion>"
+)
+
+
+def _write_event_facts(event: Event) -> str:
+    withdrawing = (
+        f'<psis:withdrawingEventID root="{event.withdrawing_event_id}"/>' if event.withdrawing_event_id else ""
+    )
+    event_type = escape(event.event_type)
+    payload_id = PAYLOAD_IDS.get(event.event_type, PAYLOAD_IDS[GP_SUMMARY])
+    return (
+        f'<psis:eventID root="{event.event_id}"/>{withdrawing}'
+        f'<psis:payloadID root="{OID_INTERACTION}" extension="{payload_id}"/>'
+        f'<psis:persistenceDate value="{hl7_timestamp(event.stored_at)}"/>'
+        f'<psis:eventStatus code="{int(event.status)}" codeSystem="{OID_EVENT_STATUS}" '
+        f'displayName="{_STATUS_NAMES[event.status]}"/>'
+        f'<psis:eventType code="{event_type}" codeSystem="{OID_SNOMED}" '
+        f'displayName="{DOCUMENT_TYPES.get(event.event_type, "")}"/>'
+    )
+
+
+def write_event_list(
+    interaction: str, heading: Heading, answer: EventListOutcome, reference: str, wrapper: str | None = None
+) -> bytes:
+    """Write the event list, for SM04 with the ``permissions`` block. Spec: 20 §7.1, §7.3."""
+    pieces: list[bytes] = [
+        b'<subject typeCode="SUBJ"><psis:queryResponseEventList>',
+        _RECORD_TARGET.format(answer.nhs_number).encode(),
+    ]
+    for event in answer.events:
+        pieces += (b"<psis:event>", _write_event_facts(event).encode())
+        if event.author:
+            pieces += (b"<psis:author>", event.author, b"</psis:author>")
+        pieces.append(b"</psis:event>")
+    name = EVENT_LIST_ANSWER
+    if interaction == EVENT_LIST_SM:
+        name = EVENT_LIST_SM_ANSWER
+        assertions = "".join(
+            _ASSERTION.format(value=answer.consent.value, number=answer.nhs_number, code=code)
+            for code in ("Store", "View")
+        )
+        pieces.append(
+            f'<permissions><resourceContext root="{OID_NHS_NUMBER}" extension="{answer.nhs_number}"/>{assertions}'
+            "</permissions>".encode()
+        )
+    pieces.append(f"</psis:queryResponseEventList></subject>{_query_ack('OK')}".encode())
+    acknowledgement = write_acknowledgement_element("AA", reference)
+    return _wrapped(interaction, write_message(name, heading, *pieces, acknowledgement=acknowledgement), wrapper)
+
+
+def write_event(heading: Heading, answer: EventOutcome, reference: str, wrapper: str | None = None) -> bytes:
+    """Write the event with its document spliced in as stored. Spec: 20 §7.2."""
+    if answer.event is None:
+        raise ValueError("an accepted event query has an event")
+    before = (
+        f'<subject typeCode="SUBJ"><psis:queryResponseEvent>{_RECORD_TARGET.format(answer.nhs_number)}'
+        f"<psis:event>{_write_event_facts(answer.event)}<psis:hl7Data>"
+    )
+    after = f"</psis:hl7Data></psis:event></psis:queryResponseEvent></subject>{_query_ack('OK')}"
+    acknowledgement = write_acknowledgement_element("AA", reference)
+    message = write_message(
+        EVENT_ANSWER, heading, before.encode(), answer.document, after.encode(), acknowledgement=acknowledgement
+    )
+    return _wrapped(EVENT, message, wrapper)
+
+
+# --- the client's side ----------------------------------------------------------------------------------------------
+
+
+def write_query(heading: Heading, query: EventListQuery | EventQuery, person: Person | None) -> bytes:
+    """Write an event list or event query: parameters in schema order, value before semanticsText. Spec: 20 §5."""
+    text = f"<originalText>{escape(query.override.text)}</originalText>" if query.override.text else ""
+    parameters = (
+        f'<query><dissentOverride><value code="{escape(query.override.code)}" codeSystem="{OID_DISSENT_OVERRIDE}"'
+        f"{f'>{text}</value>' if text else '/>'}<semanticsText>DissentOverride</semanticsText></dissentOverride>"
+    )
+    if isinstance(query, EventQuery):
+        parameters += (
+            f'<eventRecord><value root="{escape(query.event_id)}"/><semanticsText>EventRecord</semanticsText>'
+            "</eventRecord>"
+        )
+    parameters += (
+        f'<nHSNumber><value root="{OID_NHS_NUMBER}" extension="{escape(query.nhs_number)}"/>'
+        "<semanticsText>NHSNumber</semanticsText></nHSNumber></query>"
+    )
+    return write_message(
+        query.ids.interaction, heading, parameters.encode(), person=person, prefix=f' xmlns="{HL7_NS}"'
+    )
+
+
+def _read_event(element: etree._Element) -> Event:
+    def attribute(name: str, key: str) -> str:
+        child = element.find(f"{PSIS}{name}")
+        return (child.get(key) or "") if child is not None else ""
+
+    author = element.find(f"{PSIS}author")
+    inner = next(iter(author), None) if author is not None else None
+    try:
+        status = EventStatus(int(attribute("eventStatus", "code")))
+        stored_at = datetime.strptime(attribute("persistenceDate", "value")[:14], "%Y%m%d%H%M%S").replace(tzinfo=LONDON)
+    except ValueError:
+        raise UnreadableMessage("an event has no readable status or persistence date") from None
+    return Event(
+        event_id=attribute("eventID", "root"),
+        event_type=attribute("eventType", "code"),
+        status=status,
+        stored_at=stored_at,
+        withdrawing_event_id=attribute("withdrawingEventID", "root") or None,
+        author=etree.tostring(inner, with_tail=False) if inner is not None else b"",
+    )
+
+
+def read_event_list_answer(root: etree._Element, nhs_number: str) -> EventListOutcome:
+    """Read a list, a refusal or a "no record": `Outcome` tells which. Raises: `UnreadableMessage`. Spec: 20 §16."""
+    outcome, _ = read_outcome(root)
+    events = tuple(_read_event(e) for e in root.iter(f"{PSIS}event"))
+    return EventListOutcome(outcome, nhs_number, events, _read_permissions(root))
+
+
+def _read_permissions(root: etree._Element) -> Consent:
+    for element in root.iter():
+        if local_name(element) == "accessControlAssertion":
+            words = {local_name(e): (e.text or "").strip() for e in element.iter() if isinstance(e.tag, str)}
+            if words.get("code") == "View":
+                try:
+                    return Consent(words.get("permission", ""))
+                except ValueError:
+                    raise UnreadableMessage("unknown permission word") from None
+    return Consent.ASK
+
+
+def read_event_answer(root: etree._Element, nhs_number: str) -> EventOutcome:
+    """Read an event with its document, or a refusal. Raises: `UnreadableMessage`. Spec: 20 §16."""
+    outcome, _ = read_outcome(root)
+    element = next(root.iter(f"{PSIS}event"), None)
+    if element is None:
+        return EventOutcome(outcome, nhs_number)
+    data = element.find(f"{PSIS}hl7Data")
+    document = next((c for c in data if isinstance(c.tag, str)), None) if data is not None else None
+    if document is None:
+        raise UnreadableMessage("the event has no document")
+    return EventOutcome(outcome, nhs_number, _read_event(element), etree.tostring(document, with_tail=False))

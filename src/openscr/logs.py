@@ -1,0 +1,62 @@
+"""Logs: one JSON object a line on standard error, without patient data.
+
+What is logged is chosen field by field: ids of messages, interactions, codes, parties, durations. Payloads, NHS
+numbers, names and free text of messages are never handed to a logger.
+
+Spec: 00 §7.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import msgspec
+import structlog
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def _render_json(_logger: Any, _name: str, event: structlog.typing.EventDict) -> bytes:
+    return _ENCODER.encode({key: _plain(value) for key, value in event.items()})
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+class _Forward(logging.Handler):
+    """Hands records of the standard library's loggers to ours, message only: never their arguments' objects."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one foreign record under its logger's name."""
+        fields: dict[str, Any] = {"logger": record.name}
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["error"] = record.exc_info[0].__name__
+        structlog.get_logger().log(record.levelno, record.getMessage(), **fields)
+
+
+def configure_logs(level: str = "info", *, text: bool = False) -> None:
+    """Set the process's logging up once. ``level`` is a name such as ``info``; ``text`` is for people at a terminal."""
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if text:
+        structlog.configure(
+            processors=[*shared, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())],
+            wrapper_class=structlog.make_filtering_bound_logger(number),
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+            cache_logger_on_first_use=True,
+        )
+    else:
+        structlog.configure(
+            processors=[*shared, _render_json],
+            wrapper_class=structlog.make_filtering_bound_logger(number),
+            logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+            cache_logger_on_first_use=True,
+        )
+    root = logging.getLogger()
+    root.handlers = [_Forward()]
+    root.setLevel(max(number, logging.WARNING))

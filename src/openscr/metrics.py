@@ -1,0 +1,53 @@
+"""The service's figures for Prometheus. No label ever holds an NHS number, a name or a person's id.
+
+Spec: 00 §3.1.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+
+class Metrics:
+    """All figures of one service, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._requests = Counter(
+            "openscr_requests", "Requests answered.", ("face", "interaction", "outcome"), registry=self.registry
+        )
+        self._seconds = Histogram(
+            "openscr_request_seconds",
+            "Time from the first byte to the answer.",
+            ("face", "interaction"),
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+        )
+        self._duplicates = Counter(
+            "openscr_duplicates", "Messages answered before.", ("interaction",), registry=self.registry
+        )
+        self._outbox_rows = Gauge(
+            "openscr_outbox_rows", "Messages that must still be delivered.", ("state",), registry=self.registry
+        )
+        self._outbox_oldest = Gauge(
+            "openscr_outbox_oldest_seconds", "Age of the oldest message still to be delivered.", registry=self.registry
+        )
+
+    def request(self, face: str, interaction: str, outcome: str, seconds: float) -> None:
+        """Count one answered request; ``interaction`` must be one we know, or ``unknown``."""
+        self._requests.labels(face, interaction, outcome).inc()
+        self._seconds.labels(face, interaction).observe(seconds)
+
+    def duplicate(self, interaction: str) -> None:
+        """Count a message that had been answered before."""
+        self._duplicates.labels(interaction).inc()
+
+    def outbox(self, rows: dict[str, int], oldest_seconds: float) -> None:
+        """Set the figures of the outbox."""
+        for state, count in rows.items():
+            self._outbox_rows.labels(state).set(count)
+        self._outbox_oldest.set(oldest_seconds)

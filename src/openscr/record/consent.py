@@ -1,0 +1,62 @@
+"""Consent to share: one value per patient, every version of it kept.
+
+Spec: 30 §5.1, §8, §9.1, §9.2.
+"""
+
+from datetime import datetime
+
+from openscr.access.policy import Authorisation
+from openscr.record.decision import (
+    ACCEPTED,
+    ACCESS_DENIED,
+    Decision,
+    RecordRules,
+    is_known,
+    refuse,
+    survivor_of,
+)
+from openscr.spine import Caller, ConsentChange
+from openscr.store.interface import ConsentRow, PatientState
+
+
+def decide_consent_change(
+    change: ConsentChange,
+    state: PatientState,
+    authorisation: Authorisation,
+    rules: RecordRules,
+    caller: Caller,
+    now: datetime,
+) -> Decision:
+    """Decide whether the consent is set; setting the value that holds already succeeds too. Spec: 30 §9.1, §9.2."""
+    if not authorisation.allowed:
+        return refuse(ACCESS_DENIED, authorisation.reason)
+    if not is_known(state, rules):
+        return refuse("35160", "patient_unknown", field="NHS Number")
+    if survivor_of(state) is not None:
+        return refuse("30307", "merged")
+    person = authorisation.person
+    version = ConsentRow(
+        nhs_number=change.nhs_number,
+        version=state.consent_version + 1,
+        value=change.value,
+        set_at=now,
+        asid=caller.asid,
+        organisation=authorisation.organisation,
+        role_profile_id=person.role_profile_id if person else None,
+        user_id=person.user_id if person else None,
+        job_role=person.job_role if person else None,
+        message_id=change.ids.message_id,
+        wsa_id=change.ids.transport_id,
+        source=change.ids.interaction,
+    )
+    notes = {"previous_consent": state.consent.value, "new_consent": change.value.value}
+    return Decision(ACCEPTED, consent=version, notes=notes)
+
+
+def decide_consent_query(state: PatientState, authorisation: Authorisation, rules: RecordRules) -> Decision:
+    """Decide whether the consent is told. A recorded No is told: it is needed to be reversed. Spec: 30 §9."""
+    if not authorisation.allowed:
+        return refuse(ACCESS_DENIED, authorisation.reason)
+    if not is_known(state, rules):
+        return refuse("35160", "patient_unknown", field="NHS Number")
+    return Decision(ACCEPTED, notes={"consent": state.consent.value})

@@ -1,0 +1,425 @@
+"""The record service: every verb of `Spine` answered from our own store.
+
+Each request is decided and stored in one transaction of its patient's slot: receipt, raw message, event and status
+changes, consent, alert, audit row and outbox row; only then is anything answered. A message that was answered before
+gets the same answer again, and is not looked at twice.
+
+Spec: 10 §15, 20 §10.3, 30 §9, 40 §6.5, §8.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from openscr.access.policy import AccessPolicy, Authorisation, Operation
+from openscr.codes import ACS_SET, UPLOADS, WITHDRAWALS
+from openscr.directory.model import CurrentDirectory
+from openscr.errors import GENERAL
+from openscr.identifiers import Clock, UuidFactory, has_ten_digits, mint_uuid, slot_of, utc_now
+from openscr.record.audit import audit_entry
+from openscr.record.consent import decide_consent_change, decide_consent_query
+from openscr.record.decision import Decision, RecordRules, refuse, survivor_of
+from openscr.record.upload import decide_upload
+from openscr.record.viewing import decide_view, in_list_order, no_record, show
+from openscr.record.withdrawal import decide_withdrawal
+from openscr.spine import (
+    AckType,
+    Caller,
+    ConsentChange,
+    ConsentOutcome,
+    ConsentQuery,
+    EventListOutcome,
+    EventListQuery,
+    EventOutcome,
+    EventQuery,
+    EventStatus,
+    MessageIds,
+    Outcome,
+    Upload,
+    Withdrawal,
+)
+from openscr.store.interface import OutboxRow, RawMessage, Receipt, Store, Transaction
+
+SUMMARY_INTERACTIONS = UPLOADS | WITHDRAWALS
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """How an updating message arrived, and how it will be answered.
+
+    ``message_id`` is the transport's id. ``signal`` and ``signal_status`` are what the transport answers once all is
+    durable; ``reply`` makes the signal from the outcome where the answer travels in the response itself (a SET over
+    SOAP). ``answer`` makes the outbox row of the application acknowledgement; both must be pure and quick: they run
+    inside the transaction. ``digest`` identifies the content of the HL7 payload. Spec: 40 §6.3, §6.5.
+    """
+
+    from_party: str
+    message_id: str
+    raw: RawMessage
+    received_at: datetime
+    signal: bytes = b""
+    signal_status: int = 202
+    digest: bytes = b""
+    reply: Callable[[Outcome], bytes] | None = None
+    answer: Callable[[Outcome], OutboxRow] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of an updating message: the signal to answer with, and what must now be delivered.
+
+    ``outcome`` is none for a duplicate: it was told before.
+    """
+
+    signal: bytes
+    signal_status: int
+    outcome: Outcome | None = None
+    outbox: OutboxRow | None = None
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether this very message had been answered before."""
+        return self.outcome is None
+
+
+Decide = Callable[[Transaction], Awaitable[Decision]]
+
+
+class Record:
+    """The record of all patients. Satisfies `openscr.spine.Spine`.
+
+    ``store`` keeps everything; ``directory`` and ``policy`` say who may do what; ``rules`` are the switches. ``clock``
+    and ``mint`` are the present instant and fresh ids.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        directory: CurrentDirectory,
+        policy: AccessPolicy,
+        rules: RecordRules,
+        *,
+        clock: Clock = utc_now,
+        mint: UuidFactory = mint_uuid,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._policy = policy
+        self._rules = rules
+        self._clock = clock
+        self._mint = mint
+
+    # --- updating messages ------------------------------------------------------------------------------------------
+
+    async def receive(
+        self,
+        reception: Reception,
+        caller: Caller,
+        ids: MessageIds,
+        request: Upload | Withdrawal | ConsentChange | None,
+        *,
+        nhs_number: str | None,
+        refusal: Outcome | None = None,
+    ) -> Received:
+        """Decide an updating message once, whatever it is, and store all of it before returning.
+
+        ``refusal`` is the outcome that the message's own faults decide; then ``request`` is none. ``nhs_number`` has
+        ten digits and names the slot; without it the From party does. Raises: `StoreError`. Spec: 40 §8 steps 12-14.
+        """
+        slot = slot_of(nhs_number or reception.from_party)
+        now = reception.received_at
+
+        async def work(transaction: Transaction) -> Received:
+            known = await transaction.find_receipt(reception.from_party, reception.message_id)
+            if known is not None:
+                return Received(known.signal, known.signal_status)
+            repeated = await self._find_repeated(transaction, reception, caller, ids, nhs_number, refusal)
+            authorisation: Authorisation | None = None
+            if isinstance(repeated, Received):
+                return repeated
+            if repeated is not None:
+                decision = repeated
+            elif request is None or refusal is not None:
+                decision = Decision(refusal or Outcome(AckType.REJECTED), reason="invalid")
+            else:
+                authorisation = self._authorise(request, caller)
+                state = await transaction.read_patient(request.nhs_number)
+                if isinstance(request, Upload):
+                    decision = decide_upload(
+                        request,
+                        state,
+                        authorisation,
+                        self._rules,
+                        caller,
+                        now,
+                        reception.from_party,
+                        reception.message_id.upper(),
+                    )
+                elif isinstance(request, Withdrawal):
+                    decision = decide_withdrawal(request, state, authorisation, self._rules, now)
+                else:
+                    decision = decide_consent_change(request, state, authorisation, self._rules, caller, now)
+            return await self._keep(transaction, reception, caller, ids, nhs_number, request, decision, authorisation)
+
+        return await self._store.transact(slot, work)
+
+    async def _find_repeated(
+        self,
+        transaction: Transaction,
+        reception: Reception,
+        caller: Caller,
+        ids: MessageIds,
+        nhs_number: str | None,
+        refusal: Outcome | None,
+    ) -> Received | Decision | None:
+        """Look for this patient's messages with the same wrapper id from the same sender. 10 §15 step 1, 30 §7.1."""
+        if nhs_number is None or not ids.message_id or (refusal is not None and refusal.ack is AckType.REJECTED):
+            return None
+        if ids.interaction == ACS_SET:
+            wanted = {ids.message_id.upper(), ids.transport_id.upper()} - {""}
+            for seen in await transaction.find_seen(nhs_number, caller.asid, sorted(wanted)):
+                if seen.interaction != ACS_SET:
+                    continue
+                if seen.digest != reception.digest:
+                    return Decision(Outcome(AckType.ERROR, (GENERAL["401"],)), reason="duplicate_message_id")
+                if seen.ack != AckType.ACCEPTED:
+                    continue
+                if reception.reply is not None and seen.signal:
+                    return Received(seen.signal, seen.signal_status)
+                return Decision(Outcome(), reason="repeated")
+            return None
+        for seen in await transaction.find_seen(nhs_number, caller.asid, [ids.message_id.upper()]):
+            if seen.interaction in SUMMARY_INTERACTIONS:
+                return Decision(Outcome(AckType.ERROR, (GENERAL["401"],)), reason="duplicate_message_id")
+        return None
+
+    def _authorise(self, request: Upload | Withdrawal | ConsentChange, caller: Caller) -> Authorisation:
+        directory = self._directory.snapshot
+        if isinstance(request, Upload):
+            return self._policy.authorise(directory, Operation.UPLOAD, caller)
+        if isinstance(request, Withdrawal):
+            return self._policy.authorise(directory, Operation.WITHDRAW, caller, payload_author=request.payload_author)
+        return self._policy.authorise(directory, Operation.SET_CONSENT, caller)
+
+    async def _keep(
+        self,
+        transaction: Transaction,
+        reception: Reception,
+        caller: Caller,
+        ids: MessageIds,
+        nhs_number: str | None,
+        request: Upload | Withdrawal | ConsentChange | None,
+        decision: Decision,
+        authorisation: Authorisation | None,
+    ) -> Received:
+        """Write everything that the decision means, in the transaction that made it."""
+        outcome = decision.outcome
+        signal = reception.reply(outcome) if reception.reply is not None else reception.signal
+        # A refused SET over SOAP leaves no receipt: it was answered in full, and the same id may be tried again.
+        if reception.reply is None or outcome.accepted:
+            await transaction.append_receipt(
+                Receipt(
+                    from_party=reception.from_party,
+                    message_id=reception.message_id.upper(),
+                    interaction=ids.interaction,
+                    received_at=reception.received_at,
+                    raw=reception.raw,
+                    signal=signal,
+                    signal_status=reception.signal_status,
+                    ack=outcome.ack.value,
+                    digest=reception.digest,
+                    nhs_number=nhs_number,
+                    sender_asid=caller.asid or None,
+                    wrapper_id=ids.message_id.upper() or None,
+                    wsa_id=ids.transport_id.upper() or None if reception.reply is not None else None,
+                )
+            )
+        await self._apply(transaction, decision)
+        details = dict(decision.notes)
+        if isinstance(request, Upload | Withdrawal):
+            details["event_id"] = request.event_id
+        if isinstance(request, Withdrawal) and request.target:
+            details["target"] = request.target
+        await transaction.append_audit(
+            audit_entry(
+                ids.interaction or "unreadable",
+                outcome,
+                nhs_number,
+                reception.received_at,
+                caller=caller,
+                ids=ids,
+                authorisation=authorisation,
+                reason=decision.reason,
+                details=details,
+            )
+        )
+        row = None
+        if reception.answer is not None:
+            row = reception.answer(outcome)
+            await transaction.append_outbox(row)
+        return Received(signal, reception.signal_status, outcome, row)
+
+    async def _apply(self, transaction: Transaction, decision: Decision) -> None:
+        if decision.new_event is not None:
+            await transaction.append_event(decision.new_event)
+        for event in decision.changed_events:
+            await transaction.change_event(event)
+        if decision.consent is not None:
+            await transaction.append_consent(decision.consent)
+        if decision.alert is not None:
+            await transaction.append_alert(decision.alert)
+
+    async def _receive_locally(self, caller: Caller, request: Upload | Withdrawal | ConsentChange) -> Outcome:
+        """Carry out an update that came from a face of ours, without an envelope of its own."""
+        payload = request.document.payload if isinstance(request, Upload) else b""
+        reception = Reception(
+            from_party=caller.party_key,
+            message_id=request.ids.transport_id or self._mint(),
+            raw=RawMessage(payload, 0, len(payload)),
+            received_at=self._clock(),
+        )
+        received = await self.receive(reception, caller, request.ids, request, nhs_number=request.nhs_number)
+        return received.outcome or Outcome(AckType.ERROR, (GENERAL["401"],))
+
+    async def upload(self, caller: Caller, upload: Upload) -> Outcome:
+        """Store a summary, or say why not. Spec: 10 §15."""
+        return await self._receive_locally(caller, upload)
+
+    async def withdraw(self, caller: Caller, withdrawal: Withdrawal) -> Outcome:
+        """Withdraw an event, or say why not. Spec: 10 §15 step 9."""
+        return await self._receive_locally(caller, withdrawal)
+
+    async def set_consent(self, caller: Caller, change: ConsentChange) -> Outcome:
+        """Set or clear the patient's consent. Spec: 30 §9.2."""
+        return await self._receive_locally(caller, change)
+
+    # --- viewing ----------------------------------------------------------------------------------------------------
+
+    async def list_events(self, caller: Caller, query: EventListQuery) -> EventListOutcome:
+        """List a patient's events in the order of 20 §7.1. Raises: `StoreError`. Spec: 20 §10.3."""
+        now = self._clock()
+
+        async def work(transaction: Transaction) -> EventListOutcome:
+            authorisation = self._policy.authorise(
+                self._directory.snapshot, Operation.VIEW, caller, override=query.override
+            )
+            state = await transaction.read_patient(query.nhs_number)
+            decision = decide_view(query.override, state, authorisation, self._rules, caller, now, self._mint())
+            events = state.events
+            empty = not events or (
+                query.current_only and all(event.status is not EventStatus.NORMAL for event in events)
+            )
+            if decision.outcome.accepted and empty:
+                decision = replace(no_record(query.nhs_number), notes=decision.notes, alert=decision.alert)
+            await self._apply(transaction, decision)
+            await self._audit_view(transaction, caller, query, decision, authorisation, now)
+            if not decision.outcome.accepted:
+                return EventListOutcome(decision.outcome, query.nhs_number, consent=state.consent)
+            listed = tuple(show(event) for event in in_list_order(events))
+            return EventListOutcome(decision.outcome, query.nhs_number, listed, state.consent)
+
+        return await self._store.transact(slot_of(query.nhs_number), work)
+
+    async def retrieve_event(self, caller: Caller, query: EventQuery) -> EventOutcome:
+        """Return one event with its document, whatever its status. Raises: `StoreError`. Spec: 20 §7.2, §10.3."""
+        now = self._clock()
+
+        async def work(transaction: Transaction) -> EventOutcome:
+            authorisation = self._policy.authorise(
+                self._directory.snapshot, Operation.VIEW, caller, override=query.override
+            )
+            state = await transaction.read_patient(query.nhs_number)
+            decision = decide_view(query.override, state, authorisation, self._rules, caller, now, self._mint())
+            event = next((row for row in state.events if row.event_id == query.event_id), None)
+            if decision.outcome.accepted and event is None:
+                missing = (
+                    refuse("30308", "event_unknown", event_id=query.event_id)
+                    if state.events
+                    else no_record(query.nhs_number)
+                )
+                decision = replace(missing, notes=decision.notes, alert=decision.alert)
+            await self._apply(transaction, decision)
+            await self._audit_view(transaction, caller, query, decision, authorisation, now)
+            if event is None or not decision.outcome.accepted:
+                return EventOutcome(decision.outcome, query.nhs_number)
+            document = await transaction.read_document(event)
+            return EventOutcome(decision.outcome, query.nhs_number, show(event), document)
+
+        return await self._store.transact(slot_of(query.nhs_number), work)
+
+    async def _audit_view(
+        self,
+        transaction: Transaction,
+        caller: Caller,
+        query: EventListQuery | EventQuery,
+        decision: Decision,
+        authorisation: Authorisation,
+        now: datetime,
+    ) -> None:
+        details = dict(decision.notes)
+        if isinstance(query, EventQuery):
+            details["event_id"] = query.event_id
+        if decision.alert is not None:
+            details["alert"] = decision.alert.id
+        await transaction.append_audit(
+            audit_entry(
+                query.ids.interaction,
+                decision.outcome,
+                query.nhs_number,
+                now,
+                caller=caller,
+                ids=query.ids,
+                authorisation=authorisation,
+                reason=decision.reason,
+                details=details,
+            )
+        )
+
+    # --- consent ----------------------------------------------------------------------------------------------------
+
+    async def get_consent(self, caller: Caller, query: ConsentQuery) -> ConsentOutcome:
+        """Return the stored consent; of a merged number that of its survivor. Raises: `StoreError`. Spec: 30 §9.1."""
+        now = self._clock()
+
+        async def read(transaction: Transaction, number: str) -> tuple[ConsentOutcome, str | None]:
+            authorisation = self._policy.authorise(self._directory.snapshot, Operation.GET_CONSENT, caller)
+            state = await transaction.read_patient(number)
+            decision = decide_consent_query(state, authorisation, self._rules)
+            await transaction.append_audit(
+                audit_entry(
+                    query.ids.interaction,
+                    decision.outcome,
+                    number,
+                    now,
+                    caller=caller,
+                    ids=query.ids,
+                    authorisation=authorisation,
+                    reason=decision.reason,
+                    details=decision.notes,
+                )
+            )
+            return ConsentOutcome(decision.outcome, number, state.consent), survivor_of(state)
+
+        answer, survivor = await self._store.transact(
+            slot_of(query.nhs_number), lambda transaction: read(transaction, query.nhs_number)
+        )
+        if survivor is None or not answer.outcome.accepted:
+            return answer
+        # The survivor is another patient in another slot: a transaction of its own.
+        answer, _ = await self._store.transact(slot_of(survivor), lambda transaction: read(transaction, survivor))
+        return replace(answer, superseded=True)
+
+    # --- refusals before any verb -----------------------------------------------------------------------------------
+
+    async def audit_refusal(
+        self, caller: Caller, ids: MessageIds, outcome: Outcome, *, reason: str, nhs_number: str | None
+    ) -> None:
+        """Keep that a request was refused before it reached a verb: who tried, and why not. Spec: 35 §7, §9.4."""
+        now = self._clock()
+        known = nhs_number if nhs_number is not None and has_ten_digits(nhs_number) else None
+        entry = audit_entry(ids.interaction or "unknown", outcome, known, now, caller=caller, ids=ids, reason=reason)
+
+        async def work(transaction: Transaction) -> None:
+            await transaction.append_audit(entry)
+
+        await self._store.transact(slot_of(known or caller.party_key), work)

@@ -1,0 +1,130 @@
+"""Showing a record: who may look, what consent says, what there is, in that order.
+
+Invariants: nothing is shown that consent forbids, unless an override that the role permits says why, and then an alert
+is raised in the same transaction; consent is asked before the question whether there is a record, so that a refusal
+never tells.
+
+Spec: 20 §6, §7.1, §8, §10.3; 30 §9.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from openscr.access.policy import Authorisation
+from openscr.record.decision import (
+    ACCEPTED,
+    ACCESS_DENIED,
+    Decision,
+    RecordRules,
+    is_restricted,
+    refuse,
+    survivor_of,
+)
+from openscr.spine import Caller, Consent, DissentOverride, Event, EventStatus
+from openscr.store.interface import AlertRow, EventRow, PatientState
+
+LEGAL_OVERRIDES = frozenset("123")
+OVERRIDE_MEANINGS = {
+    "0": "No override",
+    "1": "Access made in the public interest",
+    "2": "Access required by statute",
+    "3": "Access required by Court Order",
+    "4": "Query for update",
+    "5": "Override dissent with temporary patient consent",
+}
+"""Meaning of the codes in vocabulary 7.2.02. Spec: 20 §6."""
+
+ACCESS_ALERT = "2"
+"""Alert type: access that consent did not cover. Spec: 35 §6.1."""
+
+_STATUS_ORDER = {EventStatus.NORMAL: 0, EventStatus.REPLACED: 1, EventStatus.WITHDRAWN: 2}
+
+
+def decide_view(
+    override: DissentOverride,
+    state: PatientState,
+    authorisation: Authorisation,
+    rules: RecordRules,
+    caller: Caller,
+    now: datetime,
+    alert_id: str,
+) -> Decision:
+    """Decide whether this patient's record may be looked at now. Spec: 20 §10.3 steps 4-6, 30 §9."""
+    notes = {"author": authorisation.reason} if authorisation.reason else {}
+    if override.code != "0":
+        notes["override_code"] = override.code
+        notes["override_meaning"] = OVERRIDE_MEANINGS.get(override.code, "")
+        if override.text:
+            notes["override_text"] = override.text
+    if not authorisation.allowed:
+        return _with_notes(refuse(ACCESS_DENIED, authorisation.reason), notes)
+    if survivor_of(state) is not None:
+        return _with_notes(refuse("30307", "merged"), notes)
+    if is_restricted(state):
+        return _with_notes(refuse(ACCESS_DENIED, "restricted"), notes)
+    alert_reason = ""
+    best_interest = rules.override_vocabulary == "4.2.00" and override.code in ("4", "5")
+    if state.consent is Consent.NO:
+        if override.code in LEGAL_OVERRIDES:
+            alert_reason = override.code
+        elif best_interest and rules.best_interest_overrides_dissent:
+            alert_reason = "5"
+        elif not best_interest and override.code == "5":
+            alert_reason = "override-5"
+        elif best_interest or not (override.code == "4" and owns_record(state, authorisation)):
+            return _with_notes(refuse(ACCESS_DENIED, "consent"), notes)
+    elif best_interest:
+        alert_reason = "5"
+    alert = None
+    if alert_reason:
+        alert = AlertRow(
+            id=alert_id,
+            nhs_number=state.nhs_number,
+            type=ACCESS_ALERT,
+            reason=alert_reason,
+            text=override.text,
+            raised_at=now,
+            asid=caller.asid,
+            organisation=authorisation.organisation,
+            user_id=authorisation.person.user_id if authorisation.person else None,
+            role_profile_id=authorisation.person.role_profile_id if authorisation.person else None,
+            job_role=authorisation.person.job_role if authorisation.person else None,
+        )
+    return Decision(ACCEPTED, alert=alert, notes=notes)
+
+
+def _with_notes(decision: Decision, notes: dict[str, str]) -> Decision:
+    return Decision(decision.outcome, reason=decision.reason, notes=notes)
+
+
+def owns_record(state: PatientState, authorisation: Authorisation) -> bool:
+    """Whether the current summary came from the organisation that asks. Spec: 20 §6 (code 4)."""
+    current = next((event for event in state.events if event.status is EventStatus.NORMAL), None)
+    return (
+        current is not None
+        and bool(authorisation.organisation)
+        and current.metadata.get("sender.organisation") == authorisation.organisation
+    )
+
+
+def no_record(nhs_number: str) -> Decision:
+    """Answer that there is nothing to show: an error type with a warning, as clients expect. Spec: 20 §8.2."""
+    return refuse("30312", "no_record", nhs_number=nhs_number)
+
+
+def show(event: EventRow) -> Event:
+    """Return what a list shows of a stored event."""
+    return Event(
+        event_id=event.event_id,
+        event_type=event.event_type,
+        status=event.status,
+        stored_at=event.stored_at,
+        withdrawing_event_id=event.withdrawn_by,
+        author=event.author,
+    )
+
+
+def in_list_order(events: Sequence[EventRow]) -> list[EventRow]:
+    """Order events as clients rely on: Normal, Replaced, Withdrawn; within each the newest first. Spec: 20 §7.1."""
+    newest_first = sorted(events, key=lambda event: event.stored_at, reverse=True)
+    return sorted(newest_first, key=lambda event: _STATUS_ORDER[event.status])

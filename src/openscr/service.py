@@ -1,0 +1,276 @@
+"""The composition root: reads the settings, builds every object once, mounts the faces, starts and stops them.
+
+Order of starting: store, directory, keys, record, outbox, listeners; of stopping: the reverse, requests first.
+
+Spec: 00 §3, §4 ``serve``, §5; 90 §6.4.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from time import monotonic
+
+import structlog
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from openscr.access import pki
+from openscr.access.matrix import load_matrix
+from openscr.access.policy import AccessPolicy
+from openscr.delivery.carriers import HttpCarrier
+from openscr.delivery.outbox import Carrier, Outbox
+from openscr.directory.form import build_directory, merge, read_directory
+from openscr.directory.model import CurrentDirectory, Directory
+from openscr.errors import ConfigurationError, StoreError
+from openscr.faces.operations.application import OperationsFace, plain_landing
+from openscr.faces.spine.application import PATHS, SpineApplication
+from openscr.faces.spine.context import SpineContext
+from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
+from openscr.listeners import Listener, bind, client_tls, server_tls
+from openscr.metrics import Metrics
+from openscr.record.decision import RecordRules
+from openscr.record.record import Record
+from openscr.settings import Settings
+from openscr.store.interface import OutboxState, Store
+from openscr.store.opening import open_store
+from openscr.testbench.demo import Demo
+
+_log = structlog.get_logger("service")
+
+DIRECTORY_POLL = 1.0
+"""Seconds between looks at the directory's revision: a change is noticed within two. Spec: 00 §4."""
+
+STOP_GRACE = 7.0
+"""Seconds that requests and deliveries under way may take to end after SIGTERM. Spec: 00 §4 (10 s in all)."""
+
+
+class Service:
+    """A running OpenSCR. `start` it, then `stop` it; both may be awaited once."""
+
+    def __init__(self, settings: Settings, *, clock: Clock = utc_now, mint: UuidFactory = mint_uuid) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.started_at: datetime = datetime.now(UTC)
+        self._clock = clock
+        self._mint = mint
+        self.store: Store = open_store(settings.store)
+        self.directory = CurrentDirectory(Directory())
+        self.record: Record
+        self.outbox: Outbox
+        self.demo: Demo | None = None
+        self._http: HttpCarrier | None = None
+        self._listeners: list[Listener] = []
+        self._watcher: asyncio.Task[None] | None = None
+        self._state: str | None = "starting"
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open everything and accept requests. Raises: `ConfigurationError`, `StoreError`."""
+        settings = self.settings
+        if settings.demo and not _is_loopback(settings.web.host):
+            raise ConfigurationError(
+                f"web {settings.web}: with --demo the web listener carries the Spine paths without certificates, "
+                "so it must be on loopback (127.0.0.1)"
+            )
+        settings.data.mkdir(parents=True, exist_ok=True)
+        # Taken first: another program on a port should be told before anything is made.
+        web = bind(settings.web, "web")
+        spine = bind(settings.spine, "spine") if "spine" in settings.faces else None
+        try:
+            await self.store.open()
+            await asyncio.to_thread(self._make_keys)
+            await self._load_directory()
+            self._build()
+            if self.demo is not None:
+                await self.demo.settle()
+            context = self._spine_context(spine.getsockname()[1] if spine else 0)
+            self._listeners.append(Listener(self._web_application(context), web, tls=None, grace=STOP_GRACE))
+            if spine is not None:
+                tls = server_tls(
+                    settings.tls_certificate,
+                    settings.tls_key,
+                    settings.tls_ca,
+                    settings.tls_crl_file,
+                    highest=settings.tls_max_version,
+                    legacy_ciphers=settings.legacy_ciphers,
+                )
+                app = _only_http(SpineApplication(context, mutual_tls=True))
+                self._listeners.append(Listener(app, spine, tls=tls, grace=STOP_GRACE))
+            self.outbox.start()
+            for listener in self._listeners:
+                await listener.start()
+        except BaseException:
+            web.close()
+            if spine is not None:
+                spine.close()
+            await self.stop()
+            raise
+        self._watcher = asyncio.create_task(self._watch_directory(), name="directory watcher")
+        self._state = None
+        self.started_at = datetime.now(UTC)
+
+    async def stop(self) -> None:
+        """Stop accepting, finish what is under way, let go of everything; within ten seconds."""
+        self._state = "stopping"
+        deadline = monotonic() + STOP_GRACE
+        for listener in self._listeners:
+            listener.stop_accepting()
+        await asyncio.gather(*(listener.stopped() for listener in self._listeners), return_exceptions=True)
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        if hasattr(self, "outbox"):
+            await self.outbox.stop(max(0.5, deadline - monotonic()))
+        if self._http is not None:
+            await self._http.close()
+        await self.store.close()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses of the listeners: web, then spine if it runs."""
+        return tuple(listener.url for listener in self._listeners)
+
+    # --- building ---------------------------------------------------------------------------------------------------
+
+    def _make_keys(self) -> None:
+        """Make a development authority and certificates on the first run, unless the operator brings some."""
+        settings = self.settings
+        wanted = (settings.tls_certificate, settings.tls_key, settings.tls_ca)
+        if settings.demo:
+            pki.make_demo_certificates(settings.pki)
+        elif all(path.parent == settings.pki for path in wanted) and not settings.tls_certificate.exists():
+            pki.create_authority(settings.pki)
+            pki.issue(settings.pki, "localhost", dns_names=["127.0.0.1", "::1"], usage="both")
+
+    async def _load_directory(self) -> None:
+        if await self.store.directory_revision() == 0:
+            # A first run: the demo's world, or our own party alone; everything else is imported.
+            entries = merge([], read_directory(Demo.directory_file(own_only=not self.settings.demo)), replace=True)
+            await self.store.write_directory(entries, replace=True)
+        await self._refresh_directory()
+
+    async def _refresh_directory(self) -> None:
+        revision = await self.store.directory_revision()
+        if revision != self.directory.snapshot.revision:
+            entries = await self.store.read_directory()
+            self.directory.snapshot = build_directory(entries, revision)
+
+    async def _watch_directory(self) -> None:
+        while True:
+            await asyncio.sleep(DIRECTORY_POLL)
+            try:
+                await self._refresh_directory()
+            except (StoreError, ConfigurationError) as error:
+                _log.warning("directory not refreshed", error=error.code)
+
+    def _build(self) -> None:
+        settings = self.settings
+        policy = AccessPolicy(
+            matrix=load_matrix(settings.rbac),
+            unknown_author=settings.unknown_author,
+            require_person_for_query=settings.require_person_for_query,
+            trust_system_flags=settings.trust_system_flags,
+            override_vocabulary=settings.override_vocabulary,
+        )
+        rules = RecordRules(
+            open_index=settings.patient_index == "open",
+            require_explicit_store_consent=settings.require_explicit_store_consent,
+            initial_upload_overwrites=settings.initial_upload_overwrites,
+            best_interest_overrides_dissent=settings.best_interest_overrides_dissent,
+            override_vocabulary=settings.override_vocabulary,
+        )
+        self.record = Record(self.store, self.directory, policy, rules, clock=self._clock, mint=self._mint)
+        self._http = HttpCarrier(
+            client_tls(settings.tls_certificate, settings.tls_key, settings.tls_ca),
+            timeout=settings.delivery_timeout,
+        )
+        carriers: dict[str, Carrier] = {"http": self._http, "https": self._http}
+        if settings.demo:
+            self.demo = Demo(self.store, self.record, settings.inbox_size, clock=self._clock, mint=self._mint)
+            carriers[self.demo.inbox_scheme] = self.demo.collector
+        self.outbox = Outbox(
+            self.store,
+            self.directory,
+            carriers,
+            clock=self._clock,
+            concurrency=settings.delivery_concurrency,
+        )
+
+    def _spine_context(self, port: int) -> SpineContext:
+        settings = self.settings
+        public_url = settings.public_url
+        if settings.source("public_url") == "default" and port:
+            public_url = f"https://{settings.spine.host}:{port}/sync-service"
+        if self.demo is not None:
+            self.demo.public_url = public_url
+        return SpineContext(
+            record=self.record,
+            outbox=self.outbox,
+            directory=self.directory,
+            metrics=self.metrics,
+            public_url=public_url,
+            max_body_bytes=settings.max_body_bytes,
+            accept_ask_in_set=settings.accept_ask_in_set,
+            clock=self._clock,
+            mint=self._mint,
+        )
+
+    def _web_application(self, context: SpineContext) -> ASGIApp:
+        routes: list[BaseRoute] = []
+        if "operations" in self.settings.faces:
+            face = OperationsFace(self, self.metrics.registry, self.demo)
+            routes += face.routes()
+            routes.append(Route("/", plain_landing))
+        pages = Starlette(routes=routes)
+        spine: Mapping[str, ASGIApp] = {}
+        if self.demo is not None and "spine" in self.settings.faces:
+            application = SpineApplication(context, mutual_tls=False)
+            spine = dict.fromkeys(PATHS, application)
+
+        async def web(scope: Scope, receive: Receive, send: Send) -> None:
+            await spine.get(scope["path"], pages)(scope, receive, send)
+
+        return _only_http(web)
+
+    # --- what the operations face asks ------------------------------------------------------------------------------
+
+    async def components(self) -> dict[str, bool]:
+        """Return each component's name and whether it is up. Spec: 00 §3.1."""
+        writable = await self.store.writable()
+        return {"store": writable, "delivery": self._state != "stopping", "directory": self._has_own_party()}
+
+    def _has_own_party(self) -> bool:
+        with contextlib.suppress(ConfigurationError):
+            return bool(self.directory.snapshot.own_party and self.directory.snapshot.own_system)
+        return False
+
+    async def unready(self) -> str | None:
+        """Return why requests are not taken, or none. Spec: 00 §3.1."""
+        if self._state is not None:
+            return self._state
+        return None if await self.store.writable() else "store"
+
+    async def refresh_metrics(self) -> None:
+        """Bring the figures of the outbox up to date."""
+        try:
+            figures = await self.store.outbox_figures()
+        except StoreError:
+            return
+        rows = {state.value: figures.rows.get(state.value, 0) for state in OutboxState}
+        age = (self._clock() - figures.oldest).total_seconds() if figures.oldest is not None else 0.0
+        self.metrics.outbox(rows, max(0.0, age))
+
+
+def _only_http(app: ASGIApp) -> ASGIApp:
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await app(scope, receive, send)
+
+    return guarded
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,0 +1,139 @@
+"""The schema moves forward, with the data in it, all or nothing."""
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DatabaseError
+
+from openscr.errors import ConfigurationError
+from openscr.store.migrations import REVISIONS, head_revision, upgrade_sqlite
+from openscr.store.sqlite import SqliteStore
+from openscr.store.sqlite_connection import read_revision
+
+from .samples import read_patient, upload
+
+FIXED_ROW = {
+    "0001": (
+        "INSERT INTO patient (slot, nhs_number, status, survivor, demographics)"
+        " VALUES (1206, '9990000018', 'current', NULL, CAST('{}' AS BLOB))",
+        "INSERT INTO consent VALUES (1206, '9990000018', 1, 'No', 0, 'a', 'o', NULL, NULL, NULL, 'm', 'w', 's')",
+    ),
+}
+"""Rows as a store of each revision holds them: every revision that was ever released stays here."""
+
+
+def autocommit(path: Path) -> sqlite3.Connection:
+    """Return a connection as migrations want it."""
+    return sqlite3.connect(path, isolation_level=None)
+
+
+def test_the_program_knows_every_revision() -> None:
+    """The list that a start looks at is the one that alembic finds, in its order."""
+    configuration = Config()
+    configuration.set_main_option("script_location", "openscr.store:migrations")
+    scripts = ScriptDirectory.from_config(configuration)
+    assert tuple(script.revision for script in scripts.walk_revisions())[::-1] == REVISIONS
+    assert scripts.get_current_head() == head_revision()
+    assert set(FIXED_ROW) == set(REVISIONS)
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_a_populated_store_of_any_revision_is_brought_up_to_date(tmp_path: Path, revision: str) -> None:
+    """Rows written under any released schema are there under the present one."""
+    path = tmp_path / "openscr.db"
+    with closing(autocommit(path)) as connection:
+        upgrade_sqlite(connection, revision)
+        for statement in FIXED_ROW[revision]:
+            connection.execute(statement)
+    store = SqliteStore(path)
+    assert await store.current_revision() == revision
+    await store.open()
+    assert await store.current_revision() == store.head_revision() == head_revision()
+    state = await read_patient(store)
+    assert state.index is not None
+    assert (state.consent.value, state.consent_version) == ("No", 1)
+    await upload(store, 1)
+    assert (await store.verify()).intact
+    await store.close()
+
+
+async def test_a_store_that_is_not_there_has_no_revision(tmp_path: Path) -> None:
+    """Asking for the revision makes no file."""
+    store = SqliteStore(tmp_path / "openscr.db")
+    assert await store.current_revision() is None
+    assert not store.path.exists()
+
+
+async def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
+    """A store of a newer program is refused with one clear line, and nothing in it changes."""
+    path = tmp_path / "openscr.db"
+    store = SqliteStore(path)
+    await store.open()
+    await upload(store, 1)
+    await store.close()
+    with closing(autocommit(path)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match="schema 9999, newer than this program"):
+        await store.open()
+    assert path.read_bytes() == before
+    assert await store.current_revision() == "9999"
+
+
+async def test_an_outdated_schema_is_left_alone_unless_asked(tmp_path: Path) -> None:
+    """Without migration an outdated schema is refused; the line says what to do."""
+    path = tmp_path / "openscr.db"
+    path.touch()
+    with pytest.raises(ConfigurationError, match="openscr admin migrate"):
+        await SqliteStore(path, migrate=False).open()
+    assert path.read_bytes() == b""
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    current = SqliteStore(path, migrate=False)
+    await current.open()
+    await current.close()
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path) -> None:
+    """All statements of a migration are one transaction."""
+    path = tmp_path / "openscr.db"
+
+    def refuse_an_index(action: int, name: str | None, *_: object) -> int:
+        refused = action == sqlite3.SQLITE_CREATE_INDEX and name == "outbox_due"
+        return sqlite3.SQLITE_DENY if refused else sqlite3.SQLITE_OK
+
+    with closing(autocommit(path)) as connection:
+        connection.set_authorizer(refuse_an_index)
+        with pytest.raises(DatabaseError):
+            upgrade_sqlite(connection)
+        connection.set_authorizer(None)
+        assert not connection.in_transaction
+        assert read_revision(connection) is None
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        upgrade_sqlite(connection)
+        assert read_revision(connection) == head_revision()
+
+
+def test_a_start_with_the_right_schema_does_without_alembic(tmp_path: Path) -> None:
+    """The tool is loaded only when there is something to migrate."""
+    path = tmp_path / "openscr.db"
+    source = (
+        "import asyncio, sys\n"
+        "from openscr.store.opening import open_store\n"
+        "async def main():\n"
+        f"    store = open_store({str(path)!r})\n"
+        "    await store.open()\n"
+        "    await store.close()\n"
+        "asyncio.run(main())\n"
+        "print('alembic' in sys.modules, 'sqlalchemy' in sys.modules)\n"
+    )
+    for expected in ("True True", "False False"):
+        done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == expected

@@ -1,0 +1,112 @@
+"""The SQL keeps to what every engine runs, up to a distributed one. Spec: engine.md."""
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from openscr.store import statements
+from openscr.store.migrations.versions import revision_0001
+from openscr.store.sqlite_connection import connect, prepare_database
+
+ALL = (*statements.HOT, *statements.BACKGROUND)
+GLOBAL_TABLES = {"directory", "directory_revision", "probe"}
+
+FORBIDDEN = {
+    "trigger": r"\bTRIGGER\b",
+    "merge": r"\bMERGE\b|\bREPLACE\b",
+    "insert from select": r"\bINSERT\b.*\bSELECT\b",
+    "subquery in values": r"\bVALUES\b[^;]*\(\s*SELECT\b",
+    "common table expression": r"\bWITH\s+(RECURSIVE\b|\w+\s+AS\b)",
+    "slot in a list": r"\bslot\s+IN\b|\bslot\s*=\s*ANY\b",
+    "highest sequence": r"\bmax\s*\(",
+    "engine's clock or chance": r"\b(random|clock_timestamp|strftime|julianday|datetime)\s*\(|CURRENT_TIMESTAMP",
+    "identity": r"\b(rowid|AUTOINCREMENT|last_insert_rowid|nextval)\b",
+    "updating slot": r"\bSET\b[^;]*\bslot\s*=.*\bWHERE\b",
+}
+
+
+def test_every_statement_is_listed_once() -> None:
+    """A statement of the module is either hot or background."""
+    named = [
+        value
+        for name, value in vars(statements).items()
+        if name.isupper() and isinstance(value, str) and not name.endswith("_COLUMNS")
+    ]
+    assert sorted(named) == sorted(ALL)
+
+
+@pytest.mark.parametrize("statement", ALL)
+@pytest.mark.parametrize("form", FORBIDDEN)
+def test_no_statement_has_a_forbidden_form(statement: str, form: str) -> None:
+    """No statement uses what some engine cannot do or does wrong."""
+    assert not re.search(FORBIDDEN[form], statement.replace("WITHOUT ROWID", ""), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("statement", statements.HOT)
+def test_hot_statements_name_one_slot(statement: str) -> None:
+    """A statement of a request names its slot as a parameter: the first column written, or a condition."""
+    if statement.startswith("INSERT"):
+        columns = re.match(r"INSERT INTO \w+ \((\w+)", statement)
+        assert columns
+        assert columns[1] == "slot"
+        assert "VALUES (?, " in statement
+    else:
+        assert re.search(r"\b(\w\.)?slot = \?", statement)
+
+
+@pytest.mark.parametrize("statement", ALL)
+def test_values_are_parameters(statement: str) -> None:
+    """Inserts have a parameter per column; no literal but fixed states and row numbers."""
+    if match := re.match(r"INSERT INTO \w+ \(([^)]*)\) VALUES \(([^)]*)\)", statement):
+        assert len(match[1].split(",")) == match[2].count("?")
+        assert set(match[2]) <= set("?, ")
+    assert set(re.findall(r"'[^']*'", statement)) <= {"'open'"}
+
+
+def test_tables_of_requests_have_their_slot_first(tmp_path: Path) -> None:
+    """Every table but the directory's has slot first in its primary key and in every unique key."""
+    path = tmp_path / "openscr.db"
+    prepare_database(path, 1, migrate=True)
+    with closing(sqlite3.connect(path)) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in set(tables) - GLOBAL_TABLES - {"alembic_version"}:
+            columns = list(connection.execute(f"PRAGMA table_info({table})"))
+            assert columns[0][1] == "slot"
+            assert next(name for _, name, *_, key in columns if key == 1) == "slot"
+            for _, index, unique, *_ in connection.execute(f"PRAGMA index_list({table})").fetchall():
+                if unique:
+                    assert connection.execute(f"PRAGMA index_info({index})").fetchone()[2] == "slot"
+            for _, _, _, column, target, *_ in connection.execute(f"PRAGMA foreign_key_list({table})"):
+                assert (column == "slot") == (target == "slot")
+
+
+@pytest.mark.parametrize("statement", revision_0001.SQLITE)
+def test_the_schema_has_no_triggers(statement: str) -> None:
+    """Nothing happens in the database that the program does not say."""
+    assert not re.search(r"\bTRIGGER\b|\bDEFAULT\b|\bAUTOINCREMENT\b", statement)
+
+
+@pytest.mark.parametrize("statement", [one for one in statements.HOT if not one.startswith("INSERT")])
+def test_hot_statements_use_an_index(statement: str, tmp_path: Path) -> None:
+    """No statement of a request reads a table from end to end, nor more of a slot than it names."""
+    path = tmp_path / "openscr.db"
+    prepare_database(path, 1, migrate=True)
+    with closing(connect(path, 1)) as connection:
+        plan = connection.execute("EXPLAIN QUERY PLAN " + statement, (None,) * statement.count("?")).fetchall()
+    steps = [step for *_, step in plan]
+    assert any(step.startswith("SEARCH") for step in steps)
+    assert not any(step.startswith("SCAN") for step in steps)
+    if "nhs_number = ?" in statement:
+        assert all("nhs_number=?" in step for step in steps if step.startswith("SEARCH"))
+
+
+def test_due_rows_are_found_by_index(tmp_path: Path) -> None:
+    """Delivery asks often: it reads due rows alone."""
+    path = tmp_path / "openscr.db"
+    prepare_database(path, 1, migrate=True)
+    with closing(connect(path, 1)) as connection:
+        plan = connection.execute("EXPLAIN QUERY PLAN " + statements.DUE_OUTBOX, (0, 1)).fetchall()
+    assert [step for *_, step in plan] == ["SEARCH outbox USING INDEX outbox_due (due_at<?)"]

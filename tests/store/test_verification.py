@@ -1,0 +1,267 @@
+"""Verification finds what was changed behind the store's back, and says where without saying who."""
+
+# The changes are made up of constants of the tests.
+# ruff: noqa: S608
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from openscr.errors import StoreError
+from openscr.identifiers import slot_of
+from openscr.spine import EventStatus
+from openscr.store.compression import Codec
+from openscr.store.interface import Transaction
+from openscr.store.sqlite import SqliteStore
+from openscr.store.sqlite_connection import connect
+from openscr.store.sqlite_verification import FAULT_LIMIT, Findings, check_slots
+
+from .samples import OTHER_PATIENT, PATIENT, SLOT, an_entry, an_event, an_id, append, at, upload
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    """Give a store with three summaries of one patient, one of another."""
+    opened = SqliteStore(tmp_path / "openscr.db")
+    await opened.open()
+    for number in (1, 2, 3):
+        await upload(opened, number)
+    await upload(opened, 4, OTHER_PATIENT)
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.change_event(an_event(1, status=EventStatus.REPLACED, replaced_by=an_id(2)))
+        await transaction.change_event(
+            an_event(2, status=EventStatus.WITHDRAWN, replaced_by=an_id(3), withdrawn_by=an_id(9), withdrawn_at=at(9))
+        )
+
+    await opened.transact(SLOT, work)
+    yield opened
+    await opened.close()
+
+
+def tamper(store: SqliteStore, *sql: str) -> None:
+    """Change the file as somebody would who has its rights."""
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
+        for statement in sql:
+            connection.execute(statement)
+
+
+async def test_an_untouched_store_is_intact(store: SqliteStore) -> None:
+    """Everything is counted and nothing is wrong."""
+    report = await store.verify()
+    assert report.faults == ()
+    assert (report.audit_rows, report.events, report.receipts) == (4, 4, 4)
+
+
+CHANGES = {
+    "audit content": (
+        "UPDATE audit SET content = CAST(replace(CAST(content AS TEXT), 'AA', 'AE') AS BLOB) WHERE sequence = 2",
+        f"slot {SLOT}: audit row 2 does not fit its hash",
+    ),
+    "audit content that is no longer JSON": (
+        "UPDATE audit SET content = x'ff' WHERE sequence = 2",
+        f"slot {SLOT}: audit row 2 does not fit its hash",
+    ),
+    "audit time": (
+        "UPDATE audit SET occurred_at = occurred_at + 1 WHERE sequence = 3",
+        f"slot {SLOT}: audit row 3 does not fit its hash",
+    ),
+    "audit number": (
+        f"UPDATE audit SET nhs_number = '{OTHER_PATIENT}' WHERE sequence = 2",
+        f"slot {SLOT}: audit row 2 does not fit its hash",
+    ),
+    "audit number taken away": (
+        "UPDATE audit SET nhs_number = NULL WHERE sequence = 2",
+        f"slot {SLOT}: audit row 2 does not fit its hash",
+    ),
+    "audit hash": (
+        "UPDATE audit SET hash = x'00' WHERE sequence = 2",
+        f"slot {SLOT}: audit row 2 does not fit its hash",
+    ),
+    "audit row removed": ("DELETE FROM audit WHERE sequence = 2", f"slot {SLOT}: audit row 2 is missing"),
+    "first audit rows removed": (
+        f"DELETE FROM audit WHERE slot = {SLOT} AND sequence <= 2",
+        f"slot {SLOT}: audit row 1 to 2 is missing",
+    ),
+    "audit tail removed": (
+        "DELETE FROM audit WHERE sequence = 3",
+        f"slot {SLOT}: audit rows 3 to 3 are missing at the end",
+    ),
+    "all audit removed": ("DELETE FROM audit", f"slot {SLOT}: audit rows 1 to 3 are missing at the end"),
+    "audit row added": (
+        "INSERT INTO audit SELECT slot, 4, occurred_at, nhs_number, content, hash FROM audit WHERE sequence = 3",
+        f"slot {SLOT}: audit rows 4 to 4 are not of the chain",
+    ),
+    "audit row moved to another slot": (
+        "UPDATE audit SET slot = 5 WHERE sequence = 3",
+        "slot 5: audit rows without a chain",
+    ),
+    "chain removed": (f"DELETE FROM chain WHERE slot = {SLOT}", f"slot {SLOT}: audit rows without a chain"),
+    "chain hash": (
+        f"UPDATE chain SET hash = x'00' WHERE slot = {SLOT}",
+        f"slot {SLOT}: the chain ends in another hash than audit row 3",
+    ),
+    "raw message": (
+        f"UPDATE receipt SET raw = CAST(substr(raw, 1, 200) || x'00' || substr(raw, 202) AS BLOB)"
+        f" WHERE message_id = '{an_id(2)}'",
+        f"slot {SLOT}: receipt {an_id(2)}: stored bytes are damaged: they cannot be decompressed",
+    ),
+    "signal": (
+        f"UPDATE receipt SET signal = x'00' WHERE message_id = '{an_id(2)}'",
+        f"slot {SLOT}: receipt {an_id(2)}: stored bytes are damaged: they cannot be decompressed",
+    ),
+    "payload place": (
+        f"UPDATE receipt SET payload_offset = payload_offset + 1 WHERE message_id = '{an_id(2)}'",
+        f"slot {SLOT}: receipt {an_id(2)}: the payload does not fit its digest",
+    ),
+    "payload beyond the message": (
+        f"UPDATE receipt SET payload_length = 1000000 WHERE message_id = '{an_id(2)}'",
+        f"slot {SLOT}: event {an_id(2)}: the payload lies outside its message",
+    ),
+    "unknown encoding": (
+        f"UPDATE receipt SET encoding = 'x' WHERE message_id = '{an_id(2)}'",
+        f"slot {SLOT}: event {an_id(2)}: the payload has a content transfer encoding that is not known",
+    ),
+    "document place": (
+        f"UPDATE event SET document_offset = document_offset + 1 WHERE event_id = '{an_id(2)}'",
+        f"slot {SLOT}: event {an_id(2)}: the document lies outside its message",
+    ),
+    "receipt removed": (
+        f"DELETE FROM receipt WHERE message_id = '{an_id(2)}'",
+        f"slot {SLOT}: event {an_id(2)}: its message is not in the store",
+    ),
+    "details": (
+        f"UPDATE event SET details = x'00' WHERE event_id = '{an_id(2)}'",
+        f"slot {SLOT}: event {an_id(2)}: the stored row is damaged",
+    ),
+    "unknown status": (
+        f"UPDATE event SET status = 9 WHERE event_id = '{an_id(2)}'",
+        f"slot {SLOT}: event {an_id(2)}: the stored row is damaged",
+    ),
+    "successor removed": (
+        f"DELETE FROM event WHERE event_id = '{an_id(3)}'",
+        f"slot {SLOT}: event {an_id(2)}: the event that replaced it is not in the store",
+    ),
+    "its own successor": (
+        f"UPDATE event SET replaced_by = event_id WHERE event_id = '{an_id(1)}'",
+        f"slot {SLOT}: event {an_id(1)}: the event that replaced it is not in the store",
+    ),
+    "replaced by nothing": (
+        f"UPDATE event SET replaced_by = NULL WHERE event_id = '{an_id(1)}'",
+        f"slot {SLOT}: event {an_id(1)}: is replaced, but by nothing",
+    ),
+    "revived": (
+        f"UPDATE event SET status = 1 WHERE event_id = '{an_id(1)}'",
+        f"slot {SLOT}: event {an_id(1)}: is current, but names what replaced or withdrew it",
+    ),
+    "withdrawal hidden": (
+        f"UPDATE event SET status = 3 WHERE event_id = '{an_id(2)}'",
+        f"slot {SLOT}: event {an_id(2)}: names what withdrew it, but is not withdrawn",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_change_is_found(store: SqliteStore, change: str) -> None:
+    """Each way of changing stored rows is reported at its place, without the patient's number."""
+    sql, fault = CHANGES[change]
+    tamper(store, sql)
+    report = await store.verify()
+    assert fault in report.faults
+    assert not report.intact
+    assert PATIENT not in "".join(report.faults)
+    assert OTHER_PATIENT not in "".join(report.faults)
+
+
+async def test_swapped_rows_are_found(store: SqliteStore) -> None:
+    """Two rows that change places do not fit."""
+    tamper(
+        store,
+        f"UPDATE audit SET sequence = 99 WHERE slot = {SLOT} AND sequence = 1",
+        f"UPDATE audit SET sequence = 1 WHERE slot = {SLOT} AND sequence = 2",
+        f"UPDATE audit SET sequence = 2 WHERE slot = {SLOT} AND sequence = 99",
+    )
+    faults = (await store.verify()).faults
+    assert f"slot {SLOT}: audit row 1 does not fit its hash" in faults
+    assert f"slot {SLOT}: audit row 2 does not fit its hash" in faults
+
+
+async def test_a_removed_row_hides_no_later_change(store: SqliteStore) -> None:
+    """After a gap the rest of the chain is still checked."""
+    await append(store, [an_entry(5), an_entry(6)])
+    tamper(
+        store,
+        f"DELETE FROM audit WHERE slot = {SLOT} AND sequence = 2",
+        f"UPDATE audit SET occurred_at = 0 WHERE slot = {SLOT} AND sequence = 5",
+    )
+    assert (await store.verify()).faults == (
+        f"slot {SLOT}: audit row 2 is missing",
+        f"slot {SLOT}: audit row 5 does not fit its hash",
+    )
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(data=st.data())
+async def test_one_changed_byte_is_found(store: SqliteStore, data: st.DataObject) -> None:
+    """Any byte of any audit row's content, changed to any other, is found; put back, all is well."""
+    with closing(connect(store.path, 1)) as connection:
+        rows = connection.execute("SELECT slot, sequence, content FROM audit ORDER BY slot, sequence").fetchall()
+        slot, sequence, content = data.draw(st.sampled_from(rows))
+        changed = bytearray(content)
+        changed[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+        for stored, expected in (
+            (bytes(changed), (f"slot {slot}: audit row {sequence} does not fit its hash",)),
+            (content, ()),
+        ):
+            connection.execute("UPDATE audit SET content = ? WHERE slot = ? AND sequence = ?", (stored, slot, sequence))
+            findings = Findings()
+            check_slots(connection, [slot_of(PATIENT), slot_of(OTHER_PATIENT)], Codec(), findings)
+            assert findings.report().faults == expected
+
+
+async def test_damaged_audit_cannot_be_read_as_if_it_were_whole(store: SqliteStore) -> None:
+    """Reading the audit stops with an error at a row that is no longer what was written."""
+    tamper(store, "UPDATE audit SET content = x'ff' WHERE sequence = 2")
+    with pytest.raises(StoreError, match="verify"):
+        async for _ in store.read_audit():
+            pass
+
+
+async def test_a_damaged_file_is_reported(store: SqliteStore) -> None:
+    """Pages overwritten in the file itself are a fault of the report, not a failure of verification."""
+    await store.close()
+    with closing(sqlite3.connect(store.path)) as connection:
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'audit'").fetchone()
+    with store.path.open("r+b") as file:
+        file.seek((root - 1) * page_bytes)
+        file.write(b"\xff" * 512)
+    await store.open()
+    report = await store.verify()
+    assert any(fault.startswith("database file:") for fault in report.faults)
+    assert any(fault.endswith("rows cannot be read (SQLITE_CORRUPT)") for fault in report.faults)
+
+
+def test_faults_are_bounded() -> None:
+    """A report of a ruined store is still a report that a person can open."""
+    findings = Findings()
+    for number in range(FAULT_LIMIT * 3):
+        findings.add(str(number))
+    assert len(findings.report().faults) == FAULT_LIMIT + 1
+
+
+async def test_a_nullified_event_is_in_order(store: SqliteStore) -> None:
+    """An event may be withdrawn without a withdrawing message."""
+    event = replace(an_event(3), status=EventStatus.WITHDRAWN, withdrawal_reason="01")
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.change_event(event)
+
+    await store.transact(SLOT, work)
+    assert (await store.verify()).intact
