@@ -14,6 +14,7 @@ import asyncio
 import contextvars
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic
@@ -138,6 +139,7 @@ class GroupCommitWriter:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
+            _roll_back(connection)
             # All that wait would fail alike, each after its own time-out: tell them now.
             refused = [first]
             while (waiting := self._next()) is not None:
@@ -156,8 +158,10 @@ class GroupCommitWriter:
                     self._run(connection, unit)
                 unit = self._next() if len(group) < GROUP_LIMIT and monotonic() < until else None
             connection.execute("COMMIT")
-        except (sqlite3.Error, _GroupLost) as error:
-            self._abandon(connection, group, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread must go on and everybody hear of it
+            _roll_back(connection)
+            for failed in group:
+                failed.error = failed.error or _failure(error)
         self._tell(self._settle, group)
 
     def _run(self, connection: sqlite3.Connection, unit: _Unit) -> None:
@@ -171,15 +175,11 @@ class GroupCommitWriter:
             connection.execute("ROLLBACK TO unit")
         connection.execute("RELEASE unit")
 
-    def _abandon(self, connection: sqlite3.Connection, group: list[_Unit], error: Exception) -> None:
-        try:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-        except sqlite3.Error as second:
-            error = second
-        for unit in group:
-            if unit.error is None:
-                unit.error = _failure(error)
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
 
 
 def _failure(error: Exception) -> StoreError:

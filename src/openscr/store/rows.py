@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from openscr.errors import StoreError
 from openscr.spine import Consent, EventStatus
 from openscr.store.compression import Codec
 from openscr.store.interface import (
@@ -160,19 +161,22 @@ def status_values(event: EventRow) -> Values:
 
 
 def read_event(row: Row, codec: Codec) -> EventRow:
-    """Return an event. Raises: `StoreError`, `msgspec.DecodeError` or `KeyError` when the row is damaged."""
+    """Return an event. Raises: `StoreError` when the row is damaged."""
     (
         nhs_number, event_id, event_type, interaction, status, effective_time, stored_at, sender_asid, from_party,
         message_id, wrapper_id, document_offset, document_length, name_length, declarations, author, details,
         replaced_by, withdrawn_by, withdrawal_reason, withdrawal_text, withdrawn_at, withdrawer,
     ) = row  # fmt: skip
-    read = _read_details(details)
+    try:
+        read, known_status = _read_details(details), _STATUS[status]
+    except (msgspec.MsgspecError, KeyError) as error:
+        raise StoreError("the stored row is damaged") from error
     return EventRow(
         nhs_number,
         event_id,
         event_type,
         interaction,
-        _STATUS[status],
+        known_status,
         effective_time,
         from_microseconds(stored_at),
         sender_asid,

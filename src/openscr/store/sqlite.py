@@ -86,7 +86,7 @@ class SqliteStore:
         writer = GroupCommitWriter(lambda: connect(self.path, self._busy_timeout))
         try:
             await writer.start()
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise ConfigurationError(f"the store {self.path} cannot be opened: {translate_error(error)}") from error
         self._writer = writer
 

@@ -15,6 +15,7 @@ from openscr.errors import ConfigurationError, Conflict, OutcomeUnknown, StoreEr
 from openscr.store.migrations import REVISIONS, head_revision, upgrade_sqlite
 
 _CACHE_KIB: Final = 32 * 1024
+_OLDEST_ENGINE: Final = (3, 37, 0)
 _PAGE_BYTES: Final = 8192
 _WAL_PAGES: Final = 2000
 _WAL_BYTES: Final = 64 * 1024 * 1024
@@ -107,6 +108,9 @@ def prepare_database(path: Path, busy_timeout: float, *, migrate: bool) -> None:
     Raises: `ConfigurationError` when it cannot be, with nothing changed; `StoreUnavailable` when another program holds
     it for too long.
     """
+    if sqlite3.sqlite_version_info < _OLDEST_ENGINE:
+        needed = ".".join(map(str, _OLDEST_ENGINE))
+        raise ConfigurationError(f"this Python comes with SQLite {sqlite3.sqlite_version}; the store needs {needed}")
     if not path.parent.is_dir():
         raise ConfigurationError(f"the store's folder {path.parent} does not exist; create it or name another")
     if path.exists() and not path.is_file():
