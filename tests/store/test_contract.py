@@ -3,8 +3,11 @@
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from openscr.errors import Conflict, StoreError, StoreUnavailable
 from openscr.identifiers import slot_of
@@ -12,6 +15,7 @@ from openscr.spine import Consent, EventStatus
 from openscr.store.interface import (
     ConsentRow,
     EventRow,
+    OutboxRow,
     OutboxState,
     PatientEntry,
     PatientState,
@@ -435,6 +439,60 @@ async def test_the_life_of_an_outbox_row(store: Store) -> None:
     assert await store.list_outbox() == []
     await store.change_outbox(again)
     assert await store.list_outbox() == []
+
+
+ROWS = st.builds(
+    an_outbox_row,
+    st.integers(0, 5),
+    slot=st.sampled_from([SLOT, 7]),
+    state=st.sampled_from(OutboxState),
+    attempts=st.integers(0, 3),
+    body=st.sampled_from([b"", SUMMARY[:300]]),
+    next_attempt_at=st.none() | st.integers(-100, 100).map(at),
+    last_error=st.text(max_size=5),
+)
+STEPS = st.lists(st.tuples(st.sampled_from(["append", "change", "remove"]), ROWS), max_size=15)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS, now=st.integers(-100, 100).map(at))
+def test_the_outbox_is_what_its_steps_make_it(
+    opening: Opening, steps: list[tuple[str, OutboxRow]], now: datetime
+) -> None:
+    """After any steps the outbox holds the rows that a table by key would hold, and gives out those that are due."""
+    rows: dict[tuple[int, str], OutboxRow] = {}
+
+    async def run() -> None:
+        async with opening() as store:
+            for step, row in steps:
+                key = row.slot, row.id
+                if step == "append" and key in rows:
+                    with pytest.raises(Conflict):
+                        await append(store, [row], row.slot)
+                elif step == "append":
+                    await append(store, [row], row.slot)
+                    rows[key] = row
+                elif step == "change":
+                    await store.change_outbox(row)
+                    if key in rows:
+                        rows[key] = row
+                else:
+                    await store.remove_outbox(*key)
+                    rows.pop(key, None)
+            assert Counter(map(repr, await store.list_outbox())) == Counter(map(repr, rows.values()))
+            due = [
+                row
+                for row in rows.values()
+                if row.state is OutboxState.OPEN and (row.next_attempt_at or row.created_at) <= now
+            ]
+            given_out = await store.due_outbox(now, 100)
+            assert Counter(map(repr, given_out)) == Counter(map(repr, due))
+            times = [row.next_attempt_at or row.created_at for row in given_out]
+            assert times == sorted(times)
+            for slot, id in rows:
+                await store.remove_outbox(slot, id)
+
+    asyncio.run(run())
 
 
 async def test_due_rows_come_longest_due_first(store: Store) -> None:
