@@ -47,13 +47,15 @@ def test_defaults_follow_from_the_settings_they_belong_to(tmp_path: Path) -> Non
 
 
 def test_a_flag_beats_the_environment_and_that_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "openscr.toml").write_text('web = "127.0.0.1:1"\nspine = "127.0.0.1:1"\nworkers = 1\nfaces = ["sds"]\n')
+    (tmp_path / "openscr.toml").write_text(
+        'web = "127.0.0.1:1"\nspine = "127.0.0.1:1"\ninbox_size = 7\nfaces = ["sds"]\n'
+    )
     monkeypatch.setenv("OPENSCR_WEB", "127.0.0.1:2")
     monkeypatch.setenv("OPENSCR_SPINE", "127.0.0.1:2")
     monkeypatch.setenv("OPENSCR_STORE", "")
-    settings = load_settings({"web": "127.0.0.1:3", "workers": None})
+    settings = load_settings({"web": "127.0.0.1:3", "inbox_size": None})
 
-    assert (settings.web.port, settings.spine.port, settings.workers) == (3, 2, 1)
+    assert (settings.web.port, settings.spine.port, settings.inbox_size) == (3, 2, 7)
     shown = {name: (value, source) for name, value, source in effective(settings)}
     assert list(shown) == list(Settings.model_fields)
     assert shown["web"] == ("127.0.0.1:3", "flag --web")
@@ -105,8 +107,8 @@ def test_passwords_are_masked_when_the_settings_are_shown(url: str, shown: str) 
         ("public_url", "spine.example", "https://"),
         ("public_url", "https://u:secret@h/", "https://"),
         ("data", "", "not empty"),
-        ("workers", "many", "integer"),
-        ("workers", 0, "greater than or equal to 1"),
+        ("inbox_size", "many", "integer"),
+        ("inbox_size", 0, "greater than or equal to 1"),
         ("demo", "perhaps", "boolean"),
         ("unknown_author", "maybe", "'accept' or 'refuse'"),
         ("override_vocabulary", "6.3.01", "'7.2.02' or '4.2.00'"),

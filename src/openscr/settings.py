@@ -128,7 +128,6 @@ class Settings(BaseSettings):
     )
     web: _Listener = Field(Address("127.0.0.1", 8080), description="web listener, HOST:PORT (00 §3)")
     spine: _Listener = Field(Address("127.0.0.1", 8443), description="spine listener, HOST:PORT (00 §3)")
-    workers: int = Field(1, ge=1, le=256, description="number of worker processes")
     faces: Annotated[tuple[str, ...], BeforeValidator(_read_faces)] = Field(
         ("spine", "operations"), description="the faces that run, separated by commas (00 §3)"
     )

@@ -15,11 +15,11 @@ from typing import Protocol
 import structlog
 
 from openscr.delivery.answers import render_late
-from openscr.delivery.verdict import AttemptResult, Verdict, judge
 from openscr.directory.model import Contract, CurrentDirectory
 from openscr.errors import DeliveryError, StoreError
 from openscr.identifiers import Clock, utc_now
 from openscr.store.interface import OutboxRow, OutboxState, Store
+from openscr.transport.verdict import AttemptResult, Verdict, judge
 
 _log = structlog.get_logger("delivery")
 

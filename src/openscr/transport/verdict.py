@@ -1,6 +1,7 @@
 """What the answer to one attempt means: delivered, to be tried again, or refused for good.
 
-The table is that of reliable messaging; a test walks every row of it.
+The table is that of reliable messaging, the same in both directions: our outbox and the client library judge by it.
+A test walks every row of it.
 
 Spec: 40 §6.4.
 """
@@ -24,10 +25,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """The verdict on one attempt, and why, in words that name no patient."""
+    """The verdict on one attempt, and why, in words that name no patient.
+
+    ``codes`` and ``texts`` are those of the errors in the answer, a SOAP fault or a MessageError. The texts are the
+    partner's own and are for the user alone: nobody knows what stands in them, so they are never logged.
+    """
 
     verdict: Verdict
     reason: str = ""
+    codes: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 def judge(status: int, body: bytes, message_id: str) -> AttemptResult:
@@ -41,8 +48,9 @@ def judge(status: int, body: bytes, message_id: str) -> AttemptResult:
     if root is not None:
         signal = read_signal(root)
         if signal is not None and signal.kind == "MessageError":
-            codes = ", ".join(error.code for error in signal.errors)
-            return AttemptResult(Verdict.REFUSED, f"MessageError {codes}")
+            codes = tuple(error.code for error in signal.errors)
+            texts = tuple(error.description for error in signal.errors)
+            return AttemptResult(Verdict.REFUSED, f"MessageError {', '.join(codes)}", codes, texts)
         if signal is not None and status in (200, 202):
             if signal.ref_to_message_id.upper() == message_id.upper():
                 return AttemptResult(Verdict.DELIVERED)
@@ -50,7 +58,7 @@ def judge(status: int, body: bytes, message_id: str) -> AttemptResult:
         fault = read_fault(root)
         if fault is not None:
             verdict = Verdict.RETRY if fault.retriable else Verdict.REFUSED
-            return AttemptResult(verdict, f"SOAP fault {', '.join(fault.codes)}")
+            return AttemptResult(verdict, f"SOAP fault {', '.join(fault.codes)}", fault.codes, fault.descriptions)
     if status == 202 and body.strip():
         return AttemptResult(Verdict.DELIVERED, "accepted with a body that is no acknowledgement")
     return AttemptResult(Verdict.RETRY, f"HTTP {status} without acknowledgement")
