@@ -21,10 +21,12 @@ from openscr.access.matrix import load_matrix
 from openscr.access.policy import AccessPolicy
 from openscr.delivery.carriers import HttpCarrier
 from openscr.delivery.outbox import Carrier, Outbox
+from openscr.demo_pages import DemoPages
 from openscr.directory.form import build_directory, merge, read_directory
 from openscr.directory.model import CurrentDirectory, Directory
 from openscr.errors import ConfigurationError, StoreError
 from openscr.faces.operations.application import OperationsFace, plain_landing
+from openscr.faces.operations.landing import LandingPage
 from openscr.faces.spine.application import PATHS, SpineApplication
 from openscr.faces.spine.context import SpineContext
 from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
@@ -36,6 +38,7 @@ from openscr.settings import Settings
 from openscr.store.interface import OutboxState, Store
 from openscr.store.opening import open_store
 from openscr.testbench.demo import Demo
+from openscr.testbench.world import CLIENT_PARTIES
 
 _log = structlog.get_logger("service")
 
@@ -223,7 +226,7 @@ class Service:
         if "operations" in self.settings.faces:
             face = OperationsFace(self, self.metrics.registry, self.demo)
             routes += face.routes()
-            routes.append(Route("/", plain_landing))
+            routes += self._landing()
         pages = Starlette(routes=routes)
         spine: Mapping[str, ASGIApp] = {}
         if self.demo is not None and "spine" in self.settings.faces:
@@ -234,6 +237,20 @@ class Service:
             await spine.get(scope["path"], pages)(scope, receive, send)
 
         return _only_http(web)
+
+    def _landing(self) -> list[BaseRoute]:
+        if self.demo is None:
+            return [Route("/", plain_landing)]
+        pages = DemoPages(
+            self.demo,
+            self.record,
+            engine=self.store.engine,
+            faces=self.settings.faces,
+            addresses=lambda: self.urls,
+            clock=self._clock,
+            mint=self._mint,
+        )
+        return LandingPage(pages, CLIENT_PARTIES).routes()
 
     # --- what the operations face asks ------------------------------------------------------------------------------
 
