@@ -10,7 +10,6 @@ import hashlib
 from dataclasses import dataclass
 
 import structlog
-from lxml import etree
 from starlette.types import Receive, Scope, Send
 
 from openscr.access.registration import check_cpa, check_receiver, check_sender
@@ -229,7 +228,7 @@ class EbxmlEndpoint:
             return _Payload(wrapper, request, summary.nhs_number, summary.refusal)
         consent = read_consent_message(wrapper, arrival.row.name, accept_ask=self._context.accept_ask_in_set)
         change = consent.request if isinstance(consent.request, ConsentChange) else None
-        digest = hashlib.sha256(etree.tostring(root, method="c14n", exclusive=True)).digest()
+        digest = hashlib.sha256(content).digest()
         return _Payload(wrapper, change, consent.nhs_number, consent.refusal, digest)
 
     def _caller(self, arrival: _Arrival, payload: _Payload) -> Caller:

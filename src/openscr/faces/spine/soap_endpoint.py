@@ -10,7 +10,6 @@ Spec: 40 §4, §8 (sync pipeline); 20 §9; 30 §6.
 import hashlib
 
 import structlog
-from lxml import etree
 from starlette.types import Receive, Scope, Send
 
 from openscr.access.registration import check_receiver, check_sender
@@ -60,7 +59,7 @@ from openscr.spine import (
 from openscr.store.interface import RawMessage
 from openscr.transport.soap import parse_soap_action
 from openscr.transport.wsa import SoapRequest, read_request, write_response
-from openscr.transport.xml import read_xml
+from openscr.transport.xml import element_span, read_xml
 
 _log = structlog.get_logger("spine.soap")
 _MEDIA_TYPES = frozenset({"text/xml", "application/xml", ""})
@@ -287,13 +286,14 @@ class SoapEndpoint:
             return message.refusal.code, self._write_consent_outcome(exchange, message.refusal, reference)
         if isinstance(message.request, ConsentChange):
             change = ConsentChange(ids, message.request.nhs_number, message.request.value)
+            offset, length, _ = element_span(raw, wrapper.root)
             reception = Reception(
                 from_party=exchange.system.party_key,
                 message_id=f"SOAP {exchange.transport_id}",
-                raw=RawMessage(raw),
+                raw=RawMessage(raw, offset, length),
                 received_at=exchange.context.clock(),
                 signal_status=200,
-                digest=hashlib.sha256(etree.tostring(wrapper.root, method="c14n", exclusive=True)).digest(),
+                digest=hashlib.sha256(raw[offset : offset + length]).digest(),
                 reply=lambda outcome: self._write_consent_outcome(exchange, outcome, reference),
             )
             received = await record.receive(reception, caller, ids, change, nhs_number=change.nhs_number)

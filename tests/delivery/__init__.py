@@ -1,0 +1,1 @@
+"""Delivery: verdicts, the contract walked step by step, bytes that never change."""

@@ -1,0 +1,1 @@
+"""What goes wrong around the service: receivers that fail, processes that are killed."""
