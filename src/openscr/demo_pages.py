@@ -115,10 +115,10 @@ def describe(state: PatientState, now: datetime) -> tuple[str, Tone]:
         return "Withdrawn by the practice", Tone.NOTICE
     if current.dissent:
         return "Opted out", Tone.NOTICE
-    if current.event_type == GP_INITIAL_SUMMARY:
-        return "Initial summary only", Tone.NOTICE
     if "noSignificantContent" in current.metadata:
         return "No significant data", Tone.NOTICE
+    if current.event_type == GP_INITIAL_SUMMARY:
+        return "Initial summary only", Tone.NOTICE
     oldest = f"{(now - OLD).astimezone(LONDON):%Y%m%d%H%M%S}"
     if comparable_hl7_time(current.effective_time) < oldest:
         return "Older than 90 days", Tone.NOTICE

@@ -6,7 +6,7 @@
     ├── WireError           malformed MIME, SOAP, ebXML, XML; never quotes the payload
     │   ├── UnsafeXml  ├── MalformedMultipart  └── UnreadableMessage
     ├── AccessRefused       certificate or registration: who calls is not who may call
-    ├── StoreError          ├── StoreUnavailable  ├── OutcomeUnknown  └── Conflict
+    ├── StoreError          ├── StoreUnavailable (└── StoreFull)  ├── OutcomeUnknown  └── Conflict
     ├── DeliveryError       ├── EndpointUnknown  └── RetriesExhausted
     └── ConfigurationError  which setting, where it came from, what would be right
 
@@ -79,6 +79,12 @@ class StoreUnavailable(StoreError):
     """The store does not answer or refuses writes; the same request may succeed later."""
 
     code = "STORE_UNAVAILABLE"
+
+
+class StoreFull(StoreUnavailable):
+    """The store refuses writes: no space, read-only, no rights. Reading may still work."""
+
+    code = "STORE_FULL"
 
 
 class OutcomeUnknown(StoreError):

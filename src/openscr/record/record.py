@@ -14,7 +14,7 @@ from datetime import datetime
 from openscr.access.policy import AccessPolicy, Authorisation, Operation
 from openscr.codes import ACS_SET, UPLOADS, WITHDRAWALS
 from openscr.directory.model import CurrentDirectory
-from openscr.errors import GENERAL
+from openscr.errors import GENERAL, OutcomeUnknown, StoreUnavailable
 from openscr.identifiers import Clock, UuidFactory, has_ten_digits, mint_uuid, slot_of, utc_now
 from openscr.record.audit import audit_entry
 from openscr.record.consent import decide_consent_change, decide_consent_query
@@ -161,7 +161,21 @@ class Record:
                     decision = decide_consent_change(request, state, authorisation, self._rules, caller, now)
             return await self._keep(transaction, reception, caller, ids, nhs_number, request, decision, authorisation)
 
-        return await self._store.transact(slot, work)
+        try:
+            return await self._store.transact(slot, work)
+        except OutcomeUnknown:
+            return await self._clear_up(slot, reception)
+
+    async def _clear_up(self, slot: int, reception: Reception) -> Received:
+        """Find out what became of a commit that broke off: its receipt is there, or nothing is. Spec: 40 §8."""
+
+        async def look(transaction: Transaction) -> Receipt | None:
+            return await transaction.find_receipt(reception.from_party, reception.message_id)
+
+        known = await self._store.transact(slot, look)
+        if known is None:
+            raise StoreUnavailable("the transaction was not committed")
+        return Received(known.signal, known.signal_status)
 
     async def _find_repeated(
         self,

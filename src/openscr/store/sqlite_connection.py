@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from openscr.errors import ConfigurationError, Conflict, OutcomeUnknown, StoreError, StoreUnavailable
+from openscr.errors import ConfigurationError, Conflict, OutcomeUnknown, StoreError, StoreFull, StoreUnavailable
 from openscr.store.migrations import REVISIONS, head_revision, upgrade_sqlite
 
 _CACHE_KIB: Final = 32 * 1024
@@ -34,6 +34,7 @@ _UNAVAILABLE: Final = {
     sqlite3.SQLITE_PERM: "the database cannot be written",
     sqlite3.SQLITE_INTERRUPT: "the statement was interrupted",
 }
+_REFUSED: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 _EXISTS: Final = frozenset({sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE})
 
 
@@ -50,7 +51,8 @@ def translate_error(error: sqlite3.Error) -> StoreError:
     if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
         return StoreError("the row refers to a receipt that does not exist: keep the receipt first")
     if (meaning := _UNAVAILABLE.get(code & _PRIMARY_CODE)) is not None:
-        return StoreUnavailable(f"{meaning} ({getattr(error, 'sqlite_errorname', 'no code')})")
+        kind = StoreFull if code & _PRIMARY_CODE in _REFUSED else StoreUnavailable
+        return kind(f"{meaning} ({getattr(error, 'sqlite_errorname', 'no code')})")
     return StoreError(f"the database refused a statement ({getattr(error, 'sqlite_errorname', 'no code')})")
 
 
@@ -63,7 +65,8 @@ def translate_commit_error(error: sqlite3.Error) -> StoreError:
     if code & _PRIMARY_CODE == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_WRITE:
         return OutcomeUnknown(f"the disk failed while a commit was written ({name})")
     meaning = _UNAVAILABLE.get(code & _PRIMARY_CODE, "the transaction could not be committed")
-    return StoreUnavailable(f"{meaning} ({name})")
+    kind = StoreFull if code & _PRIMARY_CODE in _REFUSED else StoreUnavailable
+    return kind(f"{meaning} ({name})")
 
 
 def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqlite3.Connection:

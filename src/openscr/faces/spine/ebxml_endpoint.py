@@ -16,7 +16,7 @@ from openscr.access.registration import check_cpa, check_receiver, check_sender
 from openscr.codes import ACTOR_TO_PARTY, SIGNAL_SERVICE
 from openscr.delivery.answers import ReplyAddress, acknowledgement_row
 from openscr.directory.model import Directory
-from openscr.errors import EBXML_ERRORS, AccessRefused, StoreError, WireError
+from openscr.errors import EBXML_ERRORS, AccessRefused, StoreError, StoreFull, WireError
 from openscr.faces.spine.context import SpineContext, fault, parties_behind, too_large
 from openscr.faces.spine.exchange import (
     BodyCutOff,
@@ -115,7 +115,8 @@ class EbxmlEndpoint:
             )
         except StoreError as error:
             _log.error("store failed", error=error.code, correlation_id=correlation_id)
-            outcome, reply = "fault-200", fault("200")
+            code = "208" if isinstance(error, StoreFull) else "200"
+            outcome, reply = f"fault-{code}", fault(code)
         except Exception as error:  # noqa: BLE001 the one place where nothing may escape
             # Whatever went wrong, nothing is stored and the sender may retry; the text could hold patient data.
             _log.error("request failed", error=type(error).__name__, correlation_id=correlation_id)

@@ -27,7 +27,7 @@ from openscr.codes import (
     VERSION_CODE,
 )
 from openscr.directory.model import Directory, System
-from openscr.errors import GENERAL, AccessRefused, StoreError, WireError
+from openscr.errors import GENERAL, AccessRefused, StoreError, StoreFull, WireError
 from openscr.faces.spine.context import SpineContext, fault, parties_behind, too_large
 from openscr.faces.spine.exchange import (
     BodyCutOff,
@@ -166,7 +166,8 @@ class SoapEndpoint:
             outcome, reply = refused.outcome, refused.reply
         except StoreError as error:
             _log.error("store failed", error=error.code, correlation_id=exchange.correlation_id)
-            outcome, reply = "fault-200", fault("200")
+            code = "208" if isinstance(error, StoreFull) else "200"
+            outcome, reply = f"fault-{code}", fault(code)
         except Exception as error:  # noqa: BLE001 the one place where nothing may escape
             # Whatever went wrong, the sender gets the answer that it may retry; the text could hold patient data.
             _log.error("request failed", error=type(error).__name__, correlation_id=exchange.correlation_id)
