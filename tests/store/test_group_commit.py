@@ -11,7 +11,7 @@ from threading import Event
 
 import pytest
 
-from openscr.errors import Conflict, OutcomeUnknown, StoreError, StoreUnavailable
+from openscr.errors import Conflict, OutcomeUnknown, StoreError, StoreFull, StoreUnavailable
 from openscr.store import group_commit
 from openscr.store.group_commit import GroupCommitWriter
 from openscr.store.sqlite_connection import connect, translate_commit_error, translate_error
@@ -231,8 +231,8 @@ async def test_a_connection_that_cannot_be_opened_is_told(tmp_path: Path) -> Non
     [
         (sqlite3.SQLITE_BUSY, StoreUnavailable, StoreUnavailable),
         (sqlite3.SQLITE_BUSY_SNAPSHOT, StoreUnavailable, StoreUnavailable),
-        (sqlite3.SQLITE_FULL, StoreUnavailable, StoreUnavailable),
-        (sqlite3.SQLITE_READONLY, StoreUnavailable, StoreUnavailable),
+        (sqlite3.SQLITE_FULL, StoreFull, StoreFull),
+        (sqlite3.SQLITE_READONLY, StoreFull, StoreFull),
         (sqlite3.SQLITE_IOERR_WRITE, StoreUnavailable, StoreUnavailable),
         (sqlite3.SQLITE_IOERR_FSYNC, StoreUnavailable, OutcomeUnknown),
         (sqlite3.SQLITE_IOERR, StoreUnavailable, OutcomeUnknown),
