@@ -288,13 +288,15 @@ class SoapEndpoint:
         if isinstance(message.request, ConsentChange):
             change = ConsentChange(ids, message.request.nhs_number, message.request.value)
             offset, length, _ = element_span(raw, wrapper.root)
+            digest = hashlib.sha256(raw[offset : offset + length])
             reception = Reception(
                 from_party=exchange.system.party_key,
-                message_id=f"SOAP {exchange.transport_id}",
+                # Transport knows no duplicates here: an id over other content is for the record to refuse (30 §7.1).
+                message_id=f"SOAP {exchange.transport_id} {digest.hexdigest()}",
                 raw=RawMessage(raw, offset, length),
                 received_at=exchange.context.clock(),
                 signal_status=200,
-                digest=hashlib.sha256(raw[offset : offset + length]).digest(),
+                digest=digest.digest(),
                 reply=lambda outcome: self._write_consent_outcome(exchange, outcome, reference),
             )
             received = await record.receive(reception, caller, ids, change, nhs_number=change.nhs_number)
