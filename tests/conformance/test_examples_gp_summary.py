@@ -13,7 +13,7 @@ from openscr.transport.xml import read_xml
 
 from .comparing import canonical, same
 from .examples import example, interaction_in
-from .harness import GP, GP_ASID, OWN_ASID, Harness
+from .harness import GP, GP_ASID, Harness
 
 FOLDER = "gp-summary"
 PATIENT = "9990001030"

@@ -26,7 +26,7 @@ from openscr.transport.xml import read_xml
 
 from .comparing import HL7, PSIS, canonical, same
 from .examples import example, interaction_in
-from .harness import GP, GP_ASID, OWN_ASID, PUBLIC_URL, Harness
+from .harness import GP, GP_ASID, PUBLIC_URL, Harness
 
 FOLDER = "psis-query"
 PATIENT = "9990012318"
