@@ -9,6 +9,7 @@ from openscr.hl7.psis import read_event_answer, write_query
 from openscr.hl7.wrapper import Heading
 from openscr.identifiers import hl7_timestamp, mint_uuid, utc_now
 from openscr.spine import AckType, Consent, EventQuery, EventStatus, MessageIds
+from openscr.testbench.world import OWN_ASID
 from openscr.transport.xml import read_xml
 
 from .comparing import canonical, same

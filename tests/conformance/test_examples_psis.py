@@ -21,6 +21,7 @@ from openscr.spine import (
     Outcome,
     Person,
 )
+from openscr.testbench.world import OWN_ASID
 from openscr.transport.wsa import write_response
 from openscr.transport.xml import read_xml
 
