@@ -58,7 +58,7 @@ class ServiceFacts:
 
 @dataclass(frozen=True, slots=True)
 class PatientRow:
-    """A demo patient as listed. ``key`` is opaque; ``updated`` when the newest event was stored; ``events`` how many."""
+    """A demo patient as listed: ``key`` is opaque, ``updated`` when the newest of ``events`` events was stored."""
 
     key: str
     nhs_number_display: str
@@ -134,7 +134,7 @@ class LandingPage:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters["uk_time"] = uk_time
+        environment.filters.update(uk_time=uk_time, uk_day=uk_day)
         self._template = environment.get_template("landing.html")
 
     def routes(self) -> list[BaseRoute]:
@@ -171,5 +171,10 @@ class LandingPage:
 
 def uk_time(instant: datetime) -> str:
     """Write an instant for people: ``14 Nov 2026, 10:42`` in UK local time."""
+    return f"{uk_day(instant)}, {instant.astimezone(LONDON):%H:%M}"
+
+
+def uk_day(instant: datetime) -> str:
+    """Write the UK day of an instant for people: ``14 Nov 2026``."""
     local = instant.astimezone(LONDON)
-    return f"{local.day} {local:%b %Y, %H:%M}"
+    return f"{local.day} {local:%b %Y}"
