@@ -128,10 +128,13 @@ def _medication(section: Section, course: Course, on: date, until: date | None, 
     return Medication(section, on, course.product, course.dose, course.quantity, course.unit, until, reason)
 
 
-def draw_history(dice: Dice, born: date, today: date) -> History:
-    """Draw a history that has something in each of the four core sections on ``today`` and for 80 days before."""
+def draw_history(dice: Dice, born: date, today: date, *, allergic: bool = False) -> History:
+    """Draw a history; ``allergic`` makes sure of an allergy.
+
+    From 50 years of age, each of the four core sections holds something on ``today`` and for 80 days before.
+    """
     age = (today - born).days // 365
-    allergies = _draw_allergies(dice, born, today)
+    allergies = _draw_allergies(dice, born, today, allergic=allergic)
     smoking = dice.pick(formulary.SMOKING)
     suffered = _draw_conditions(dice, age, allergies, today)
     episodes = _draw_episodes(dice, today)
@@ -141,8 +144,8 @@ def draw_history(dice: Dice, born: date, today: date) -> History:
     return History(born, allergies, suffered, episodes, observed, (lifestyle, *background))
 
 
-def _draw_allergies(dice: Dice, born: date, today: date) -> tuple[Allergy, ...]:
-    if dice.chance(35):
+def _draw_allergies(dice: Dice, born: date, today: date, *, allergic: bool) -> tuple[Allergy, ...]:
+    if dice.chance(35) and not allergic:
         on = today - timedelta(days=dice.between(200, 2500))
         return (Allergy(on, formulary.NO_KNOWN_ALLERGY, note="Asked at registration"),)
     first = dice.below(len(formulary.ALLERGIES))

@@ -201,7 +201,7 @@ class _Story:
     def history(self) -> History:
         """The patient's history as it stands when ``today`` begins."""
         if self._history is None:
-            self._history = draw_history(self.dice, self.born, self.today)
+            self._history = draw_history(self.dice, self.born, self.today, allergic=self.nhs_number == FULL_RECORD)
         return self._history
 
     def day(self, days_ago: int) -> date:
