@@ -12,15 +12,21 @@ from datetime import datetime
 import msgspec
 
 from openscr.codes import ACKNOWLEDGEMENT, ACS_SET, SERVICE_PREFIX
-from openscr.directory.model import Directory, Endpoint
+from openscr.directory.model import Directory
 from openscr.errors import Issue
 from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER, VERSION_OF_UPLOAD_ANSWER, write_acknowledgement
 from openscr.hl7.wrapper import Heading
 from openscr.identifiers import ebxml_timestamp, hl7_timestamp
 from openscr.spine import AckType, Outcome
 from openscr.store.interface import OutboxRow, OutboxState
-from openscr.transport.ebxml import Reliability, write_user_message
-from openscr.transport.mime import SPINE_CONTENT_TYPE, write_multipart
+from openscr.transport.ebxml import Reliability, payload_id_of, write_user_message
+from openscr.transport.mime import (
+    HEADER_CONTENT_ID,
+    SPINE_CONTENT_TYPE,
+    SPINE_HEADER_TYPE,
+    SPINE_PAYLOAD_TYPE,
+    write_multipart,
+)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -63,12 +69,16 @@ def acknowledgement_row(
     answer = Answer(
         interaction=address.interaction,
         ack=outcome.ack.value,
-        issues=tuple((issue.code, issue.display, issue.severity, issue.system) for issue in outcome.issues),
+        issues=tuple([(issue.code, issue.display, issue.severity, issue.system) for issue in outcome.issues]),
         reference=address.reference,
         receiver=address.receiver_asid,
         sender=address.sender_asid,
     )
-    row = OutboxRow(
+    endpoint = directory.endpoint(address.to_party, address.service, ACKNOWLEDGEMENT)
+    body = b""
+    if endpoint is not None:
+        body = _write(address, answer, outcome, endpoint.cpa_id, directory, message_id, now)
+    return OutboxRow(
         slot=address.slot,
         id=message_id,
         to_party=address.to_party,
@@ -78,44 +88,56 @@ def acknowledgement_row(
         ref_to_message_id=address.ref_to_message_id,
         created_at=now,
         answer=_ENCODER.encode(answer),
-        next_attempt_at=now,
+        state=OutboxState.OPEN if endpoint is not None else OutboxState.UNDELIVERABLE,
+        content_type=SPINE_CONTENT_TYPE if endpoint is not None else "",
+        soap_action=f"{SERVICE_PREFIX}{address.service}/{ACKNOWLEDGEMENT}" if endpoint is not None else "",
+        body=body,
+        next_attempt_at=now if endpoint is not None else None,
+        last_error="" if endpoint is not None else "no endpoint registered",
     )
-    endpoint = directory.endpoint(row.to_party, row.service, row.interaction)
-    if endpoint is None:
-        return replace(row, state=OutboxState.UNDELIVERABLE, next_attempt_at=None, last_error="no endpoint registered")
-    return render(row, answer, endpoint, directory)
 
 
 def render_late(row: OutboxRow, directory: Directory) -> OutboxRow | None:
     """Render a row that had no endpoint when it was made; none when it still has not. Spec: 40 §6.3."""
     endpoint = directory.endpoint(row.to_party, row.service, row.interaction)
-    return render(row, _DECODER.decode(row.answer), endpoint, directory) if endpoint is not None else None
-
-
-def render(row: OutboxRow, answer: Answer, endpoint: Endpoint, directory: Directory) -> OutboxRow:
-    """Write the complete message of a row: ebXML envelope and HL7 payload in their multipart. Spec: 40 §10.5."""
+    if endpoint is None:
+        return None
+    answer = _DECODER.decode(row.answer)
     outcome = Outcome(AckType(answer.ack), tuple(Issue(*issue) for issue in answer.issues))
+    body = _write(row, answer, outcome, endpoint.cpa_id, directory, row.id, row.created_at)
+    soap_action = f"{SERVICE_PREFIX}{row.service}/{row.interaction}"
+    return replace(row, content_type=SPINE_CONTENT_TYPE, soap_action=soap_action, body=body)
+
+
+def _write(
+    address: ReplyAddress | OutboxRow,
+    answer: Answer,
+    outcome: Outcome,
+    cpa_id: str,
+    directory: Directory,
+    message_id: str,
+    created_at: datetime,
+) -> bytes:
+    """Write the complete message: ebXML envelope and HL7 payload in their multipart. Spec: 40 §10.5."""
     versions = VERSION_OF_ACS_ANSWER if answer.interaction == ACS_SET else VERSION_OF_UPLOAD_ANSWER
-    heading = Heading(row.id, hl7_timestamp(row.created_at), versions[outcome.ack], answer.receiver, answer.sender)
+    heading = Heading(message_id, hl7_timestamp(created_at), versions[outcome.ack], answer.receiver, answer.sender)
     payload = write_acknowledgement(heading, outcome, answer.reference, answer.interaction)
-    service = SERVICE_PREFIX + row.service
     envelope = write_user_message(
         from_party=directory.own_party.party_key,
-        to_party=row.to_party,
-        cpa_id=endpoint.cpa_id,
-        conversation_id=row.conversation_id,
-        service=service,
-        action=row.interaction,
-        message_id=row.id,
-        timestamp=ebxml_timestamp(row.created_at),
-        ref_to_message_id=row.ref_to_message_id,
+        to_party=address.to_party,
+        cpa_id=cpa_id,
+        conversation_id=address.conversation_id,
+        service=SERVICE_PREFIX + address.service,
+        action=ACKNOWLEDGEMENT,
+        message_id=message_id,
+        timestamp=ebxml_timestamp(created_at),
+        ref_to_message_id=address.ref_to_message_id,
         reliability=Reliability.RELIABLE,
         spine=True,
     )
-    body = write_multipart(
+    return write_multipart(
         (
-            ("ebXMLHeader@spine.nhs.uk", "text/xml", envelope),
-            (f"{row.id}@spine.nhs.uk", "application/xml", payload),
+            (HEADER_CONTENT_ID, SPINE_HEADER_TYPE, envelope),
+            (payload_id_of(message_id), SPINE_PAYLOAD_TYPE, payload),
         )
     )
-    return replace(row, content_type=SPINE_CONTENT_TYPE, soap_action=f"{service}/{row.interaction}", body=body)

@@ -16,6 +16,7 @@ from openscr.codes import (
     GP_INITIAL_SUMMARY,
     GP_SUMMARY,
     HL7_NS,
+    INITIAL_UPLOAD,
     OID_ASID,
     OID_JOB_ROLE,
     OID_NHS_NUMBER,
@@ -38,7 +39,9 @@ from openscr.hl7.wrapper import (
     Heading,
     Wrapper,
     attributes_of,
+    child,
     children,
+    descend,
     extensions,
     local_name,
     read_person,
@@ -53,7 +56,11 @@ _CODE = f"{HL7}code"
 _TIME = f"{HL7}time"
 _NAME = f"{HL7}name"
 _AUTHOR = f"{HL7}author"
-_AGENT_SYSTEM_PATH = f"{HL7}agentSystemSDS/{_ID}"
+_AUTHOR1 = f"{HL7}author1"
+_AGENT_PERSON = f"{HL7}AgentPersonSDS"
+_AGENT_SYSTEM = f"{HL7}AgentSystemSDS"
+_SYSTEM_SDS = f"{HL7}agentSystemSDS"
+_RECORD_TARGET = (f"{HL7}recordTarget", f"{HL7}patient", _ID)
 _INVALID_DATA: Final = "ErrorBase1733.INVALID_DOCUMENT_DATA"
 _MISSING: Final = "ErrorBase1733.MANDATORY_FIELD_MISSING"
 _NHS_NUMBER_ISSUE = detail_issue("35160", field="NHS Number")
@@ -83,6 +90,7 @@ _PRESENTATION = etree.XPath(
     "h:excerptFrom/*/h:component/h:presentationText/h:value", namespaces={"h": HL7_NS}, smart_strings=False
 )
 _ENTRIES = etree.XPath("h:pertinentInformation2/h:pertinentCREType/h:component/*", namespaces={"h": HL7_NS})
+_HTML: Final = f"{{{PRESENTATION_NS}}}html"
 _SEARCHED = tuple(f"{{{PRESENTATION_NS}}}{name}" for name in ("td", "h1", "h2", "h3"))
 
 
@@ -147,23 +155,23 @@ def _fault(rule: str, key: str, text: str) -> Finding:
 def check_common(wrapper: Wrapper) -> list[Finding]:
     """Rules C1-C4 of the common stage, in document order (C5 is a wrapper error here). Spec: 10 §11.1."""
     findings: list[Finding] = []
-    for agent in wrapper.root.iterfind(f".//{HL7}author1/{HL7}AgentSystemSDS"):
-        ids = [i for i in agent.iterfind(_AGENT_SYSTEM_PATH) if i.get("root") == OID_ASID]
+    for agent in [agent for author1 in wrapper.root.iter(_AUTHOR1) for agent in author1.iterchildren(_AGENT_SYSTEM)]:
+        ids = [i for i in descend(agent, _SYSTEM_SDS, _ID) if i.get("root") == OID_ASID]
         if len(attributes_of(ids, "extension")) != 1:
             findings.append(_fault("gp-C1", _MISSING, "Agent System SDS ID missing"))
     for author in wrapper.authors:
-        for agent in author.iterfind(f"{HL7}AgentPersonSDS"):
+        for agent in author.iterchildren(_AGENT_PERSON):
             for rule, path, root, text in _PERSON_RULES:
-                ids = [i for i in agent.iterfind(path) if i.get("root") == root]
+                ids = [i for i in descend(agent, *path) if i.get("root") == root]
                 if len(attributes_of(ids, "extension")) != 1:
                     findings.append(_fault(rule, _MISSING, text))
     return findings
 
 
 _PERSON_RULES = (
-    ("gp-C2", _ID, OID_ROLE_PROFILE, "Author agent org person role profile ID missing"),
-    ("gp-C3", f"{HL7}agentPersonSDS/{_ID}", OID_USER, "Author agent person SDS ID missing"),
-    ("gp-C4", f"{HL7}part/{HL7}partSDSRole/{_ID}", OID_JOB_ROLE, "Author agent person Job Role ID missing"),
+    ("gp-C2", (_ID,), OID_ROLE_PROFILE, "Author agent org person role profile ID missing"),
+    ("gp-C3", (f"{HL7}agentPersonSDS", _ID), OID_USER, "Author agent person SDS ID missing"),
+    ("gp-C4", (f"{HL7}part", f"{HL7}partSDSRole", _ID), OID_JOB_ROLE, "Author agent person Job Role ID missing"),
 )
 
 
@@ -172,9 +180,9 @@ def read_summary_message(root: etree._Element, wrapper: Wrapper, payload: bytes,
 
     Nothing is raised for a faulty message: every fault is in the result. Spec: 10 §11, §14.
     """
-    subject = wrapper.control_act.find(f"{HL7}subject") if wrapper.control_act is not None else None
+    subject = child(wrapper.control_act, f"{HL7}subject") if wrapper.control_act is not None else None
     name = f"{HL7}MessageWithdrawal" if interaction in WITHDRAWALS else f"{HL7}GPSummary"
-    documents = subject.findall(name) if subject is not None else []
+    documents = list(subject.iterchildren(name)) if subject is not None else []
     document = documents[0] if len(documents) == 1 else None
     numbers = _nhs_numbers(document)
     nhs_number = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
@@ -192,7 +200,7 @@ def read_summary_message(root: etree._Element, wrapper: Wrapper, payload: bytes,
 def _nhs_numbers(document: etree._Element | None) -> list[str]:
     if document is None:
         return []
-    return attributes_of(document.findall(f"{HL7}recordTarget/{HL7}patient/{_ID}"), "extension")
+    return attributes_of(descend(document, *_RECORD_TARGET), "extension")
 
 
 def _check_nhs_number(numbers: list[str], rule: str, text: str, findings: list[Finding]) -> None:
@@ -246,7 +254,7 @@ def _read_upload(
         # Spine itself faults only at three; at two it silently forgets both. Spec: 10 §11.2.
         findings.append(_fault("gp-G7", _INVALID_DATA, "zero or one replacementOf targets may be provided"))
     authors = parts.get(_AUTHOR, [])
-    author_times = attributes_of([t for author in authors for t in author.iterfind(_TIME)], "value")
+    author_times = attributes_of([t for author in authors for t in author.iterchildren(_TIME)], "value")
     if len(author_times) != 1:
         findings.append(
             _fault("gp-G8", _INVALID_DATA, "A single hl7:GPSummary/hl7:author/hl7:time/@value must be provided")
@@ -255,7 +263,8 @@ def _read_upload(
     if findings:
         return None
     content = _content_of(document)
-    dissent, no_content = _search_presentation(document)
+    presented = _PRESENTATION(document)
+    dissent, no_content = _search_presentation(presented)
     if REFUSAL in content:
         dissent = (*dissent, REFUSAL)
     metadata = _author_metadata(authors[0], agents)
@@ -279,7 +288,62 @@ def _read_upload(
         content=content,
         dissent=dissent,
         metadata=metadata,
+        deviations=_deviations(wrapper, parts, presented, interaction, ids[0]),
     )
+
+
+_INFORMATION = f"{HL7}pertinentInformation2"
+_KNOWN_PARTS: Final = frozenset(
+    HL7 + name
+    for name in (
+        "id",
+        "code",
+        "statusCode",
+        "effectiveTime",
+        "author",
+        "excerptFrom",
+        "pertinentInformation1",
+        "pertinentInformation2",
+        "recordTarget",
+        "replacementOf",
+    )
+)
+
+
+def _deviations(
+    wrapper: Wrapper,
+    parts: Mapping[str, list[etree._Element]],
+    presented: list[etree._Element],
+    interaction: str,
+    event_id: str,
+) -> tuple[str, ...]:
+    """Name the deviations of 10 §17 that show in what was read anyway. What is inside the entries is not looked at."""
+    found = []
+    if wrapper.authors and next(wrapper.authors[0].itersiblings(f"{HL7}author1", preceding=True), None) is not None:
+        found.append("author1_before_author")
+    if wrapper.control_act is not None and wrapper.control_act.get("classCode") == "ALRT":
+        found.append("control_act_alrt")
+    if wrapper.root.get("ITSVersion") is None:
+        found.append("its_version_missing")
+    if wrapper.message_id != event_id:
+        if wrapper.message_id.upper() != event_id.upper():
+            found.append("message_id_not_event_id")
+        if wrapper.message_id != wrapper.message_id.upper():
+            found.append("lower_case_id")
+    if event_id != event_id.upper() and "lower_case_id" not in found:
+        found.append("lower_case_id")
+    if not presented or any(len(value) != 1 or value[0].tag != _HTML for value in presented):
+        found.append("presentation_not_html")
+    if interaction != INITIAL_UPLOAD:
+        information = parts.get(_INFORMATION)
+        if not information or any(len(heading) == 0 for heading in information):
+            found.append("entries_empty_or_missing")
+        names = list(parts)
+        if names.index(f"{HL7}statusCode") < names.index(f"{HL7}effectiveTime"):
+            found.append("status_before_time")
+    if not parts.keys() <= _KNOWN_PARTS:
+        found.append("unknown_element")
+    return tuple(found)
 
 
 def _check_agents(authors: list[etree._Element], findings: list[Finding]) -> dict[str, list[etree._Element]]:
@@ -289,10 +353,10 @@ def _check_agents(authors: list[etree._Element], findings: list[Finding]) -> dic
     for author in authors:
         for holder in author:
             role_profiles += len(extensions(holder, _ID, OID_ROLE_PROFILE)) if isinstance(holder.tag, str) else 0
-            for child in holder:
-                found = agents.get(local_name(child))
+            for agent in holder:
+                found = agents.get(local_name(agent))
                 if found is not None:
-                    found.append(child)
+                    found.append(agent)
     persons, organisations = agents["agentPersonSDS"], agents["agentOrganizationSDS"]
     if sum(map(len, agents.values())) != 1:
         findings.append(
@@ -351,20 +415,20 @@ def _content_of(document: etree._Element) -> frozenset[str]:
     for entry in _ENTRIES(document):
         name = local_name(entry).partition(".")[2]
         if name and name not in found:
-            identifier = entry.find(_ID)
+            identifier = child(entry, _ID)
             if identifier is not None and identifier.get("root"):
                 found.add(name)
     return frozenset(found)
 
 
-def _search_presentation(document: etree._Element) -> tuple[tuple[str, ...], bool]:
+def _search_presentation(presented: list[etree._Element]) -> tuple[tuple[str, ...], bool]:
     """Return the dissent reports and whether "no significant data" is said. Spec: 10 §9.2.
 
     The whole text is looked at first: a phrase inside one element is inside the whole as well.
     """
     triggers: list[str] = []
     no_content = False
-    for value in _PRESENTATION(document):
+    for value in presented:
         text = str(_TEXT_OF(value))
         for phrase, reports in DISSENT_PHRASES:
             if phrase in text:
