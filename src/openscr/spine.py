@@ -120,7 +120,8 @@ class Upload:
     ``event_id`` is upper case. ``replaces`` holds every ``replacementOf`` target. ``content`` are the local names of
     the care record elements found, ``dissent`` the triggers of ``dissentToStore``. ``author`` is the document's author
     participation as self-contained XML. ``metadata`` are the other reported values of 10 §11.4 by their report name.
-    ``nullified`` is true for ``statusCode`` ``nullified``. Spec: 10 §11.4, §15.
+    ``nullified`` is true for ``statusCode`` ``nullified``. ``deviations`` name the known ways in which real senders
+    differ from the model, for log and audit: they refuse nothing. Spec: 10 §11.4, §15, §17.
     """
 
     ids: MessageIds
@@ -135,6 +136,7 @@ class Upload:
     content: frozenset[str] = frozenset()
     dissent: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    deviations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

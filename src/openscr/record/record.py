@@ -50,7 +50,8 @@ class Reception:
     ``message_id`` is the transport's id. ``signal`` and ``signal_status`` are what the transport answers once all is
     durable; ``reply`` makes the signal from the outcome where the answer travels in the response itself (a SET over
     SOAP). ``answer`` makes the outbox row of the application acknowledgement; both must be pure and quick: they run
-    inside the transaction. ``digest`` identifies the content of the HL7 payload. Spec: 40 §6.3, §6.5.
+    inside the transaction. ``digest`` identifies the content of the HL7 payload. ``deviations`` are what transport
+    found remarkable and lets pass. Spec: 40 §6.3, §6.5, §8 step 10.
     """
 
     from_party: str
@@ -62,19 +63,22 @@ class Reception:
     digest: bytes = b""
     reply: Callable[[Outcome], bytes] | None = None
     answer: Callable[[Outcome], OutboxRow] | None = None
+    deviations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
     """What became of an updating message: the signal to answer with, and what must now be delivered.
 
-    ``outcome`` is none for a duplicate: it was told before.
+    ``outcome`` is none for a duplicate: it was told before. ``deviations`` is all that was let pass although the model
+    knows it otherwise, for the log; the audit has it too. Spec: 10 §11.5, §17.
     """
 
     signal: bytes
     signal_status: int
     outcome: Outcome | None = None
     outbox: OutboxRow | None = None
+    deviations: tuple[str, ...] = ()
 
     @property
     def duplicate(self) -> bool:
@@ -254,6 +258,13 @@ class Record:
             details["event_id"] = request.event_id
         if isinstance(request, Withdrawal) and request.target:
             details["target"] = request.target
+        deviations = reception.deviations
+        if isinstance(request, Upload):
+            deviations += request.deviations
+        if "author" in decision.notes:
+            deviations += (decision.notes["author"],)
+        if deviations:
+            details["deviations"] = " ".join(deviations)
         await transaction.append_audit(
             audit_entry(
                 ids.interaction or "unreadable",
@@ -271,7 +282,7 @@ class Record:
         if reception.answer is not None:
             row = reception.answer(outcome)
             await transaction.append_outbox(row)
-        return Received(signal, reception.signal_status, outcome, row)
+        return Received(signal, reception.signal_status, outcome, row, deviations)
 
     async def _apply(self, transaction: Transaction, decision: Decision) -> None:
         if decision.new_event is not None:

@@ -173,8 +173,6 @@ class EbxmlEndpoint:
             except AccessRefused as refused:
                 await self._audit_refusal(arrival, payload, refused.diagnostics)
                 return "fault-300", fault("300"), None
-            if not check_receiver(directory, wrapper.receiver_asid):
-                _log.info("receiver not ours", correlation_id=correlation_id)
         now = context.clock()
         if time_to_live_passed(envelope, now):
             return "message-error", self._message_error(envelope, directory, ("expired",)), None
@@ -298,6 +296,8 @@ class EbxmlEndpoint:
             signal=signal,
             digest=payload.digest,
             answer=lambda outcome: acknowledgement_row(address, outcome, directory, context.mint(), now),
+            # Published clients carry the ASID of another environment, or a party key. Spec: 40 §8 step 10.
+            deviations=("receiver_not_ours",) if receiver and not check_receiver(directory, receiver) else (),
         )
         received = await context.record.receive(
             reception,
@@ -311,4 +311,11 @@ class EbxmlEndpoint:
         if received.outcome is None:
             context.metrics.duplicate(arrival.row.name)
             return "duplicate", reply, None
+        if received.deviations:
+            _log.warning(
+                "deviations",
+                interaction=arrival.row.name,
+                deviations=" ".join(received.deviations),
+                correlation_id=arrival.correlation_id,
+            )
         return received.outcome.code, reply, received.outbox
