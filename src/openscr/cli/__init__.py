@@ -1,1 +1,5 @@
-"""The command line: one file per command."""
+"""The command line: one file per command, put together in `openscr.cli.application`."""
+
+from openscr.cli.application import main
+
+__all__ = ["main"]

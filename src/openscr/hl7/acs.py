@@ -380,7 +380,7 @@ VERSION_OF_REQUEST = "V3NPfIT3.0"
 """``versionCode`` of ACS requests. Spec: 30 §3."""
 
 
-def write_set(heading: Heading, change: ConsentChange, person: Person) -> bytes:
+def write_set(heading: Heading, change: ConsentChange, person: Person | None) -> bytes:
     """Write a SET with a Store and a View assertion of the same value. Spec: 30 §4."""
     word = "Clear" if change.value is Consent.ASK else change.value.value
     assertions = "".join(

@@ -299,6 +299,9 @@ class Store(Protocol):
     async def close(self) -> None:
         """Finish what was accepted, then let go of everything."""
 
+    async def current_revision(self) -> str | None:
+        """Return the revision of the stored schema, none while there is none; the store need not be open."""
+
     async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run ``work`` in one transaction of ``slot`` and return its result once that is durable.
 

@@ -1,0 +1,176 @@
+"""`openscr admin`: the schema, proof that the store is intact, and messages still to be delivered.
+
+Spec: 00 §4 ``admin``; 35 §7; 40 §6.3.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from openscr.cli.console import fail, note, say, say_json, say_table
+from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store, read_settings
+
+if TYPE_CHECKING:
+    from openscr.store.interface import OutboxRow, OutboxState, VerifyReport
+
+commands = typer.Typer(help="Operations.", no_args_is_help=True)
+outbox = typer.Typer(help="Acknowledgements still to be delivered.", no_args_is_help=True)
+commands.add_typer(outbox, name="outbox")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(commands, name="admin")
+
+
+@commands.command("migrate", epilog="Example:  openscr admin migrate --data /var/lib/openscr")
+def migrate(data: Data = None, store: StoreUrl = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Create the schema, or bring it up to date, and say what was done."""
+    before, after = asyncio.run(_migrate(data, store))
+    if as_json:
+        say_json({"before": before, "after": after, "changed": before != after})
+    elif before == after:
+        say(f"the schema is up to date ({after})")
+    elif before is None:
+        say(f"schema created ({after})")
+    else:
+        say(f"schema brought from {before} to {after}")
+
+
+async def _migrate(data: Path | None, store: str | None) -> tuple[str | None, str | None]:
+    from openscr.store.opening import open_store
+
+    settings = read_settings(data, store)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    opened = open_store(settings.store)
+    before = await opened.current_revision()
+    await opened.open()
+    try:
+        return before, await opened.current_revision()
+    finally:
+        await opened.close()
+
+
+@commands.command("verify", epilog="Example:  openscr admin verify")
+def verify(data: Data = None, store: StoreUrl = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Prove that the store and its audit chain are intact; exits with 1 when they are not."""
+    report = asyncio.run(_verify(data, store))
+    if as_json:
+        say_json(
+            {
+                "intact": report.intact,
+                "audit_rows": report.audit_rows,
+                "events": report.events,
+                "messages": report.receipts,
+                "faults": list(report.faults),
+            }
+        )
+    else:
+        say(f"{report.events} events, {report.receipts} messages and {report.audit_rows} audit rows looked at")
+        for fault in report.faults:
+            say(f"  {fault}")
+    if not report.intact:
+        fail(f"the store is NOT intact: {len(report.faults)} faults")
+    if not as_json:
+        say("the store is intact")
+
+
+async def _verify(data: Path | None, store: str | None) -> "VerifyReport":
+    async with opened_store(data, store) as opened:
+        return await opened.verify()
+
+
+# --- the outbox -----------------------------------------------------------------------------------------------------
+
+
+def _read_state(text: str | None) -> "OutboxState | None":
+    from openscr.store.interface import OutboxState
+
+    if text is None:
+        return None
+    try:
+        return OutboxState(text)
+    except ValueError:
+        raise typer.BadParameter(f"a state is one of {', '.join(OutboxState)}") from None
+
+
+@outbox.command("list", epilog="Example:  openscr admin outbox list --state failed")
+def list_outbox(
+    state: Annotated[str | None, typer.Option("--state", metavar="S", help="open, failed or undeliverable.")] = None,
+    data: Data = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Print what must still be delivered, the oldest first."""
+    rows = asyncio.run(_list(data, store, _read_state(state)))
+    forms = [_row_form(row) for row in rows]
+    if as_json:
+        say_json(forms)
+    elif not forms:
+        say("nothing is waiting")
+    else:
+        headings = ("message id", "party", "interaction", "state", "attempts", "next attempt", "last error")
+        say_table(headings, [tuple(str(value or "") for value in form.values()) for form in forms])
+
+
+async def _list(data: Path | None, store: str | None, state: "OutboxState | None") -> "list[OutboxRow]":
+    async with opened_store(data, store) as opened:
+        return await opened.list_outbox(state)
+
+
+def _row_form(row: "OutboxRow") -> dict[str, Any]:
+    return {
+        "message_id": row.id,
+        "party_key": row.to_party,
+        "interaction": f"{row.service}:{row.interaction}",
+        "state": row.state.value,
+        "attempts": row.attempts,
+        "next_attempt": row.next_attempt_at.isoformat(timespec="seconds") if row.next_attempt_at else None,
+        "last_error": row.last_error,
+    }
+
+
+@outbox.command("resend", epilog="Example:  openscr admin outbox resend --failed")
+def resend(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Message ids, as list prints them.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="All that ended as failed or undeliverable.")] = False,
+    data: Data = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Begin the attempts again: same MessageId, same bytes. The running service sends, within a second or two."""
+    if bool(ids) == failed:
+        raise typer.BadParameter("name message ids, or --failed")
+    wanted = {one.upper() for one in ids or ()}
+    reopened, left = asyncio.run(_resend(data, store, wanted))
+    missing = sorted(wanted - set(reopened) - set(left))
+    if as_json:
+        say_json({"reopened": reopened, "already_open": left, "unknown": missing})
+    else:
+        say(f"{len(reopened)} to be sent again")
+    for one in left if not as_json else ():
+        note(f"{one} is open already")
+    if missing:
+        fail(f"no such message in the outbox: {', '.join(missing)}")
+
+
+async def _resend(data: Path | None, store: str | None, wanted: set[str]) -> tuple[list[str], list[str]]:
+    from openscr.delivery.outbox import reopen
+    from openscr.identifiers import utc_now
+    from openscr.store.interface import OutboxState
+
+    reopened, left = [], []
+    async with opened_store(data, store) as opened:
+        for row in await opened.list_outbox():
+            if wanted and row.id not in wanted:
+                continue
+            if row.state is OutboxState.OPEN:
+                left += [row.id] if wanted else []
+                continue
+            await opened.change_outbox(reopen(row, utc_now()))
+            reopened.append(row.id)
+    return reopened, left

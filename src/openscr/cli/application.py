@@ -1,0 +1,78 @@
+"""The program `openscr`: its commands put together, and how it ends.
+
+Only what a command needs is imported, and only when it runs: `openscr --help` must not wait for a service.
+
+Spec: 00 §4.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from openscr import __version__
+from openscr.cli import admin, consent, demo, directory, get, listing, patients, pki, serve, upload, withdraw
+from openscr.cli.console import fail
+from openscr.errors import OpenSCRError
+from openscr.settings import InvalidSetting
+
+OVERVIEW = """\
+OpenSCR: a complete Summary Care Record service.
+
+  openscr serve --demo          the whole national side on this machine, with test patients
+  openscr demo                  the story of a record, step by step
+
+  openscr upload FILE...        send GP Summaries           openscr withdraw NHS EVENT --reason 01
+  openscr list NHS              all events of a patient     openscr get NHS
+  openscr consent get NHS       the patient's consent       openscr consent set NHS yes|no|ask
+
+  openscr directory|patients    who is registered           openscr pki        development certificates
+  openscr admin                 schema, verification, messages still to be delivered
+
+Try:  openscr serve --demo      then, in another window:  openscr list 9990012318
+Each command explains itself with --help.
+"""
+
+app = typer.Typer(
+    name="openscr",
+    help="A complete Summary Care Record service: record store, consent, client and tools.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback(invoke_without_command=True)
+def overview(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Print what there is to do when nothing is asked for."""
+    if version:
+        typer.echo(f"openscr {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(OVERVIEW, nl=False)
+    if version:
+        raise typer.Exit
+
+
+for register in (serve, demo, upload, withdraw, listing, get, consent, pki, directory, patients, admin):
+    register.register(app)
+
+
+def main() -> None:
+    """Run the command that the arguments name, and exit: 0 done, 1 refused or failed, 2 wrong usage. Spec: 00 §4."""
+    try:
+        app(prog_name="openscr")
+    except OpenSCRError as error:
+        fail(error.diagnostics, error)
+    except InvalidSetting as error:
+        fail(str(error), error)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        sys.stderr.close()
+        raise SystemExit(1) from None
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error), error)
+    except Exception as error:  # noqa: BLE001  nobody at a terminal is helped by a traceback
+        fail(f"unexpected failure ({type(error).__name__})", error)

@@ -1,0 +1,98 @@
+"""What commands print: results to standard output, one clear line about a failure to standard error.
+
+Spec: 00 §4.
+"""
+
+import json
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+import typer
+
+
+class _Verbosity:
+    """Whether details were asked for with ``-v``."""
+
+    on = False
+
+
+_verbosity = _Verbosity()
+
+
+def be_verbose(value: bool) -> bool:
+    """Note ``-v``; the callback of that option."""
+    _verbosity.on = _verbosity.on or value
+    return value
+
+
+def verbose() -> bool:
+    """Whether details were asked for."""
+    return _verbosity.on
+
+
+def fail(message: str, error: BaseException | None = None) -> NoReturn:
+    """Say what is wrong in one line, with ``-v`` also where, and exit with 1. Spec: 00 §4."""
+    typer.echo(f"openscr: {' '.join(message.split())}", err=True)
+    if error is not None and verbose():
+        for frame in traceback.extract_tb(error.__traceback__):
+            detail(f"  in {frame.name} ({frame.filename}:{frame.lineno})")
+        detail(f"  {type(error).__module__}.{type(error).__qualname__}")
+    raise SystemExit(1)
+
+
+def detail(message: str) -> None:
+    """Print a detail to standard error when details were asked for."""
+    if _verbosity.on:
+        typer.echo(message, err=True)
+
+
+def say(message: str) -> None:
+    """Print a line of output."""
+    typer.echo(message)
+
+
+def note(message: str) -> None:
+    """Print a remark to standard error, out of the way of the output."""
+    typer.echo(message, err=True)
+
+
+def say_json(value: Any) -> None:
+    """Print one JSON value on one line."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def say_bytes(data: bytes) -> None:
+    """Print bytes as they are."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def on_terminal() -> bool:
+    """Whether a person reads the output."""
+    return sys.stdout.isatty()
+
+
+def say_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
+    """Print a table: framed for people, columns separated by tabs when piped."""
+    if not on_terminal():
+        for row in rows:
+            typer.echo("\t".join(_one_line(cell) for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_one_line(cell)) for cell in row))
+    Console().print(table)
+
+
+def _one_line(text: str) -> str:
+    """Return a cell without what could move a terminal's cursor."""
+    return "".join(c if c.isprintable() else " " for c in text)

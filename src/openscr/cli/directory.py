@@ -1,0 +1,117 @@
+"""`openscr directory`: who is registered, shown, imported and exported.
+
+Spec: 00 §4 ``directory``, §6.3.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openscr.cli.console import say, say_bytes, say_json, say_table
+from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store
+from openscr.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from openscr.directory.model import Directory
+
+commands = typer.Typer(help="Parties, systems, endpoints and people.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(commands, name="directory")
+
+
+@commands.command("import", epilog="Example:  openscr directory import partners.json")
+def import_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A directory file, openscr-directory/1.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Remove what the file does not have.")] = False,
+    data: Data = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Read a directory file into the store, all or nothing. A running service notices within two seconds."""
+    written, total = asyncio.run(_import(file.read_bytes(), data, store, replace=replace))
+    if as_json:
+        say_json({"imported": written, "total": total})
+    else:
+        say(f"{written} entries imported; the directory has {total}")
+
+
+async def _import(content: bytes, data: Path | None, store: str | None, *, replace: bool) -> tuple[int, int]:
+    from openscr.directory.form import merge, read_directory
+
+    entries = read_directory(content)
+    async with opened_store(data, store, migrate=True) as opened:
+        merged = merge(await opened.read_directory(), entries, replace)
+        await opened.write_directory(merged, replace=True)
+    return len(entries), len(merged)
+
+
+@commands.command("export", epilog="Example:  openscr directory export > directory.json")
+def export(data: Data = None, store: StoreUrl = None, verbose: Verbose = False) -> None:
+    """Print the directory as a file that import reads."""
+    from openscr.directory.form import write_directory
+
+    say_bytes(write_directory(asyncio.run(_read(data, store))))
+
+
+@commands.command("show", epilog="Example:  openscr directory show")
+def show(data: Data = None, store: StoreUrl = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Print who is registered."""
+    directory = asyncio.run(_read(data, store))
+    if as_json:
+        from openscr.directory.form import write_directory
+
+        say_bytes(write_directory(directory))
+        return
+    names = {party.party_key: party for party in directory.parties.values()}
+    say_table(
+        ("party", "ODS", "name", "certificates"),
+        [
+            (p.party_key, p.ods, f"{p.name} (own)" if p.own else p.name, ", ".join(p.fqdn))
+            for p in sorted(names.values(), key=lambda party: party.party_key)
+        ],
+        title="Parties",
+    )
+    say("")
+    say_table(
+        ("ASID", "app", "party", "interactions", "state"),
+        [
+            (s.asid, s.app or "", s.party_key, str(len(s.interactions)), "enabled" if s.enabled else "disabled")
+            for s in sorted(directory.systems.values(), key=lambda system: system.asid)
+        ],
+        title="Systems",
+    )
+    say("")
+    say_table(
+        ("party", "service", "interactions", "CPA", "address", "contract"),
+        [
+            (e.party_key, e.service, ", ".join(e.interactions), e.cpa_id, e.address, e.contract.name)
+            for e in sorted(directory.endpoints, key=lambda e: (e.party_key, e.service, e.interactions))
+        ],
+        title="Endpoints",
+    )
+    say("")
+    say_table(
+        ("user", "role profile", "job role", "organisation", "activities"),
+        [
+            (u.user_id, role.role_profile_id, role.job_role, role.ods, ", ".join(sorted(role.activities)))
+            for u in sorted(directory.users.values(), key=lambda user: user.user_id)
+            for role in u.roles
+        ],
+        title="People",
+    )
+
+
+async def _read(data: Path | None, store: str | None) -> "Directory":
+    from openscr.directory.form import build_directory
+
+    async with opened_store(data, store) as opened:
+        entries = await opened.read_directory()
+        if not entries:
+            raise ConfigurationError("the directory is empty; openscr directory import FILE fills it")
+        return build_directory(entries, await opened.directory_revision())

@@ -1,0 +1,149 @@
+"""`openscr upload`: send summaries, and say what the record answered.
+
+Spec: 00 §4 ``upload``; 10 §2, §13, §16; 40 §7.3.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openscr.cli.console import detail, note, on_terminal, say, say_json
+from openscr.cli.options import (
+    DEMO,
+    As,
+    At,
+    Ca,
+    CallbackAt,
+    Cert,
+    DirectoryFile,
+    Json,
+    Key,
+    User,
+    Verbose,
+    connect,
+)
+from openscr.cli.outcomes import refusal_line, submission_form
+from openscr.errors import OpenSCRError, UnreadableMessage
+
+if TYPE_CHECKING:
+    from openscr.client import Client, Submission
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("upload", epilog="Example:  openscr upload summary.xml --user 555000000102")(upload)
+
+
+def upload(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="HL7 V3 XML; a folder is all its .xml files, - is stdin.")
+    ],
+    at: At = DEMO,
+    app: As = "app-gp",
+    directory: DirectoryFile = None,
+    user: User = None,
+    cert: Cert = None,
+    key: Key = None,
+    ca: Ca = None,
+    callback: CallbackAt = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Send GP Summaries and print what the record says of each.
+
+    A complete interaction from the sending app goes byte for byte. Otherwise, and with --user, the GPSummary in it is
+    taken out as it is and sent in a message of our own; so is a file that holds the GPSummary alone.
+    """
+    inputs = list(_inputs(files))
+    if not inputs:
+        raise typer.BadParameter("there are no .xml files there", param_hint="FILE...")
+    failed = 0
+    with connect(
+        at=at, app=app, directory=directory, user=user, cert=cert, key=key, ca=ca, callback=callback
+    ) as client:
+        for name, path in _watched(inputs):
+            try:
+                data = sys.stdin.buffer.read() if path is None else path.read_bytes()
+                submission = send(client, data, rewrap=user is not None)
+            except (OpenSCRError, OSError) as error:
+                failed += 1
+                _tell_failure(name, error, as_json=as_json)
+                continue
+            failed += submission.accepted is False
+            _tell(name, submission, as_json=as_json)
+    if failed and len(inputs) > 1:
+        note(f"openscr: {failed} of {len(inputs)} not accepted")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _inputs(files: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
+    for name in files:
+        path = Path(name)
+        if name == "-":
+            yield "standard input", None
+        elif path.is_dir():
+            yield from ((str(child), child) for child in sorted(path.glob("*.xml")))
+        else:
+            yield name, path
+
+
+def _watched(inputs: list[tuple[str, Path | None]]) -> Iterable[tuple[str, Path | None]]:
+    """Show progress to people who wait for many files; their results are lines above it."""
+    if len(inputs) < 2 or not on_terminal():
+        return inputs
+    from rich.progress import track
+
+    return track(inputs, description="Sending", transient=True)
+
+
+def send(client: "Client", data: bytes, *, rewrap: bool) -> "Submission":
+    """Send what a file holds: as it is when it is a message of the sending app and ``rewrap`` does not forbid that.
+
+    Raises: `UnreadableMessage` when the file holds no summary, `UnsafeXml`, and what sending raises.
+    """
+    from openscr.codes import INITIAL_UPLOAD, POLLING_UPLOAD, UPLOAD, UPLOADS
+    from openscr.hl7.gp_summary import locate_document
+    from openscr.hl7.wrapper import HL7, local_name, read_wrapper
+    from openscr.transport.xml import read_xml
+
+    root = read_xml(data)
+    name = local_name(root)
+    if name == "GPSummary":
+        return client.upload_document(data)
+    if name not in UPLOADS:
+        raise UnreadableMessage(f"this is neither {INITIAL_UPLOAD}, {UPLOAD} nor a GPSummary")
+    profile = client.spine.profile
+    # The polling channel has a name of its own for what is an ordinary upload here.
+    if read_wrapper(root).sender_asid == profile.asid and not rewrap and name != POLLING_UPLOAD:
+        detail(f"  {name} goes byte for byte")
+        return client.submit(data)
+    document = root.find(f"{HL7}ControlActEvent/{HL7}subject/{HL7}GPSummary")
+    if document is None:
+        raise UnreadableMessage(f"the {name} holds no GPSummary")
+    detail(f"  the GPSummary of {name} goes in a message of our own")
+    return client.upload_document(locate_document(document, data).standalone())
+
+
+def _tell(name: str, submission: "Submission", *, as_json: bool) -> None:
+    if as_json:
+        say_json({"input": name, **submission_form(submission)})
+    acknowledgement = submission.acknowledgement
+    if acknowledgement is None:
+        if not as_json:
+            say(f"{name}: delivered; the application acknowledgement goes to the registered endpoint (--callback)")
+    elif not acknowledgement.outcome.accepted:
+        note(f"openscr: {name}: {refusal_line(acknowledgement.outcome)}")
+    elif not as_json:
+        say(f"{name}: AA {acknowledgement.detail}".rstrip())
+
+
+def _tell_failure(name: str, error: OpenSCRError | OSError, *, as_json: bool) -> None:
+    text = error.diagnostics if isinstance(error, OpenSCRError) else str(error.strerror or error)
+    code = error.code if isinstance(error, OpenSCRError) else "FILE"
+    if as_json:
+        say_json({"input": name, "delivered": False, "error": {"code": code, "text": text}})
+    note(f"openscr: {name}: {text}")

@@ -1,0 +1,171 @@
+"""`Client`: a remote Spine for programs and people that do not await anything.
+
+Spec: 00 §6.1.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from openscr.client.profile import Profile
+from openscr.client.refusals import RecordRefusal, latest_summary
+from openscr.client.spine import DEMO, SpineClient, Submission
+from openscr.codes import ACS_SET, EVENT, EVENT_LIST, GP_SUMMARY
+from openscr.hl7.presentation import presentation_of
+from openscr.spine import (
+    Consent,
+    ConsentChange,
+    ConsentOutcome,
+    ConsentQuery,
+    DissentOverride,
+    EventListOutcome,
+    EventListQuery,
+    EventOutcome,
+    EventQuery,
+    MessageIds,
+    Outcome,
+)
+
+T = TypeVar("T")
+
+NO_OVERRIDE: Final = DissentOverride()
+
+
+class Client:
+    """One app and one person at a remote Spine, verb by verb. Use it in ``with``; from one thread at a time.
+
+    ``spine`` is the `SpineClient` that does the work, on an event loop of its own; who sends and who is present come
+    from its profile. Refusals are outcomes of the verbs; what a verb raises is told by `SpineClient`.
+    """
+
+    def __init__(self, spine: SpineClient) -> None:
+        self.spine = spine
+        self._loop = asyncio.new_event_loop()
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def demo(cls, at: str = DEMO, app: str = "app-gp") -> Self:
+        """Return the demo's GP system with Dr Demopractice, or another app of the demo. Spec: 00 §5, 35 §9.5."""
+        return cls(SpineClient(at, Profile.demo(app)))
+
+    def __enter__(self) -> Self:
+        """Begin: listen when there is a callback listener."""
+        self._thread = threading.Thread(target=self._loop.run_forever, name="openscr client", daemon=True)
+        self._thread.start()
+        try:
+            self._run(self.spine.__aenter__())
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close all connections."""
+        try:
+            self._run(self.spine.__aexit__())
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if self._thread is not None:
+            self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._thread is None:
+            work.close()
+            raise RuntimeError("a Client is used in a with statement")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    # --- summaries --------------------------------------------------------------------------------------------------
+
+    def upload_document(self, document: bytes) -> Submission:
+        """Send a ``GPSummary`` element as it is, and return what the record says."""
+        return self._run(self.spine.upload_document(document))
+
+    def upload_file(self, path: str | Path) -> Submission:
+        """Send the ``GPSummary`` element that a file holds."""
+        return self.upload_document(Path(path).read_bytes())
+
+    def submit(self, payload: bytes) -> Submission:
+        """Send a complete upload or withdrawal interaction byte for byte."""
+        return self._run(self.spine.submit(payload))
+
+    def withdraw(
+        self, nhs_number: str, event_id: str, reason: str, *, event_type: str | None = None, text: str = ""
+    ) -> Submission:
+        """Withdraw an event; ``reason`` is 01, 02 or 03. Spec: 10 §10.
+
+        The interaction follows from the type of the event: asked for when it is not given.
+        Raises: `ValueError` when the profile has no person: a withdrawal names one.
+        """
+        return self._run(self._withdraw(nhs_number, event_id.upper(), reason, event_type, text))
+
+    async def _withdraw(
+        self, nhs_number: str, event_id: str, reason: str, event_type: str | None, text: str
+    ) -> Submission:
+        caller = self.spine.profile.caller
+        if caller.person is None:
+            raise ValueError("a withdrawal needs the person who withdraws")
+        if event_type is None:
+            query = EventListQuery(MessageIds("", EVENT_LIST), nhs_number)
+            events = (await self.spine.list_events(caller, query)).events
+            event_type = next((e.event_type for e in events if e.event_id.upper() == event_id), GP_SUMMARY)
+        return await self.spine.withdraw_event(caller, nhs_number, event_id, event_type, reason, text)
+
+    def list_events(self, nhs_number: str, override: DissentOverride = NO_OVERRIDE) -> EventListOutcome:
+        """List all events of a patient. Spec: 20 §7.1."""
+        query = EventListQuery(MessageIds("", EVENT_LIST), nhs_number, override)
+        return self._run(self.spine.list_events(self.spine.profile.caller, query))
+
+    def retrieve(
+        self, nhs_number: str, event_id: str | None = None, override: DissentOverride = NO_OVERRIDE
+    ) -> EventOutcome:
+        """Return one event with its document, without an id the current summary.
+
+        ``event`` is none when the request was refused, and when the patient has no current summary. Spec: 20 §7.2.
+        """
+        return self._run(self._retrieve(nhs_number, event_id, override))
+
+    async def _retrieve(self, nhs_number: str, event_id: str | None, override: DissentOverride) -> EventOutcome:
+        caller = self.spine.profile.caller
+        if event_id is None:
+            query = EventListQuery(MessageIds("", EVENT_LIST), nhs_number, override)
+            listed = await self.spine.list_events(caller, query)
+            current = latest_summary(listed.events)
+            if current is None:
+                return EventOutcome(listed.outcome, nhs_number)
+            event_id = current.event_id
+        query_of_one = EventQuery(MessageIds("", EVENT), nhs_number, event_id.upper(), override)
+        return await self.spine.retrieve_event(caller, query_of_one)
+
+    def text(self, nhs_number: str, event_id: str | None = None, *, width: int = 100) -> str:
+        """Return the words of a summary, for a terminal of ``width`` columns. Spec: 10 §9.
+
+        Raises: `RecordRefusal` when it may not be read, or there is none.
+        """
+        found = self.retrieve(nhs_number, event_id)
+        if found.event is None:
+            raise RecordRefusal(found.outcome)
+        return presentation_of(found.document).text(width)
+
+    # --- consent ----------------------------------------------------------------------------------------------------
+
+    def get_consent(self, nhs_number: str) -> ConsentOutcome:
+        """Return the stored consent. Spec: 30 §5.2."""
+        return self._run(
+            self.spine.get_consent(self.spine.profile.caller, ConsentQuery(MessageIds("", ""), nhs_number))
+        )
+
+    def set_consent(self, nhs_number: str, value: Consent) -> Outcome:
+        """Set the patient's consent; `Consent.ASK` clears it. Spec: 30 §5.1."""
+        change = ConsentChange(MessageIds("", ACS_SET), nhs_number, value)
+        return self._run(self.spine.set_consent(self.spine.profile.caller, change))

@@ -1,0 +1,195 @@
+"""HTTP to one Spine: a session that is kept, certificates where they are wanted, one POST at a time.
+
+Spec: 35 §3.1; 40 §4.1, §5.2, §6.4, §6.6.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from openscr.errors import AccessRefused, ConfigurationError, DeliveryError
+
+LARGEST_REQUEST: Final = 5_242_880
+"""Bytes of a request that a Spine takes. Spec: 40 §6.6."""
+
+LARGEST_ANSWER: Final = 16 * 1024 * 1024
+"""Bytes of an answer that are read: the largest document with room for what is written around it."""
+
+TRANSPORT_TRIES: Final = 4
+TRANSPORT_PAUSE: Final = 0.1
+"""A connection that cannot be made, so that nothing can have been sent, is tried again 3 times after 100 ms. 40 §6.4"""
+
+
+class NoAnswer(DeliveryError):
+    """Nothing came back: no connection, no answer in time, or the exchange broke off. The message may have arrived."""
+
+    code = "NO_ANSWER"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files of a mutual TLS connection: our certificate and key, and the authority of the service."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+    def context(self) -> ssl.SSLContext:
+        """Make the context of a client. Raises: `ConfigurationError` when a file cannot be used. Spec: 35 §3.1."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load(context)
+        return context
+
+    def server_context(self) -> ssl.SSLContext:
+        """Make the context of a listener that wants certificates of the same authority."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.verify_mode = ssl.CERT_REQUIRED
+        self._load(context)
+        return context
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+            context.load_verify_locations(self.authority)
+        except (OSError, ssl.SSLError) as error:
+            files = f"{self.certificate}, {self.key}, {self.authority}"
+            raise ConfigurationError(f"the TLS files ({files}) cannot be used: {error.strerror or error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One HTTP exchange as it went over the wire, for those who want to watch. ``status`` is 0 without an answer."""
+
+    address: str
+    headers: Mapping[str, str]
+    request: bytes
+    status: int = 0
+    answer: bytes = b""
+    problem: str = field(default="")
+
+
+Observer = Callable[[Exchange], None]
+
+
+class Connection:
+    """Posts to one address and the paths below it. ``timeout`` is seconds for a whole exchange."""
+
+    def __init__(
+        self, at: str, *, tls: Tls | None = None, timeout: float = 20.0, observer: Observer | None = None
+    ) -> None:
+        parts = urlsplit(at)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ConfigurationError("the address of a service is a URL such as http://127.0.0.1:8080")
+        self.at = at.rstrip("/")
+        self.secure = parts.scheme == "https"
+        self._context = tls.context() if tls is not None else None
+        self._timeout = timeout
+        self._observer = observer
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Nothing is opened before the first request."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Let go of the connections."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._context or True),
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            )
+        return self._session
+
+    async def post(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        """Post and return status and body of the answer.
+
+        Raises: `NoAnswer`; `AccessRefused` when one side does not take the other's certificate; `DeliveryError` for a
+        body that no Spine would take. Spec: 40 §6.4, §6.6.
+        """
+        if len(body) > LARGEST_REQUEST:
+            raise DeliveryError(f"the message has {len(body)} bytes; a Spine takes at most {LARGEST_REQUEST}")
+        return await self._request("POST", path, headers, body)
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        """Get a resource that is no message. Raises as `post`."""
+        return await self._request("GET", path, {}, b"")
+
+    async def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        address = path if "://" in path else self.at + path
+        try:
+            status, answer = await self._exchange(method, address, headers, body)
+        except (NoAnswer, AccessRefused) as error:
+            self._tell(method, Exchange(address, headers, body, problem=error.diagnostics))
+            raise
+        self._tell(method, Exchange(address, headers, body, status, answer))
+        return status, answer
+
+    def _tell(self, method: str, exchange: Exchange) -> None:
+        if self._observer is not None and method == "POST":
+            self._observer(exchange)
+
+    async def _exchange(self, method: str, address: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        session = self._open()
+        for attempt in range(1, TRANSPORT_TRIES + 1):
+            try:
+                async with session.request(
+                    method, address, data=body or None, headers=headers, allow_redirects=False
+                ) as response:
+                    return response.status, await _read(response)
+            except aiohttp.ClientConnectorCertificateError:
+                raise AccessRefused(f"the certificate of {self.at} is not from the authority given") from None
+            except aiohttp.ClientConnectorError as error:
+                if isinstance(error, aiohttp.ClientConnectorSSLError):
+                    raise AccessRefused(f"no TLS connection to {self.at}: {_alert(error)}") from None
+                if attempt == TRANSPORT_TRIES:
+                    raise NoAnswer(f"nothing answers at {self.at}") from None
+                await asyncio.sleep(TRANSPORT_PAUSE)
+            except TimeoutError:
+                raise NoAnswer(f"no answer from {self.at} within {self._timeout:g} s") from None
+            except aiohttp.ClientOSError as error:
+                if isinstance(error.__cause__ or error.__context__, ssl.SSLError) or "SSL" in str(error):
+                    raise AccessRefused(f"{self.at} does not take our certificate: {_alert(error)}") from None
+                raise NoAnswer(f"the exchange with {self.at} broke off") from None
+            except (aiohttp.ClientError, ConnectionError):
+                raise NoAnswer(f"the exchange with {self.at} broke off") from None
+        raise AssertionError("unreachable")
+
+
+def _alert(error: BaseException) -> str:
+    """Return the name of the TLS alert in an error, in words."""
+    cause: BaseException | None = error
+    while cause is not None:
+        reason = getattr(cause, "reason", None)
+        if isinstance(reason, str) and reason:
+            return reason.lower().replace("_", " ")
+        cause = getattr(cause, "os_error", None) or cause.__cause__ or cause.__context__
+    return "the handshake failed"
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST_ANSWER:
+            response.close()
+            raise DeliveryError(f"the answer is larger than {LARGEST_ANSWER} bytes")
+    return bytes(body)

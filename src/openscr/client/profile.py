@@ -1,0 +1,135 @@
+"""Who a client is and where its messages go: everything that routing needs, as one small value.
+
+Spec: 00 §5; 35 §9.5; 40 §11.3, DECISION 27.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
+
+from openscr.codes import (
+    ACKNOWLEDGEMENT,
+    ACTOR_TO_PARTY,
+    EVENT_LIST,
+    INITIAL_UPLOAD,
+    UPLOAD,
+    WITHDRAW,
+    WITHDRAW_INITIAL,
+)
+from openscr.directory.model import Contract, Directory
+from openscr.errors import ConfigurationError, EndpointUnknown
+from openscr.spine import Caller, Person
+
+RELIABLE: Final = Contract(
+    "reliable",
+    sync_reply_mode="MSHSignalsOnly",
+    ack_requested="always",
+    duplicate_elimination="always",
+    actor=ACTOR_TO_PARTY,
+    retries=2,
+    retry_interval=60.0,
+    persist_duration=300.0,
+)
+"""Contract of uploads and withdrawals where the directory says nothing else. Spec: 40 §6.2, DECISION 11."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the receiver takes an interaction: path below its address, CPA id, and how it wants to be talked to."""
+
+    path: str
+    cpa_id: str
+    contract: Contract = RELIABLE
+
+
+_DEMO_PSIS: Final = Route("/reliablemessaging/reliablerequest", "S20001A000182")
+_DEMO_APPS: Final = {
+    "app-gp": ("200000000115", "Y90001-0000001"),
+    "app-viewer": ("200000000116", "RZZ01-0000001"),
+    "app-batch": ("200000000117", "Y90001-0000001"),
+}
+_DEMO_GP: Final = Person("555000000101", "555000000102", "R8000")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The sending system, the person present, and the receiving Spine.
+
+    ``routes`` are those of reliable messages by interaction, ``sync_path`` takes all synchronous ones. ``answers_to``
+    is the address that the directory holds for this party's acknowledgements, empty when it holds none.
+    Spec: 40 §11.3.
+    """
+
+    asid: str
+    party_key: str
+    receiver_asid: str
+    receiver_party: str
+    routes: Mapping[str, Route] = field(default_factory=dict)
+    sync_path: str = "/sync-service"
+    person: Person | None = None
+    answers_to: str = ""
+
+    @classmethod
+    def demo(cls, app: str = "app-gp", person: Person | None = _DEMO_GP) -> "Profile":
+        """Return an app of the demo world, by default the GP system with Dr Demopractice. Spec: 00 §5, 35 §9.5.
+
+        Raises: `ConfigurationError` for an app that the demo world does not have.
+        """
+        if app not in _DEMO_APPS:
+            raise ConfigurationError(f"the demo world has the apps {', '.join(_DEMO_APPS)}")
+        asid, party_key = _DEMO_APPS[app]
+        interactions = (INITIAL_UPLOAD, UPLOAD, WITHDRAW_INITIAL, WITHDRAW)
+        routes = MappingProxyType(dict.fromkeys(interactions, _DEMO_PSIS))
+        return cls(asid, party_key, "200000000100", "YES-0000806", routes, person=person, answers_to="inbox:")
+
+    @classmethod
+    def of_directory(cls, directory: Directory, app: str, role_profile_id: str | None = None) -> "Profile":
+        """Return what a directory says of an app (by name or ASID), and of the person with a role profile.
+
+        Raises: `ConfigurationError` when the directory does not know one of them, or has no own party.
+        """
+        system = directory.system_of_app(app) or directory.systems.get(app)
+        if system is None:
+            known = sorted(system.app for system in directory.systems.values() if system.app)
+            raise ConfigurationError(f"the directory has no app {app!r}; it has {', '.join(known) or 'none'}")
+        receiver = directory.own_party.party_key
+        own = [endpoint for endpoint in directory.endpoints if endpoint.party_key == receiver]
+        routes = {
+            interaction: Route(endpoint.address, endpoint.cpa_id, endpoint.contract)
+            for endpoint in own
+            if endpoint.service == "psis"
+            for interaction in endpoint.interactions
+        }
+        sync = directory.endpoint(receiver, "psisquery", EVENT_LIST)
+        answers = directory.endpoint(system.party_key, "psis", ACKNOWLEDGEMENT)
+        profile = cls(
+            system.asid,
+            system.party_key,
+            directory.own_system.asid,
+            receiver,
+            MappingProxyType(routes),
+            sync.address if sync is not None else "/sync-service",
+            answers_to=answers.address if answers is not None else "",
+        )
+        return profile if role_profile_id is None else replace(profile, person=_person(directory, role_profile_id))
+
+    @property
+    def caller(self) -> Caller:
+        """The sender as the verbs of `openscr.spine` want it."""
+        return Caller(self.asid, self.party_key, self.person)
+
+    def route(self, interaction: str) -> Route:
+        """Return where a reliable message goes. Raises: `EndpointUnknown`. Spec: 40 §11.3."""
+        route = self.routes.get(interaction)
+        if route is None:
+            raise EndpointUnknown(f"the directory does not say where {self.receiver_party} takes {interaction}")
+        return route
+
+
+def _person(directory: Directory, role_profile_id: str) -> Person:
+    found = directory.role(role_profile_id)
+    if found is None:
+        raise ConfigurationError(f"the directory has no role profile {role_profile_id!r}")
+    user, role = found
+    return Person(user.user_id, role_profile_id, role.job_role)

@@ -1,0 +1,68 @@
+"""What a refusal means to the one who asked: six kinds, found from the issues of an answer.
+
+Spec: 20 §8, §16 items 3 and 4.
+"""
+
+from enum import StrEnum
+
+from openscr.codes import DOCUMENT_TYPES, OID_TMS_ISSUE
+from openscr.errors import OpenSCRError
+from openscr.spine import AckType, Event, EventStatus, Outcome
+
+
+class Refusal(StrEnum):
+    """Kinds of refusal. `NO_RECORD` is a refusal on the wire only: the patient simply has nothing stored."""
+
+    ACCESS_DENIED = "access denied"
+    NO_RECORD = "no record"
+    INVALID_REQUEST = "invalid request"
+    CONFLICT = "conflict"
+    SERVER_ERROR = "server error"
+    UNAVAILABLE = "unavailable"
+
+
+_BY_CODE = {
+    "210": Refusal.NO_RECORD,
+    "30312": Refusal.NO_RECORD,
+    "420": Refusal.ACCESS_DENIED,
+    "400": Refusal.INVALID_REQUEST,
+    "401": Refusal.INVALID_REQUEST,
+    "410": Refusal.CONFLICT,
+    "430": Refusal.CONFLICT,
+    "500": Refusal.SERVER_ERROR,
+    "502": Refusal.UNAVAILABLE,
+}
+
+
+def refusal_of(outcome: Outcome) -> Refusal | None:
+    """Return the kind of a refusal; none when the request was carried out.
+
+    The first issue that is an error decides, the first of all when none is; then the acknowledgement type.
+    Spec: 20 §16 item 3.
+    """
+    if outcome.accepted:
+        return None
+    first = next((issue for issue in outcome.issues if issue.severity == "ER"), next(iter(outcome.issues), None))
+    # Wrapper errors have numbers of their own, some of them the same.
+    code = first.code if first is not None and first.system != OID_TMS_ISSUE else ""
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    return Refusal.UNAVAILABLE if outcome.ack is AckType.REJECTED else Refusal.SERVER_ERROR
+
+
+class RecordRefusal(OpenSCRError):
+    """The record says no to a verb that returns a plain value. ``outcome`` holds every issue, ``kind`` their sense."""
+
+    code = "RECORD_REFUSAL"
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.kind = refusal_of(outcome) or Refusal.NO_RECORD
+        # Texts of issues may hold the NHS number, so only the codes are told.
+        super().__init__(f"{self.kind.value} ({outcome.code})" if not outcome.accepted else self.kind.value)
+
+
+def latest_summary(events: tuple[Event, ...]) -> Event | None:
+    """Return the newest Normal GP Summary or Initial Summary, whatever the order of ``events``. Spec: 20 §16 item 4."""
+    current = [e for e in events if e.status is EventStatus.NORMAL and e.event_type in DOCUMENT_TYPES]
+    return max(current, key=lambda event: event.stored_at, default=None)

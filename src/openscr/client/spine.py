@@ -1,0 +1,337 @@
+"""`SpineClient`: the verbs of `openscr.spine.Spine`, answered by a remote Spine over HL7 V3.
+
+Spec: 10 §13, §16; 20 §16; 30 §4, §6; 40 §7.1, §7.3.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Self
+
+from lxml import etree
+
+from openscr.client.answers import Answers, DemoInbox, Unseen
+from openscr.client.callback import Callback
+from openscr.client.connection import Connection, Observer, Tls
+from openscr.client.profile import Profile
+from openscr.client.refusals import Refusal, refusal_of
+from openscr.client.reliable import Monotonic, deliver, write_reliable
+from openscr.client.soap import exchange, with_retries
+from openscr.codes import (
+    ACKNOWLEDGEMENT,
+    ACS_GET,
+    ACS_GET_ANSWER,
+    ACS_SET,
+    EVENT_ANSWER,
+    EVENT_LIST_ANSWER,
+    EVENT_LIST_SM_ANSWER,
+    GP_INITIAL_SUMMARY,
+    INITIAL_UPLOAD,
+    POLLING_UPLOAD,
+    QUERY_FAILED,
+    UPLOAD,
+    VERSION_CODE,
+    WITHDRAW,
+    WITHDRAW_INITIAL,
+    WITHDRAWAL_REASONS,
+)
+from openscr.errors import DeliveryError, UnreadableMessage
+from openscr.hl7 import acs, psis
+from openscr.hl7.acknowledgement import Acknowledgement, read_acknowledgement
+from openscr.hl7.gp_summary import locate_document, write_upload, write_withdrawal
+from openscr.hl7.wrapper import Heading, local_name, read_wrapper
+from openscr.identifiers import Clock, UuidFactory, ebxml_timestamp, hl7_timestamp, mint_uuid, utc_now
+from openscr.spine import (
+    Caller,
+    ConsentChange,
+    ConsentOutcome,
+    ConsentQuery,
+    EventListOutcome,
+    EventListQuery,
+    EventOutcome,
+    EventQuery,
+    MessageIds,
+    Outcome,
+    Upload,
+    Withdrawal,
+)
+from openscr.transport.xml import read_xml
+
+DEMO: Final = "http://127.0.0.1:8080"
+"""Where `openscr serve --demo` answers. Spec: 00 §3."""
+
+_NO_WITHDRAWER: Final = "a withdrawal needs the person who withdraws"
+_LIST_ANSWERS: Final = frozenset({EVENT_LIST_ANSWER, EVENT_LIST_SM_ANSWER, QUERY_FAILED, ACKNOWLEDGEMENT})
+_EVENT_ANSWERS: Final = frozenset({EVENT_ANSWER, QUERY_FAILED, ACKNOWLEDGEMENT})
+_SET_ANSWERS: Final = frozenset({ACKNOWLEDGEMENT})
+_GET_ANSWERS: Final = frozenset({ACS_GET_ANSWER, ACKNOWLEDGEMENT})
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What became of a reliable message that was delivered.
+
+    ``message_id`` is its transport id, ``attempts`` how often it was sent. ``acknowledgement`` is the answer of the
+    record, none when it goes to an endpoint where we do not listen. Spec: 40 §7.3.
+    """
+
+    interaction: str
+    message_id: str
+    attempts: int
+    acknowledgement: Acknowledgement | None = None
+
+    @property
+    def accepted(self) -> bool | None:
+        """Whether the record accepted the message; none when that cannot be known here."""
+        return self.acknowledgement.outcome.accepted if self.acknowledgement is not None else None
+
+    def __str__(self) -> str:
+        """Return the acknowledgement in one line. Spec: 10 §13 "Client parse rule"."""
+        if self.acknowledgement is None:
+            return "delivered; the application acknowledgement goes to the registered endpoint"
+        outcome = self.acknowledgement.outcome
+        issues = "; ".join(f"{issue.code}: {issue.display}" for issue in outcome.issues)
+        return f"Acknowledgement: {outcome.ack.value} {issues or self.acknowledgement.detail}".rstrip()
+
+
+class SpineClient:
+    """A remote Spine. Satisfies `openscr.spine.Spine`; use it in ``async with``.
+
+    ``at`` is its base address, ``profile`` says who we are and where messages go, ``tls`` are our files for ``https``.
+    Application acknowledgements are taken by ``callback``, else read from the inbox of a demo service (``inbox`` is the
+    base address of that, ``at`` by default), else not seen. ``timeout`` bounds one HTTP exchange, ``answer_timeout``
+    the wait for an acknowledgement, in seconds. ``observer`` sees every exchange as it went over the wire.
+
+    Every verb raises, beside what it says itself: `AccessRefused` (certificate, ASID), `DeliveryError` (nothing came
+    back, or a SOAP fault), `WireError` (an answer that cannot be read). Spec: 20 §16.
+    """
+
+    def __init__(
+        self,
+        at: str = DEMO,
+        profile: Profile | None = None,
+        *,
+        tls: Tls | None = None,
+        callback: Callback | None = None,
+        inbox: str | None = None,
+        timeout: float = 20.0,
+        answer_timeout: float = 30.0,
+        observer: Observer | None = None,
+        clock: Clock = utc_now,
+        mint: UuidFactory = mint_uuid,
+        monotonic: Monotonic = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.profile = profile if profile is not None else Profile.demo()
+        self._connection = Connection(at, tls=tls, timeout=timeout, observer=observer)
+        self._inbox = Connection(inbox, timeout=timeout) if inbox is not None else self._connection
+        self._callback = callback
+        self._answers: dict[str, Answers] = {}
+        self._answer_timeout = answer_timeout
+        self._clock = clock
+        self._mint = mint
+        self._monotonic = monotonic
+        self._pause = pause
+
+    async def __aenter__(self) -> Self:
+        """Begin to listen when there is a callback listener. Raises: `ConfigurationError`."""
+        if self._callback is not None:
+            await self._callback.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close all connections, stop listening."""
+        if self._callback is not None:
+            await self._callback.stop()
+        await self._connection.close()
+        await self._inbox.close()
+
+    @property
+    def at(self) -> str:
+        """The base address of the service."""
+        return self._connection.at
+
+    # --- reliable messages ------------------------------------------------------------------------------------------
+
+    async def upload(self, caller: Caller, upload: Upload) -> Outcome:
+        """Store a summary, or say why not; the document goes as it is. Spec: 10 §13, 40 §7.3."""
+        heading = self._heading(caller, upload.ids.message_id)
+        document = upload.document.standalone()
+        return await self._decided(
+            write_upload(upload.ids.interaction, heading, document, caller.person), caller, upload.ids.transport_id
+        )
+
+    async def withdraw(self, caller: Caller, withdrawal: Withdrawal) -> Outcome:
+        """Withdraw an event, or say why not, in the name of the caller's person. Spec: 10 §10, 40 §7.3.
+
+        Raises: `ValueError` when there is no person: a withdrawal names one.
+        """
+        person = caller.person or withdrawal.payload_author
+        if person is None:
+            raise ValueError(_NO_WITHDRAWER)
+        heading = self._heading(caller, withdrawal.ids.message_id)
+        payload = write_withdrawal(withdrawal.ids.interaction, heading, withdrawal, person)
+        return await self._decided(payload, caller, withdrawal.ids.transport_id)
+
+    async def _decided(self, payload: bytes, caller: Caller, message_id: str) -> Outcome:
+        submission = await self.submit(payload, caller, message_id=message_id)
+        if submission.acknowledgement is None:
+            raise DeliveryError("delivered, but the application acknowledgement goes to an endpoint that is not ours")
+        return submission.acknowledgement.outcome
+
+    async def upload_document(self, document: bytes, caller: Caller | None = None) -> Submission:
+        """Send a ``GPSummary`` element (self-contained XML) as it is, in a message of our own.
+
+        An initial summary goes as initial upload, any other as upload; the message takes the summary's id.
+        Raises: `UnreadableMessage` when it is not a summary with one id. Spec: 10 §2, §16.
+        """
+        sender = caller or self.profile.caller
+        root = read_xml(document)
+        ids = root.findall("{*}id")
+        if local_name(root) != "GPSummary" or len(ids) != 1 or not ids[0].get("root"):
+            raise UnreadableMessage("a document is a GPSummary element with one id", "/GPSummary/id/@root")
+        code = root.find("{*}code")
+        initial = code is not None and code.get("code") == GP_INITIAL_SUMMARY
+        heading = self._heading(sender, str(ids[0].get("root")).upper())
+        element = locate_document(root, document).standalone()
+        interaction = INITIAL_UPLOAD if initial else UPLOAD
+        return await self.submit(write_upload(interaction, heading, element, sender.person), sender)
+
+    async def withdraw_event(
+        self, caller: Caller, nhs_number: str, event_id: str, event_type: str, reason: str, text: str = ""
+    ) -> Submission:
+        """Withdraw an event of a type in a message of our own; ``reason`` is 01, 02 or 03. Spec: 10 §10.
+
+        Raises: `ValueError` when there is no person: a withdrawal names one.
+        """
+        if caller.person is None:
+            raise ValueError(_NO_WITHDRAWER)
+        message_id = self._mint()
+        withdrawal = Withdrawal(
+            ids=MessageIds(message_id, WITHDRAW_INITIAL if event_type == GP_INITIAL_SUMMARY else WITHDRAW),
+            nhs_number=nhs_number,
+            event_id=message_id,
+            event_type=event_type,
+            effective_time=hl7_timestamp(self._clock()),
+            target=event_id,
+            reason=reason,
+            reason_text=text or WITHDRAWAL_REASONS.get(reason, ""),
+        )
+        heading = self._heading(caller, message_id)
+        return await self.submit(
+            write_withdrawal(withdrawal.ids.interaction, heading, withdrawal, caller.person), caller
+        )
+
+    async def submit(self, payload: bytes, caller: Caller | None = None, *, message_id: str = "") -> Submission:
+        """Send an upload or withdrawal interaction byte for byte, and wait for what the record says.
+
+        Each call is a new message with a new transport id unless it is given one; the attempts of one call are
+        repetitions. Raises: `EndpointUnknown`, `RetriesExhausted`. Spec: 40 §6.3, §7.3, §9.
+        """
+        sender = caller or self.profile.caller
+        wrapper = read_wrapper(read_xml(payload))
+        if wrapper.name == POLLING_UPLOAD:
+            raise UnreadableMessage(f"{POLLING_UPLOAD} belongs to the polling channel; send {UPLOAD}")
+        message_id = message_id or self._mint()
+        message = write_reliable(
+            payload,
+            action=wrapper.name,
+            caller=sender,
+            receiver=self.profile.receiver_party,
+            route=self.profile.route(wrapper.name),
+            message_id=message_id,
+            timestamp=ebxml_timestamp(self._clock()),
+        )
+        answers = await self._answers_of(sender.party_key)
+        expectation = await answers.expect(message_id)
+        try:
+            attempts = await deliver(self._connection, message, answers, expectation, monotonic=self._monotonic)
+            answer = await expectation.answer(self._answer_timeout)
+        finally:
+            expectation.forget()
+        if answer is None:
+            return Submission(wrapper.name, message_id, attempts)
+        acknowledgement = read_acknowledgement(read_xml(answer))
+        if wrapper.message_id and acknowledgement.reference.upper() != wrapper.message_id.upper():
+            raise UnreadableMessage("the application acknowledgement refers to another message")
+        return Submission(wrapper.name, message_id, attempts, acknowledgement)
+
+    async def _answers_of(self, party_key: str) -> Answers:
+        if self._callback is not None:
+            return self._callback
+        if party_key not in self._answers:
+            inbox = DemoInbox(self._inbox, party_key)
+            self._answers[party_key] = inbox if await inbox.exists() else Unseen()
+        return self._answers[party_key]
+
+    # --- queries and consent ----------------------------------------------------------------------------------------
+
+    async def list_events(self, caller: Caller, query: EventListQuery) -> EventListOutcome:
+        """List a patient's events. Spec: 20 §5, §7.1."""
+
+        async def ask() -> EventListOutcome:
+            return psis.read_event_list_answer(await self._query(caller, query, _LIST_ANSWERS), query.nhs_number)
+
+        return await with_retries(ask, lambda answer: _unavailable(answer.outcome), pause=self._pause)
+
+    async def retrieve_event(self, caller: Caller, query: EventQuery) -> EventOutcome:
+        """Return one event with its document. Spec: 20 §5, §7.2."""
+
+        async def ask() -> EventOutcome:
+            return psis.read_event_answer(await self._query(caller, query, _EVENT_ANSWERS), query.nhs_number)
+
+        return await with_retries(ask, lambda answer: _unavailable(answer.outcome), pause=self._pause)
+
+    async def _query(
+        self, caller: Caller, query: EventListQuery | EventQuery, expected: frozenset[str]
+    ) -> etree._Element:
+        # A new message each time: a repeated query id is a duplicate to some services. Spec: 20 §9.5.
+        message_id = self._mint()
+        body = psis.write_query(self._heading(caller, message_id), query, caller.person)
+        return await self._soap(caller, "psisquery", query.ids.interaction, message_id, body, expected)
+
+    async def set_consent(self, caller: Caller, change: ConsentChange) -> Outcome:
+        """Set or clear the patient's consent. It is asked once: a change is not repeated by itself. Spec: 30 §5.1."""
+        message_id = change.ids.message_id or self._mint()
+        heading = self._heading(caller, message_id, acs.VERSION_OF_REQUEST)
+        body = acs.write_set(heading, change, caller.person)
+        root = await self._soap(caller, "lrs", ACS_SET, message_id, body, _SET_ANSWERS)
+        return read_acknowledgement(root).outcome
+
+    async def get_consent(self, caller: Caller, query: ConsentQuery) -> ConsentOutcome:
+        """Return the stored consent. Spec: 30 §5.2."""
+
+        async def ask() -> ConsentOutcome:
+            message_id = self._mint()
+            heading = self._heading(caller, message_id, acs.VERSION_OF_REQUEST)
+            body = acs.write_get(heading, query, caller.person)
+            root = await self._soap(caller, "lrsquery", ACS_GET, message_id, body, _GET_ANSWERS)
+            return acs.read_get_answer(root, query.nhs_number)
+
+        return await with_retries(ask, lambda answer: _unavailable(answer.outcome), pause=self._pause)
+
+    async def _soap(
+        self, caller: Caller, service: str, interaction: str, message_id: str, body: bytes, expected: frozenset[str]
+    ) -> etree._Element:
+        return await exchange(
+            self._connection,
+            path=self.profile.sync_path,
+            service=service,
+            interaction=interaction,
+            message_id=message_id,
+            receiver_asid=self.profile.receiver_asid,
+            sender_asid=caller.asid,
+            body=body,
+            expected=expected,
+        )
+
+    def _heading(self, caller: Caller, message_id: str, version: str = VERSION_CODE) -> Heading:
+        return Heading(
+            message_id or self._mint(), hl7_timestamp(self._clock()), version, self.profile.receiver_asid, caller.asid
+        )
+
+
+def _unavailable(outcome: Outcome) -> bool:
+    """Whether the service says that it cannot answer now. Spec: 20 §9.5."""
+    return refusal_of(outcome) is Refusal.UNAVAILABLE and any(issue.code == "502" for issue in outcome.issues)
