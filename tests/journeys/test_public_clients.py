@@ -5,6 +5,7 @@ Java (20 §15, 30 §10) and the adaptor in Python with its published test messag
 """
 
 import asyncio
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -113,6 +114,18 @@ def facade_query(interaction: str, number: str, message_id: str, event_id: str =
     return Post(facade_envelope(action, message_id, address, body), tuple(headers), SYNC, message_id)
 
 
+def with_type_message(body: str) -> str:
+    """Add the attribute that the facade writes on the root of a SET, on its functions and devices. Spec: 30 §3."""
+    for name in (
+        "SET_RESOURCE_PERMISSIONS_INUK01 ",
+        "communicationFunctionRcv ",
+        "communicationFunctionSnd ",
+        "device ",
+    ):
+        body = re.sub(f"<((?:hl7:)?{name})", r'<\1type="Message" ', body)
+    return body
+
+
 def facade_set(number: str, permission: str, message_id: str) -> Post:
     """Return the SET of the facade: a single View assertion with an empty ``userData``. Spec: 30 §10."""
     interaction = "SET_RESOURCE_PERMISSIONS_INUK01"
@@ -127,7 +140,7 @@ def facade_set(number: str, permission: str, message_id: str) -> Post:
                 </part>
             </AgentPersonSDS>
         </author>"""
-    payload = f"""<crs:setResourcePermissionsRequest type="Message">
+    payload = f"""<crs:setResourcePermissionsRequest>
             <crs:permissions>
                 <crs:resourceContext root="2.16.840.1.113883.2.1.4.1" extension="{number}"/>
                 <crs:accessControlAssertion>
@@ -142,7 +155,8 @@ def facade_set(number: str, permission: str, message_id: str) -> Post:
                 </crs:accessControlAssertion>
             </crs:permissions>
         </crs:setResourcePermissionsRequest>"""
-    body = facade_wrapper(interaction, message_id, "V3NPfIT3.0", author, payload)
+    body = with_type_message(facade_wrapper(interaction, message_id, "V3NPfIT3.0", author, payload))
+    assert body.count('type="Message"') == 5
     action = f"lrs/{interaction}"
     headers = (
         ("Content-Type", "text/xml"),

@@ -8,11 +8,29 @@ Spec: 40 §6.4.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from openscr.errors import WireError
+from openscr.errors import FAULTS, WireError
 from openscr.transport.ebxml import read_signal
 from openscr.transport.soap import read_fault
 from openscr.transport.xml import read_xml
+
+_KNOWN_CODES: Final = frozenset(
+    {
+        "ValueNotRecognized",
+        "NotSupported",
+        "Inconsistent",
+        "OtherXml",
+        "DeliveryFailure",
+        "TimeToLiveExpired",
+        "SecurityFailure",
+        "MimeProblem",
+        "Unknown",
+        "402005",
+        *FAULTS,
+    }
+)
+"""Codes that a reason repeats: a code of the partner's own making could hold anything. Spec: 40 §10.1, §10.2."""
 
 
 class Verdict(StrEnum):
@@ -27,7 +45,7 @@ class Verdict(StrEnum):
 class AttemptResult:
     """The verdict on one attempt, and why, in words that name no patient.
 
-    ``codes`` and ``texts`` are those of the errors in the answer, a SOAP fault or a MessageError. The texts are the
+    ``codes`` and ``texts`` are those of the errors in the answer, a SOAP fault or a MessageError. They are the
     partner's own and are for the user alone: nobody knows what stands in them, so they are never logged.
     """
 
@@ -50,7 +68,7 @@ def judge(status: int, body: bytes, message_id: str) -> AttemptResult:
         if signal is not None and signal.kind == "MessageError":
             codes = tuple(error.code for error in signal.errors)
             texts = tuple(error.description for error in signal.errors)
-            return AttemptResult(Verdict.REFUSED, f"MessageError {', '.join(codes)}", codes, texts)
+            return AttemptResult(Verdict.REFUSED, f"MessageError {_named(codes)}", codes, texts)
         if signal is not None and status in (200, 202):
             if signal.ref_to_message_id.upper() == message_id.upper():
                 return AttemptResult(Verdict.DELIVERED)
@@ -58,7 +76,11 @@ def judge(status: int, body: bytes, message_id: str) -> AttemptResult:
         fault = read_fault(root)
         if fault is not None:
             verdict = Verdict.RETRY if fault.retriable else Verdict.REFUSED
-            return AttemptResult(verdict, f"SOAP fault {', '.join(fault.codes)}", fault.codes, fault.descriptions)
+            return AttemptResult(verdict, f"SOAP fault {_named(fault.codes)}", fault.codes, fault.descriptions)
     if status == 202 and body.strip():
         return AttemptResult(Verdict.DELIVERED, "accepted with a body that is no acknowledgement")
     return AttemptResult(Verdict.RETRY, f"HTTP {status} without acknowledgement")
+
+
+def _named(codes: tuple[str, ...]) -> str:
+    return ", ".join(code if code in _KNOWN_CODES else "with an unknown code" for code in codes) or "without a code"
