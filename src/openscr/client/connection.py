@@ -160,6 +160,8 @@ class Connection:
             except aiohttp.ClientConnectorError as error:
                 if isinstance(error, aiohttp.ClientConnectorSSLError):
                     raise AccessRefused(f"no TLS connection to {self.at}: {_alert(error)}") from None
+                if isinstance(error.os_error, ConnectionResetError):
+                    raise NoAnswer(self._broken_off()) from None
                 if attempt == TRANSPORT_TRIES:
                     raise NoAnswer(f"nothing answers at {self.at}") from None
                 await asyncio.sleep(TRANSPORT_PAUSE)
@@ -168,10 +170,15 @@ class Connection:
             except aiohttp.ClientOSError as error:
                 if isinstance(error.__cause__ or error.__context__, ssl.SSLError) or "SSL" in str(error):
                     raise AccessRefused(f"{self.at} does not take our certificate: {_alert(error)}") from None
-                raise NoAnswer(f"the exchange with {self.at} broke off") from None
+                raise NoAnswer(self._broken_off()) from None
             except (aiohttp.ClientError, ConnectionError):
-                raise NoAnswer(f"the exchange with {self.at} broke off") from None
+                raise NoAnswer(self._broken_off()) from None
         raise AssertionError("unreachable")
+
+    def _broken_off(self) -> str:
+        # A server that closes at once does not let its TLS alert through.
+        hint = "; it may not take our certificate" if self._context is not None else ""
+        return f"the exchange with {self.at} broke off{hint}"
 
 
 def _alert(error: BaseException) -> str:

@@ -3,10 +3,11 @@
 Spec: 20 §8, §16 items 3 and 4.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from openscr.codes import DOCUMENT_TYPES, OID_TMS_ISSUE
-from openscr.errors import OpenSCRError
+from openscr.errors import EBXML_ERRORS, FAULTS, OpenSCRError
 from openscr.spine import AckType, Event, EventStatus, Outcome
 
 
@@ -60,6 +61,27 @@ class RecordRefusal(OpenSCRError):
         self.kind = refusal_of(outcome) or Refusal.NO_RECORD
         # Texts of issues may hold the NHS number, so only the codes are told.
         super().__init__(f"{self.kind.value} ({outcome.code})" if not outcome.accepted else self.kind.value)
+
+
+def own_words(codes: Iterable[str], texts: Iterable[str]) -> str:
+    """Return what a partner says about an error, as far as these are words of the protocol.
+
+    Errors end up in logs, and what else a partner writes may hold anything: codes of its own are told when they are
+    too short for a number of a patient, its own texts are not. Spec: 00 §7 "privacy".
+    """
+    told = [code for code in dict.fromkeys(codes) if code in _WORDS or len(code) < 8]
+    words = [text for text in dict.fromkeys(texts) if text in _WORDS]
+    return ": ".join(part for part in (", ".join(told), "; ".join(words)) if part) or "without a known code"
+
+
+_WORDS = frozenset(
+    {
+        *FAULTS,
+        *(fault.description for fault in FAULTS.values()),
+        *(error.code for error in EBXML_ERRORS.values()),
+        *(error.description for error in EBXML_ERRORS.values()),
+    }
+)
 
 
 def latest_summary(events: tuple[Event, ...]) -> Event | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from openscr.client.answers import Answers, Expectation
 from openscr.client.connection import Connection, NoAnswer
 from openscr.client.profile import Route
+from openscr.client.refusals import own_words
 from openscr.codes import SERVICE_PREFIX
 from openscr.errors import AccessRefused, DeliveryError, RetriesExhausted
 from openscr.spine import Caller
@@ -106,8 +107,7 @@ async def _attempt(connection: Connection, message: ReliableMessage, headers: di
 
 
 def _refused(result: AttemptResult) -> DeliveryError | AccessRefused:
-    texts = "; ".join(dict.fromkeys(text for text in result.texts if text))
-    said = f"{result.reason}: {texts}" if texts else result.reason
+    said = f"refused: {own_words(result.codes, result.texts) if result.codes else result.reason}"
     if result.reason == "HTTP 403" or {"300", "SecurityFailure"} & set(result.codes):
         return AccessRefused(said)
     return DeliveryError(said)

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from lxml import etree
 
 from openscr.client.connection import Connection, NoAnswer
+from openscr.client.refusals import own_words
 from openscr.codes import SERVICE_PREFIX
 from openscr.errors import AccessRefused, DeliveryError, RetriesExhausted, UnreadableMessage, WireError
 from openscr.hl7.acknowledgement import read_outcome
@@ -76,8 +77,7 @@ def _failure(status: int, answer: bytes) -> DeliveryError | AccessRefused:
     except WireError:
         fault = None
     if fault is not None:
-        texts = "; ".join(dict.fromkeys(fault.descriptions)) or fault.faultstring
-        said = f"SOAP fault {', '.join(fault.codes) or fault.faultcode}: {texts}"
+        said = f"SOAP fault {own_words(fault.codes, fault.descriptions)}"
         if "300" in fault.codes:
             return AccessRefused(said)
         return Retriable(said) if fault.retriable else DeliveryError(said)
