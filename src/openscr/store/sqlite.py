@@ -1,10 +1,10 @@
-"""The embedded store: one SQLite file, one thread that writes it, group commit.
+"""The embedded store: one SQLite file, one connection that writes it, group commit.
 
 Invariants: see `openscr.store.interface`; they hold for several programs on one file as well, because every group of
 units begins by taking the file's write lock.
 
-Requests run on the writer's thread. Reports (lists, audit, verification) read on connections of their own, so that they
-see a consistent state and hold up nobody.
+Requests run on the writer's connection. Reports (lists, audit, verification) read on connections of their own, in
+threads, so that they see a consistent state and hold up nobody.
 
 Spec: engine.md level 0; architecture.md "Data", "Concurrency"; 90 §6.1.
 """
@@ -73,7 +73,7 @@ class SqliteStore:
         self._migrate = migrate
         self._busy_timeout = busy_timeout
         self._writer: GroupCommitWriter | None = None
-        # Used on the writer's thread alone.
+        # Used on the event loop alone.
         self._codec = Codec()
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class SqliteStore:
         if self._writer is not None:
             return
         await asyncio.to_thread(prepare_database, self.path, self._busy_timeout, migrate=self._migrate)
-        writer = GroupCommitWriter(lambda: connect(self.path, self._busy_timeout))
+        writer = GroupCommitWriter(lambda: connect(self.path, 0), patience=self._busy_timeout)
         try:
             await writer.start()
         except sqlite3.Error as error:
