@@ -5,6 +5,7 @@ Spec: 00 §3, §4 ``serve``.
 
 import asyncio
 import contextlib
+import gc
 import json
 import signal
 import sys
@@ -117,6 +118,10 @@ async def _serve(settings: "Settings") -> None:
             await starting
         return
     starting.result()
+    # This process does nothing else: what was built at the start stays, and requests leave few cycles to look for.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     try:
         # Whoever started us may have gone away without reading.
         with contextlib.suppress(BrokenPipeError):
