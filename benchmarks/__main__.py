@@ -115,12 +115,12 @@ async def _floor(folder: Path, pki: str, tls: ssl.SSLContext | None, count: int,
     runner, callback = await _bare_endpoint()
     process = Process(sys.executable, "-m", "benchmarks.floor", str(folder), callback, pki)
     load = Load(process.urls[0], tls, CONNECTIONS)
-    uploads = Uploads(mixed=False, start=2000)
-    figures: dict[str, list[float]] = {"upload": [], "list": [], "event": []}
+    makers = {kind: Uploads(mixed="mixed" in kind, start=2000) for kind in ("upload", "upload, mixed sizes")}
+    figures: dict[str, list[float]] = {**{kind: [] for kind in makers}, "list": [], "event": []}
     for run in range(runs + 1):
         for kind, values in figures.items():
-            if kind == "upload":
-                requests = [Request("/upload", {}, _payload(uploads.next())) for _ in range(count)]
+            if kind in makers:
+                requests = [Request("/upload", {}, _payload(makers[kind].next())) for _ in range(count)]
             else:
                 requests = [Request(f"/{kind}", {}, event_list("9990012318").body) for _ in range(count)]
             before = process.cpu()
@@ -192,7 +192,7 @@ async def _main(arguments: argparse.Namespace) -> None:
             latencies = await load.open(_requests(name, uploads, loaded, min(arguments.count, int(rate * 4))), rate / 2)
             if name.startswith("upload"):
                 await asyncio.sleep(1)
-            kind = "upload" if name.startswith("upload") else "event" if name == "event" else "list"
+            kind = name if name in floor else "list"
             results.append(
                 {
                     "operation": name,
