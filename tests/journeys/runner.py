@@ -20,7 +20,6 @@ from openscr.store.interface import OutboxRow, PatientEntry, Store
 from openscr.store.opening import open_store
 from openscr.testbench.world import demo_directory
 
-PROGRAM = Path(__file__).with_name("program.py")
 STOP_SECONDS = 10
 """A service ends within this after SIGTERM. Spec: 00 §4 ``serve``."""
 
@@ -86,7 +85,7 @@ class Server:
 
 
 def launch(data: Path, **settings: object) -> tuple[subprocess.Popen[str], Path]:
-    """Start the program, ready or not; return the process and the file of its log."""
+    """Run ``openscr serve``, whether or not it comes to be ready; return the process and the file of its log."""
     data.mkdir(parents=True, exist_ok=True)
     log = data / f"service-{len(list(data.glob('service-*.log')))}.log"
     given = {"data": data, "web": "127.0.0.1:0", "spine": "127.0.0.1:0", "log_format": "json"} | settings
@@ -94,7 +93,7 @@ def launch(data: Path, **settings: object) -> tuple[subprocess.Popen[str], Path]
     environment |= {f"OPENSCR_{name.upper()}": _text(value) for name, value in given.items()}
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, str(PROGRAM)],
+            [sys.executable, "-m", "openscr", "serve"],
             stdout=subprocess.PIPE,
             stderr=errors,
             stdin=subprocess.DEVNULL,
