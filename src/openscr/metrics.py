@@ -3,7 +3,7 @@
 Spec: 00 §3.1.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -13,6 +13,8 @@ class Metrics:
     """All figures of one service, in a registry of their own."""
 
     def __init__(self) -> None:
+        # When a counter began says nothing that the service's own start does not.
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
