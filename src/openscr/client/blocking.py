@@ -42,8 +42,7 @@ class Client:
 
     def __init__(self, spine: SpineClient) -> None:
         self.spine = spine
-        self._loop = asyncio.new_event_loop()
-        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def demo(cls, at: str = DEMO, app: str = "app-gp") -> Self:
@@ -52,8 +51,8 @@ class Client:
 
     def __enter__(self) -> Self:
         """Begin: listen when there is a callback listener."""
-        self._thread = threading.Thread(target=self._loop.run_forever, name="openscr client", daemon=True)
-        self._thread.start()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=_run_loop, args=(self._loop,), name="openscr client", daemon=True).start()
         try:
             self._run(self.spine.__aenter__())
         except BaseException:
@@ -69,13 +68,12 @@ class Client:
             self._stop()
 
     def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        if self._thread is not None:
-            self._thread.join()
-        self._loop.close()
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._thread is None:
+        if self._loop is None:
             work.close()
             raise RuntimeError("a Client is used in a with statement")
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -169,3 +167,11 @@ class Client:
         """Set the patient's consent; `Consent.ASK` clears it. Spec: 30 §5.1."""
         change = ConsentChange(MessageIds("", ACS_SET), nhs_number, value)
         return self._run(self.spine.set_consent(self.spine.profile.caller, change))
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the client's event loop on its own thread, and close it when it is stopped."""
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()

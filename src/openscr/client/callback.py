@@ -116,10 +116,10 @@ class Callback:
             return
         application = web.Application(client_max_size=LARGEST_MESSAGE)
         application.router.add_post("/{path:.*}", self._take)
-        runner = web.AppRunner(application, access_log=None)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port, ssl_context=self._tls, shutdown_timeout=2.0).start()
+            await web.TCPSite(runner, self._host, self._port, ssl_context=self._tls).start()
         except OSError as error:
             await runner.cleanup()
             where = f"{self._host}:{self._port}"

@@ -30,6 +30,7 @@ RELIABLE: Final = Contract(
     retries=2,
     retry_interval=60.0,
     persist_duration=300.0,
+    is_authenticated="transient",
 )
 """Contract of uploads and withdrawals where the directory says nothing else. Spec: 40 §6.2, DECISION 11."""
 

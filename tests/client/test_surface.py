@@ -1,0 +1,57 @@
+"""The library's public names, and what is told of them."""
+
+import inspect
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+import openscr.client
+from openscr.client import SpineClient
+from openscr.identifiers import is_uuid
+from openscr.spine import Spine
+from serving import DemoServer
+
+SCRIPT = Path(__file__).with_name("ten_lines.py")
+
+
+def test_the_documentation_tells_of_every_public_name_and_of_no_other() -> None:
+    told = {
+        name
+        for line in (openscr.client.__doc__ or "").splitlines()
+        if line.startswith(("*", "  "))
+        for name in re.findall(r"`(\w+)`", line)
+    }
+    assert told == set(openscr.client.__all__)
+
+
+@pytest.mark.parametrize("name", openscr.client.__all__)
+def test_every_public_name_explains_itself(name: str) -> None:
+    thing = getattr(openscr.client, name)
+    assert inspect.getdoc(thing)
+    for method, value in inspect.getmembers(thing, inspect.isfunction) if inspect.isclass(thing) else ():
+        if not method.startswith("_"):
+            assert inspect.getdoc(value), f"{name}.{method}"
+
+
+def test_the_client_has_every_verb_of_a_spine_with_its_arguments() -> None:
+    verbs = [name for name, _ in inspect.getmembers(Spine, inspect.isfunction) if not name.startswith("_")]
+    assert len(verbs) >= 6
+    for verb in verbs:
+        ours, theirs = inspect.signature(getattr(SpineClient, verb)), inspect.signature(getattr(Spine, verb))
+        assert ours.parameters == theirs.parameters, verb
+
+
+def test_ten_lines_upload_and_retrieve_a_summary(
+    demo_server: DemoServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), demo_server.web])
+    runpy.run_path(str(SCRIPT))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Acknowledgement: AA GP Summary upload successful"
+    event, status = lines[1].split()
+    assert is_uuid(event)
+    assert status == "NORMAL"
+    assert "General Practice Summary" in lines
