@@ -5,6 +5,7 @@ of a run of attempts is read from the outbox: nothing here waits for a time to p
 """
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from journeys.endpoint import Behaviour, ClientEndpoint, Delivery, Reply, acknow
 from journeys.messages import PRACTICE, Mail, fresh_patient
 from journeys.runner import (
     Server,
+    command,
     faults_of,
     import_directory,
     live_directory,
@@ -208,8 +210,10 @@ async def test_a_receiver_that_is_down_gets_its_message_when_it_is_up(data: Path
     mail = await upload_to(server)
     row = await ended_row(data, OutboxState.FAILED)
     assert (row.attempts, row.last_error) == (3, "no connection")
+    (listed,) = json.loads(await command(data, "admin", "outbox", "list", "--state", "failed", "--json"))
+    assert (listed["message_id"], listed["attempts"], listed["party_key"]) == (row.id, 3, PRACTICE_PARTY)
     async with ClientEndpoint(port=port) as endpoint:
-        await open_again(data, row)
+        assert "1" in await command(data, "admin", "outbox", "resend", row.id)
         await delivered(data)
         assert [delivery.body for delivery in endpoint.deliveries] == [row.body]
         assert endpoint.deliveries[0].envelope.ref_to_message_id == mail.message_id

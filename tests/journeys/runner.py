@@ -104,6 +104,19 @@ def launch(data: Path, **settings: object) -> tuple[subprocess.Popen[str], Path]
     return process, log
 
 
+async def command(data: Path, *arguments: str) -> str:
+    """Run a command of ``openscr`` on a data folder, as its operator does; return what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "openscr", *arguments, "--data", str(data)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=data,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return output.decode()
+
+
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
