@@ -20,7 +20,9 @@ from openscr.codes import (
     EVENT,
     EVENT_LIST,
     EVENT_LIST_SM,
+    GP_INITIAL_SUMMARY,
     GP_SUMMARY,
+    INITIAL_UPLOAD,
     UPLOAD,
     WITHDRAW,
 )
@@ -181,6 +183,10 @@ class Clinic:
             self.documents[event_id] = document
         return received
 
+    async def upload_initially(self, event_id: str) -> Received:
+        """Send an initial summary."""
+        return await self.upload(event_id, interaction=INITIAL_UPLOAD, event_type=GP_INITIAL_SUMMARY)
+
     async def withdraw(
         self,
         target: str,
@@ -214,18 +220,18 @@ class Clinic:
         wrapper = read_wrapper(root)
         read = read_summary_message(root, wrapper, payload, interaction)
         transport_id = message_id or self.mint()
-        reception = self.reception(transport_id, payload, caller)
+        reception = self.reception(transport_id, payload, caller, read.nhs_number)
         ids = MessageIds(wrapper.message_id, interaction, transport_id)
         return await self.record.receive(
             reception, caller, ids, read.request, nhs_number=read.nhs_number, refusal=read.refusal
         )
 
-    def reception(self, transport_id: str, payload: bytes, caller: Caller) -> Reception:
+    def reception(self, transport_id: str, payload: bytes, caller: Caller, nhs_number: str | None) -> Reception:
         """How a message arrived over reliable messaging; the answer is an outbox row."""
 
         def answer(outcome: Outcome) -> OutboxRow:
             return OutboxRow(
-                slot=slot_of(PATIENT),
+                slot=slot_of(nhs_number or caller.party_key),
                 id=self.mint(),
                 to_party=caller.party_key,
                 service="psis",
@@ -273,7 +279,7 @@ class Clinic:
                 reply=lambda outcome: f"{outcome.ack} {self.mint()}".encode(),
             )
         else:
-            reception = replace(self.reception(self.mint(), b"<SET/>", caller), digest=content)
+            reception = replace(self.reception(self.mint(), b"<SET/>", caller, nhs_number), digest=content)
         change = ConsentChange(ids, nhs_number, value)
         return await self.record.receive(reception, caller, ids, change, nhs_number=nhs_number)
 
