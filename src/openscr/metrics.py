@@ -14,7 +14,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # When a counter began says nothing that the service's own start does not.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)

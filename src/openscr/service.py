@@ -189,6 +189,7 @@ class Service:
         self._http = HttpCarrier(
             client_tls(settings.tls_certificate, settings.tls_key, settings.tls_ca),
             timeout=settings.delivery_timeout,
+            connect_timeout=settings.delivery_connect_timeout,
         )
         carriers: dict[str, Carrier] = {"http": self._http, "https": self._http}
         if settings.demo:

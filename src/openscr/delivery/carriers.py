@@ -23,12 +23,20 @@ LARGEST_ANSWER = 1_048_576
 class HttpCarrier:
     """Posts messages to clients' endpoints, keeping connections for the next one.
 
-    ``tls`` presents our certificate and trusts the clients' authority; ``timeout`` is seconds for a whole exchange.
+    ``tls`` presents our certificate and trusts the clients' authority; ``timeout`` is seconds for a whole exchange,
+    ``connect_timeout`` for its connection.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None, *, timeout: float = 30.0, connections: int = 64) -> None:
+    def __init__(
+        self,
+        tls: ssl.SSLContext | None,
+        *,
+        timeout: float = 30.0,
+        connect_timeout: float = 5.0,
+        connections: int = 64,
+    ) -> None:
         self._tls = tls
-        self._timeout = timeout
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
 
@@ -37,7 +45,7 @@ class HttpCarrier:
             connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._tls or True)
             self._session = aiohttp.ClientSession(
                 connector=connector,
-                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("User-Agent", "Accept-Encoding"),
             )

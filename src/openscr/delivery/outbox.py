@@ -213,6 +213,9 @@ class Outbox:
             return
         after = next_state(row, result, endpoint.contract, started, self._clock())
         await self._store.change_outbox(after)
+        if after.next_attempt_at is not None:
+            wait = (after.next_attempt_at - self._clock()).total_seconds()
+            asyncio.get_running_loop().call_later(max(0.0, wait), self._wake.set)
         _log.warning(
             "not delivered",
             message_id=row.id,

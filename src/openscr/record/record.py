@@ -202,7 +202,8 @@ class Record:
                     return Decision(Outcome(AckType.ERROR, (GENERAL["401"],)), reason="duplicate_message_id")
                 if seen.ack != AckType.ACCEPTED:
                     continue
-                if reception.reply is not None and seen.signal:
+                # Only what was answered over SOAP can be answered so again; a signal of ebXML is none of its answers.
+                if reception.reply is not None and seen.wsa_id is not None:
                     return Received(seen.signal, seen.signal_status)
                 return Decision(Outcome(), reason="repeated")
             return None
