@@ -73,6 +73,25 @@ async def test_set_over_ebxml(service: Harness) -> None:
     assert await consent_of(service) is Consent.NO
 
 
+@pytest.mark.parametrize("soap_first", [True, False])
+async def test_set_repeated_on_the_other_transport(service: Harness, *, soap_first: bool) -> None:
+    """The same SET over the other transport is acknowledged in that one's own form, and sets nothing. Spec: 30 §7.1."""
+    payload = example(FOLDER, "13")
+    payload = payload[payload.index(b"<SET_RESOURCE") :].rstrip()
+    envelope = service.in_soap(payload, interaction=ACS_SET, receiver=ALIAS)
+    for soap in (soap_first, not soap_first):
+        if soap:
+            answer = await service.ask(envelope)
+            assert answer.status == 200
+            assert codes(answer.body) == ("AA", [])
+        else:
+            _, acknowledgement = await service.deliver(payload)
+            assert acknowledgement.outcome.accepted
+        await service.set_consent(PATIENT, Consent.YES)
+    assert await consent_of(service) is Consent.YES
+    assert (await service.state(PATIENT)).consent_version == 3
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -6,7 +6,6 @@ Numbers are of the test range, persons and systems those of the demo's directory
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -261,25 +260,26 @@ class Clinic:
         wrapper_id: str | None = None,
         wsa_id: str | None = None,
         soap: bool = True,
-        digest: bytes | None = None,
+        content: bytes | None = None,
     ) -> Received:
-        """Send a SET over SOAP, or over reliable messaging. ``digest`` stands for the content of the message."""
+        """Send a SET over SOAP, or over reliable messaging. ``content`` stands for the message itself."""
         wrapper_id = wrapper_id or self.mint()
         transport_id = wsa_id or wrapper_id
         ids = MessageIds(wrapper_id, ACS_SET, transport_id)
-        content = digest or hashlib.sha256(f"{nhs_number} {value} {wrapper_id}".encode()).digest()
+        raw = content or f"{nhs_number} {value} {wrapper_id}".encode()
+        digest = hashlib.sha256(raw)
         if soap:
             reception = Reception(
                 from_party=caller.party_key,
-                message_id=f"SOAP {transport_id} {content.hex()}",
-                raw=RawMessage(b"<SET/>"),
+                message_id=f"SOAP {transport_id} {digest.hexdigest()}",
+                raw=RawMessage(raw, 0, len(raw)),
                 received_at=self.clock(),
                 signal_status=200,
-                digest=content,
+                digest=digest.digest(),
                 reply=lambda outcome: f"{outcome.ack} {self.mint()}".encode(),
             )
         else:
-            reception = replace(self.reception(self.mint(), b"<SET/>", caller, nhs_number), digest=content)
+            reception = self.reception(self.mint(), raw, caller, nhs_number)
         change = ConsentChange(ids, nhs_number, value)
         return await self.record.receive(reception, caller, ids, change, nhs_number=nhs_number)
 
