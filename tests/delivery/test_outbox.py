@@ -256,9 +256,10 @@ async def test_an_acknowledgement_that_comes_later_ends_the_attempts(store: Watc
     await keep(store, row)
     bench.outbox.submit(row)
     await carrier.has_sent(1)
-    assert not await bench.outbox.acknowledged(an_id(1))
-    assert await bench.outbox.acknowledged(row.id.lower())
-    assert not await bench.outbox.acknowledged(row.id)
+    assert not await bench.outbox.acknowledged(an_id(1), None)
+    assert not await bench.outbox.acknowledged(row.id, {"another-party"})
+    assert await bench.outbox.acknowledged(row.id.lower(), {row.to_party})
+    assert not await bench.outbox.acknowledged(row.id, None)
     carrier.gate.set()
     await store.until(lambda: store.changes == 2)
     assert await store.list_outbox() == []

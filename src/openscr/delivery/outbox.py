@@ -7,7 +7,7 @@ Spec: 40 §6.3, §6.4.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -125,10 +125,14 @@ class Outbox:
         self._backlog = True
         self._wake.set()
 
-    async def acknowledged(self, message_id: str) -> bool:
-        """Note an acknowledgement that came later, on its own. Returns whether it was waited for. Spec: 40 §9."""
+    async def acknowledged(self, message_id: str, parties: Collection[str] | None) -> bool:
+        """Note an acknowledgement that came later, on its own. Returns whether it was waited for. Spec: 40 §9.
+
+        ``parties`` are those that may speak here (none: anybody, on the demo listener): only the receiver of a message
+        can say that it has it.
+        """
         for row in await self._store.list_outbox():
-            if row.id == message_id.upper():
+            if row.id == message_id.upper() and (parties is None or row.to_party in parties):
                 await self._store.remove_outbox(row.slot, row.id)
                 return True
         return False

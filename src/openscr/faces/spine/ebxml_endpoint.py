@@ -10,25 +10,14 @@ import hashlib
 from dataclasses import dataclass
 
 import structlog
-from starlette.types import Receive, Scope, Send
 
 from openscr.access.registration import check_cpa, check_receiver, check_sender
 from openscr.codes import ACTOR_TO_PARTY, SIGNAL_SERVICE
 from openscr.delivery.answers import ReplyAddress, acknowledgement_row
 from openscr.directory.model import Directory
-from openscr.errors import EBXML_ERRORS, AccessRefused, StoreError, StoreFull, WireError
-from openscr.faces.spine.context import SpineContext, fault, parties_behind, too_large
-from openscr.faces.spine.exchange import (
-    BodyCutOff,
-    BodyTooLarge,
-    Peer,
-    Reply,
-    header_text,
-    headers_of,
-    peer_of,
-    read_body,
-    send_reply,
-)
+from openscr.errors import EBXML_ERRORS, AccessRefused, WireError
+from openscr.faces.spine.context import SpineContext, fault, parties_behind
+from openscr.faces.spine.exchange import Handled, Peer, Reply, Request
 from openscr.faces.spine.interactions import INTERACTIONS, Domain, Interaction
 from openscr.hl7.acs import read_consent_message
 from openscr.hl7.gp_summary import UNREADABLE, read_summary_message
@@ -86,79 +75,53 @@ class EbxmlEndpoint:
     def __init__(self, context: SpineContext) -> None:
         self._context = context
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, str]:
-        """Answer one request; return interaction and outcome for the metrics."""
-        context = self._context
-        headers = headers_of(scope)
-        try:
-            body = await read_body(headers, receive, context.max_body_bytes)
-        except BodyTooLarge:
-            await send_reply(send, too_large(context.max_body_bytes))
-            return "unknown", "fault-201"
-        except BodyCutOff:
-            await send_reply(send, Reply(400, content_type=None, close=True))
-            return "unknown", "cut-off"
-        soap_action = header_text(headers, b"soapaction")
+    async def handle(self, request: Request) -> Handled:
+        """Answer one request; what must be delivered is on its way before that. Raises: `StoreError`."""
+        soap_action = request.header(b"soapaction")
         if soap_action is not None and soap_action.strip().strip('"').endswith(("/Acknowledgment", "/MessageError")):
-            await send_reply(send, await self._take_late_signal(body))
-            return "signal", "200"
+            return await self._take_late_signal(request)
         action = parse_soap_action(soap_action)
         row = INTERACTIONS.get(action) if action is not None else None
         if row is None or not row.reliable:
-            await send_reply(send, fault("101"))
-            return "unknown", "fault-101"
-        correlation_id = context.mint()
-        outbox_row: OutboxRow | None = None
-        try:
-            outcome, reply, outbox_row = await self._process(
-                row, header_text(headers, b"content-type"), body, peer_of(scope), correlation_id
-            )
-        except StoreError as error:
-            _log.error("store failed", error=error.code, correlation_id=correlation_id)
-            code = "208" if isinstance(error, StoreFull) else "200"
-            outcome, reply = f"fault-{code}", fault(code)
-        except Exception as error:  # noqa: BLE001 the one place where nothing may escape
-            # Whatever went wrong, nothing is stored and the sender may retry; the text could hold patient data.
-            _log.error("request failed", error=type(error).__name__, correlation_id=correlation_id)
-            outcome, reply = "fault-200", fault("200")
+            return Handled("unknown", "fault-101", fault("101"))
+        outcome, reply, outbox_row = await self._process(row, request)
         if outbox_row is not None:
-            context.outbox.submit(outbox_row)
-        await send_reply(send, reply)
-        _log.info("answered", interaction=row.name, outcome=outcome, correlation_id=correlation_id)
-        return row.name, outcome
+            self._context.outbox.submit(outbox_row)
+        return Handled(row.name, outcome, reply)
 
-    async def _take_late_signal(self, body: bytes) -> Reply:
-        """Take an acknowledgement that a client posts on its own. Spec: 40 §7.5, §9."""
+    async def _take_late_signal(self, request: Request) -> Handled:
+        """Take an acknowledgement that a client posts on its own, for a message to its own party. 40 §7.5, §9."""
         try:
-            signal = read_signal(read_xml(body))
+            signal = read_signal(read_xml(request.body))
         except WireError:
             signal = None
         if signal is None:
-            return fault("201")
-        known = signal.kind == "Acknowledgment" and await self._context.outbox.acknowledged(signal.ref_to_message_id)
+            return Handled("signal", "fault-201", fault("201"))
+        known = False
+        if signal.kind == "Acknowledgment":
+            parties = parties_behind(self._context.directory.snapshot, request.peer.certificate)
+            known = await self._context.outbox.acknowledged(signal.ref_to_message_id, parties)
         _log.info("late signal", kind=signal.kind, expected=known)
-        return Reply(200)
+        return Handled("signal", "200", Reply(200))
 
-    async def _process(
-        self, row: Interaction, content_type: str | None, body: bytes, peer: Peer, correlation_id: str
-    ) -> tuple[str, Reply, OutboxRow | None]:
+    async def _process(self, row: Interaction, request: Request) -> tuple[str, Reply, OutboxRow | None]:
         context = self._context
         directory = context.directory.snapshot
         try:
-            multipart = read_multipart(content_type, body)
+            multipart = read_multipart(request.header(b"content-type"), request.body)
             if len(multipart.parts) < 2:
                 return "fault-201", fault("201"), None
-            root = read_xml(multipart.root.content(body))
+            root = read_xml(multipart.root.content(request.body))
             envelope = read_envelope(root)
         except WireError as error:
             return "fault-201", fault("201", *([error.location] if error.location else [])), None
         content_id = envelope.payload_content_id
         part = multipart.part(content_id) if content_id else None
-        errors = self._check_envelope(row, envelope, directory, peer, part)
+        errors = self._check_envelope(row, envelope, directory, request.peer, part)
         if errors or part is None:
-            _log.info("refused", checks=errors, correlation_id=correlation_id)
+            _log.info("refused", checks=errors, correlation_id=request.correlation_id)
             return "message-error", self._message_error(envelope, directory, errors), None
-        arrival = _Arrival(row, envelope, body, part, peer, directory, correlation_id)
+        arrival = _Arrival(row, envelope, request.body, part, request.peer, directory, request.correlation_id)
         payload = self._read_payload(arrival)
         wrapper = payload.wrapper
         if wrapper is not None and wrapper.sender_asid:

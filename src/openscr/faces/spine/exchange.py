@@ -25,20 +25,44 @@ class Reply:
     allow: str | None = None
 
 
-class BodyTooLarge(Exception):
-    """The body is over the limit; the rest of it was not read."""
-
-
-class BodyCutOff(Exception):
-    """The body ended before its announced length."""
-
-
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Who is at the other end: certificate (none on the loopback demo listener) and network address."""
 
     certificate: ClientCertificate | None
     address: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose body has arrived whole. ``headers`` are by lower-case name."""
+
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    peer: Peer
+    correlation_id: str
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header as text, or none when it is missing."""
+        value = self.headers.get(name)
+        return value.decode("latin-1") if value is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """A request that has its answer: the reply, and what metrics and logs call it."""
+
+    interaction: str
+    outcome: str
+    reply: Reply
+
+
+class BodyTooLarge(Exception):
+    """The body is over the limit; the rest of it was not read."""
+
+
+class BodyCutOff(Exception):
+    """The body ended before its announced length."""
 
 
 def peer_of(scope: Scope) -> Peer:
@@ -51,12 +75,6 @@ def peer_of(scope: Scope) -> Peer:
 def headers_of(scope: Scope) -> dict[bytes, bytes]:
     """Return the request headers by lower-case name."""
     return dict(scope["headers"])
-
-
-def header_text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
-    """Return a header as text, or none when it is missing."""
-    value = headers.get(name)
-    return value.decode("latin-1") if value is not None else None
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:

@@ -9,9 +9,6 @@ Spec: 40 §4, §8 (sync pipeline); 20 §9; 30 §6.
 
 import hashlib
 
-import structlog
-from starlette.types import Receive, Scope, Send
-
 from openscr.access.registration import check_receiver, check_sender
 from openscr.codes import (
     ACKNOWLEDGEMENT,
@@ -27,19 +24,9 @@ from openscr.codes import (
     VERSION_CODE,
 )
 from openscr.directory.model import Directory, System
-from openscr.errors import GENERAL, AccessRefused, StoreError, StoreFull, WireError
-from openscr.faces.spine.context import SpineContext, fault, parties_behind, too_large
-from openscr.faces.spine.exchange import (
-    BodyCutOff,
-    BodyTooLarge,
-    Peer,
-    Reply,
-    header_text,
-    headers_of,
-    peer_of,
-    read_body,
-    send_reply,
-)
+from openscr.errors import GENERAL, AccessRefused, WireError
+from openscr.faces.spine.context import SpineContext, fault, parties_behind
+from openscr.faces.spine.exchange import Handled, Peer, Reply, Request
 from openscr.faces.spine.interactions import INTERACTIONS, Domain, Interaction
 from openscr.hl7 import acs, psis
 from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER
@@ -61,7 +48,6 @@ from openscr.transport.soap import parse_soap_action
 from openscr.transport.wsa import SoapRequest, read_request, write_response
 from openscr.transport.xml import element_span, read_xml
 
-_log = structlog.get_logger("spine.soap")
 _MEDIA_TYPES = frozenset({"text/xml", "application/xml", ""})
 
 
@@ -141,48 +127,26 @@ class SoapEndpoint:
     def __init__(self, context: SpineContext) -> None:
         self._context = context
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, str]:
-        """Answer one request; return interaction and outcome for the metrics."""
-        context = self._context
-        headers = headers_of(scope)
-        try:
-            body = await read_body(headers, receive, context.max_body_bytes)
-        except BodyTooLarge:
-            await send_reply(send, too_large(context.max_body_bytes))
-            return "unknown", "fault-201"
-        except BodyCutOff:
-            await send_reply(send, Reply(400, content_type=None, close=True))
-            return "unknown", "cut-off"
-        action = parse_soap_action(header_text(headers, b"soapaction"))
+    async def handle(self, request: Request) -> Handled:
+        """Answer one request. Raises: `StoreError`."""
+        action = parse_soap_action(request.header(b"soapaction"))
         row = INTERACTIONS.get(action) if action is not None else None
         if row is None or not row.soap:
-            await send_reply(send, fault("101"))
-            return "unknown", "fault-101"
-        exchange = _Exchange(context, peer_of(scope), row, context.mint())
+            return Handled("unknown", "fault-101", fault("101"))
+        exchange = _Exchange(self._context, request.peer, row, request.correlation_id)
         try:
-            outcome, answer = await self._process(exchange, headers, body)
-            reply = Reply(200, answer)
+            outcome, answer = await self._process(exchange, request)
         except _Refused as refused:
-            outcome, reply = refused.outcome, refused.reply
-        except StoreError as error:
-            _log.error("store failed", error=error.code, correlation_id=exchange.correlation_id)
-            code = "208" if isinstance(error, StoreFull) else "200"
-            outcome, reply = f"fault-{code}", fault(code)
-        except Exception as error:  # noqa: BLE001 the one place where nothing may escape
-            # Whatever went wrong, the sender gets the answer that it may retry; the text could hold patient data.
-            _log.error("request failed", error=type(error).__name__, correlation_id=exchange.correlation_id)
-            outcome, reply = "fault-200", fault("200")
-        await send_reply(send, reply)
-        _log.info("answered", interaction=row.name, outcome=outcome, correlation_id=exchange.correlation_id)
-        return row.name, outcome
+            return Handled(row.name, refused.outcome, refused.reply)
+        return Handled(row.name, outcome, Reply(200, answer))
 
-    async def _process(self, exchange: _Exchange, headers: dict[bytes, bytes], body: bytes) -> tuple[str, bytes]:
+    async def _process(self, exchange: _Exchange, arrived: Request) -> tuple[str, bytes]:
         row = exchange.row
-        media_type = (header_text(headers, b"content-type") or "").partition(";")[0].strip().lower()
+        media_type = (arrived.header(b"content-type") or "").partition(";")[0].strip().lower()
         if media_type not in _MEDIA_TYPES:
             raise _refuse("201")
         try:
-            root = read_xml(body)
+            root = read_xml(arrived.body)
         except WireError:
             raise _refuse("201") from None
         request = read_request(root, row.name)
@@ -190,19 +154,18 @@ class SoapEndpoint:
             raise _refuse("201", *(request.faults or ("/SOAP:Envelope/SOAP:Body",)))
         exchange.request = request
         wrapper = read_wrapper(request.body)
-        await self._check_registration(exchange, headers, wrapper)
+        await self._check_registration(exchange, arrived.header(b"nhsd-asid"), wrapper)
         if request.body.tag != f"{{{HL7_NS}}}{row.name}":
             raise _refuse("101")
         header = psis.HeaderFacts(request.action.partition("/")[2], request.receiver_asid, request.sender_asid)
         if row.domain is Domain.QUERY:
             return await self._answer_query(exchange, wrapper, header)
-        return await self._answer_consent(exchange, wrapper, header, body)
+        return await self._answer_consent(exchange, wrapper, header, arrived.body)
 
-    async def _check_registration(self, exchange: _Exchange, headers: dict[bytes, bytes], wrapper: Wrapper) -> None:
+    async def _check_registration(self, exchange: _Exchange, stated: str | None, wrapper: Wrapper) -> None:
         """Refuse with fault 300 whoever is not registered for this; keep the precise cause. Spec: 35 §3.2."""
         request, row, directory = exchange.request, exchange.row, exchange.directory
         parties = parties_behind(directory, exchange.peer.certificate)
-        stated = header_text(headers, b"nhsd-asid")
         try:
             exchange.system = check_sender(
                 directory, asid=request.sender_asid, service=row.service, interaction=row.name, parties=parties
