@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from lxml import etree
+from structlog.testing import capture_logs
 
 from hl7.mutation import mutated
 from hl7.rules import (
@@ -130,6 +131,30 @@ async def test_unreadable_payload(service: Harness, payload: bytes, name: str) -
     assert ack_of(root) == "AR"
     assert list(details(root)) == [("202", "HL7 Validation Error")]
     assert reference_of(root) == message_id
+
+
+KEYS = {
+    "S0": "ErrorBaseTms.MESSAGE_NOT_WELL_FORMED",
+    "S1": "ErrorBaseTms.SOAP_MESSAGE_ID_ERROR[checkHeader.invalidMessageIDLength]",
+    "S2": "ErrorBaseTms.SOAP_ACTION_ERROR",
+    "S3": "ErrorBaseTms.SOAP_TO_ERROR",
+    "S4": "ErrorBaseTms.SOAP_COMM_FUNC_RCV_ERROR",
+    "S5": "ErrorBaseTms.SOAP_COMM_FUNC_SND_ERROR",
+}
+
+
+@pytest.mark.parametrize("row", [row for row in QUERY_RULES if row.label in KEYS], ids=str)
+async def test_constants_of_header_rules_are_logged(service: Harness, row: Row) -> None:
+    """The fault says where, the log says which rule. Spec: 20 §9.2."""
+    interaction = row.base.removesuffix("_request_soap")
+    with capture_logs() as logs:
+        await service.ask(
+            mutated(message("psis-query", row.base), row.change),
+            action=f"urn:nhs:names:services:psisquery/{interaction}",
+        )
+    (rules,) = [log["rules"].split(" ") for log in logs if log["event"] == "refused"]
+    assert rules[0].startswith(KEYS[row.label])
+    assert len(rules) == len(row.location)
 
 
 @pytest.mark.parametrize("row", QUERY_RULES, ids=str)

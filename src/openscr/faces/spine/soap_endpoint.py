@@ -9,6 +9,8 @@ Spec: 40 §4, §8 (sync pipeline); 20 §9; 30 §6.
 
 import hashlib
 
+import structlog
+
 from openscr.access.registration import check_receiver, check_sender
 from openscr.codes import (
     ACKNOWLEDGEMENT,
@@ -48,6 +50,20 @@ from openscr.transport.soap import parse_soap_action
 from openscr.transport.wsa import SoapRequest, read_request, write_response
 from openscr.transport.xml import element_span, read_xml
 
+_log = structlog.get_logger("spine.soap")
+
+_HEADER = "/SOAP:Envelope/SOAP:Header"
+_RULE_KEYS = {
+    "/SOAP:Envelope": "ErrorBaseTms.MESSAGE_NOT_WELL_FORMED[soapEnvelopeCount]",
+    _HEADER: "ErrorBaseTms.MESSAGE_NOT_WELL_FORMED[soapHeaderCount]",
+    "/SOAP:Envelope/SOAP:Body": "ErrorBaseTms.MESSAGE_NOT_WELL_FORMED[soapBodyCount]",
+    f"{_HEADER}/wsa:MessageID": "ErrorBaseTms.SOAP_MESSAGE_ID_ERROR[checkHeader.invalidMessageIDLength]",
+    f"{_HEADER}/wsa:Action": "ErrorBaseTms.SOAP_ACTION_ERROR",
+    f"{_HEADER}/wsa:To": "ErrorBaseTms.SOAP_TO_ERROR",
+    f"{_HEADER}/hl7:communicationFunctionRcv/hl7:device/hl7:id": "ErrorBaseTms.SOAP_COMM_FUNC_RCV_ERROR",
+    f"{_HEADER}/hl7:communicationFunctionSnd/hl7:device/hl7:id": "ErrorBaseTms.SOAP_COMM_FUNC_SND_ERROR",
+}
+"""Spine's constant of each header rule, by the location in the fault; it goes to the log. Spec: 20 §9.2, §12."""
 _MEDIA_TYPES = frozenset({"text/xml", "application/xml", ""})
 
 
@@ -151,7 +167,10 @@ class SoapEndpoint:
             raise _refuse("201") from None
         request = read_request(root, row.name)
         if request.faults or request.body is None:
-            raise _refuse("201", *(request.faults or ("/SOAP:Envelope/SOAP:Body",)))
+            faults = request.faults or ("/SOAP:Envelope/SOAP:Body",)
+            keys = [_RULE_KEYS[location] for location in faults]
+            _log.info("refused", rules=" ".join(keys), correlation_id=exchange.correlation_id)
+            raise _refuse("201", *faults)
         exchange.request = request
         wrapper = read_wrapper(request.body)
         await self._check_registration(exchange, arrived.header(b"nhsd-asid"), wrapper)
