@@ -4,6 +4,7 @@ Spec: 00 §4 ``admin``; 35 §7; 40 §6.3.
 """
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from openscr.cli.console import fail, note, say, say_json, say_table
 from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store, read_settings
+from openscr.errors import StoreError
 
 if TYPE_CHECKING:
     from openscr.store.interface import OutboxRow, OutboxState, VerifyReport
@@ -45,7 +47,10 @@ async def _migrate(data: Path | None, store: str | None) -> tuple[str | None, st
     settings = read_settings(data, store)
     settings.data.mkdir(parents=True, exist_ok=True)
     opened = open_store(settings.store)
-    before = await opened.current_revision()
+    before = None
+    # Opening says better what is wrong with a file.
+    with suppress(StoreError):
+        before = await opened.current_revision()
     await opened.open()
     try:
         return before, await opened.current_revision()

@@ -14,7 +14,6 @@ from openscr import __version__
 from openscr.cli import admin, consent, demo, directory, get, listing, patients, pki, serve, upload, withdraw
 from openscr.cli.console import fail
 from openscr.errors import OpenSCRError
-from openscr.settings import InvalidSetting
 
 OVERVIEW = """\
 OpenSCR: a complete Summary Care Record service.
@@ -66,8 +65,6 @@ def main() -> None:
         app(prog_name="openscr")
     except OpenSCRError as error:
         fail(error.diagnostics, error)
-    except InvalidSetting as error:
-        fail(str(error), error)
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         sys.stderr.close()
@@ -75,4 +72,8 @@ def main() -> None:
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error), error)
     except Exception as error:  # noqa: BLE001  nobody at a terminal is helped by a traceback
+        from openscr.settings import InvalidSetting
+
+        if isinstance(error, InvalidSetting):
+            fail(str(error), error)
         fail(f"unexpected failure ({type(error).__name__})", error)

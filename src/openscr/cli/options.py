@@ -115,6 +115,7 @@ def connect(
 
     # What the library warns of is a detail here; without -v even that is left to the outcome.
     logging.basicConfig(format="%(message)s", level=logging.INFO if verbose() else logging.CRITICAL)
+    read_address_of(at)
     tls = read_tls(at, cert, key, ca)
     profile = read_profile(app, directory, user)
     spine = SpineClient(
@@ -192,22 +193,28 @@ async def _own_directory() -> "Directory":
     return build_directory(read_directory(demo_directory()), 0)
 
 
+def read_address_of(at: str) -> tuple[str, int]:
+    """Return host and port of a base address. Raises: `typer.BadParameter` when it is none."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(at)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        parts, port = urlsplit(""), 0
+    if not parts.hostname or parts.scheme not in ("http", "https"):
+        raise typer.BadParameter("--at is a URL such as http://127.0.0.1:8080")
+    return parts.hostname, port
+
+
 async def reach(at: str) -> None:
     """See whether anything answers at all: a wrong address should be told at once, not after every retry.
 
     Raises: `DeliveryError`, `typer.BadParameter`.
     """
-    from urllib.parse import urlsplit
-
     from openscr.errors import DeliveryError
 
-    parts = urlsplit(at)
-    try:
-        host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        host = None
-    if host is None or parts.scheme not in ("http", "https"):
-        raise typer.BadParameter("--at is a URL such as http://127.0.0.1:8080")
+    host, port = read_address_of(at)
     try:
         async with asyncio.timeout(5):
             _, writer = await asyncio.open_connection(host, port)

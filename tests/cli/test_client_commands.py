@@ -1,0 +1,255 @@
+"""The client commands against a running service. Spec: 00 §4."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Run
+from client.stories import document_of, new_patient, summary
+from openscr.codes import UPLOAD
+from openscr.hl7.gp_summary import write_upload
+from openscr.hl7.wrapper import Heading
+from openscr.identifiers import mint_uuid
+from openscr.spine import Person
+from openscr.transport.xml import read_xml
+from serving import DemoServer
+from shared import MESSAGES
+
+GP = ("--user", "555000000102")
+EXAMPLES = MESSAGES / "gp-summary"
+
+
+@pytest.fixture
+def at(demo_server: DemoServer) -> tuple[str, str]:
+    return "--at", demo_server.web
+
+
+@pytest.fixture
+def record(openscr: Run, at: tuple[str, str], tmp_path: Path) -> tuple[str, str]:
+    """A patient with one summary: number and event id."""
+    nhs_number = new_patient()
+    content = summary(nhs_number)
+    (tmp_path / "summary.xml").write_bytes(document_of(content))
+    openscr("upload", "summary.xml", *at, *GP).done()
+    return nhs_number, content.event_id
+
+
+# --- list, get ------------------------------------------------------------------------------------------------------
+
+
+def test_list_prints_a_line_for_every_event(openscr: Run, at: tuple[str, str]) -> None:
+    lines = openscr("list", "999 001 2318", *at).done().out.splitlines()
+    assert [line.split("\t")[1] for line in lines] == ["Normal", "Replaced", "Replaced"]
+    assert all(len(line.split("\t")) == 4 for line in lines)
+
+
+def test_list_says_everything_to_programs(openscr: Run, at: tuple[str, str]) -> None:
+    form = openscr("list", "9990012318", *at, "--json").done().json
+    assert (form["ack"], form["refusal"], form["issues"]) == ("AA", None, [])
+    newest = form["events"][0]
+    assert set(newest) == {"event_id", "type", "type_name", "status", "stored_at", "withdrawing_event_id"}
+    assert (newest["type_name"], newest["status"]) == ("General Practice Summary", "Normal")
+
+
+def test_no_record_is_no_failure_of_a_list(openscr: Run, at: tuple[str, str]) -> None:
+    assert openscr("list", "9990012334", *at).done().out == "no record\n"
+    form = openscr("list", "9990012334", *at, "--json").done().json
+    assert (form["refusal"], form["events"]) == ("no record", [])
+
+
+def test_a_refusal_is_one_line_and_ends_with_one(openscr: Run, at: tuple[str, str]) -> None:
+    ended = openscr("list", "9990012326", *at).failed("access denied: AE 420", "30418")
+    assert ended.out == ""
+    machine = openscr("list", "9990012326", *at, "--json").failed("access denied")
+    assert machine.json["refusal"] == "access denied"
+    assert [issue["code"] for issue in machine.json["issues"]] == ["420", "30418"]
+    openscr("list", "9990012342", *at).failed("conflict: AE 410", "30307")
+    openscr("list", "9990012319", *at).failed("invalid request: AE 400", "35160")
+
+
+def test_get_prints_the_current_summary_to_be_read(openscr: Run, at: tuple[str, str]) -> None:
+    text = openscr("get", "9990012318", *at).done().out
+    assert text.startswith("General Practice Summary\n=====")
+    assert "\x1b" not in text
+
+
+def test_get_prints_a_page(openscr: Run, at: tuple[str, str]) -> None:
+    page = openscr("get", "9990012318", *at, "--format", "html").done().out
+    assert page.startswith("<!doctype html>")
+    assert page.endswith("</html>\n")
+    assert "<script" not in page
+
+
+def test_get_prints_the_document_as_it_is_stored(openscr: Run, at: tuple[str, str], record: tuple[str, str]) -> None:
+    nhs_number, event_id = record
+    document = openscr("get", nhs_number, *at, "--event", event_id.lower(), "--format", "xml").done().out
+    root = read_xml(document.encode())
+    assert root.find("{*}id").get("root") == event_id
+    form = openscr("get", nhs_number, *at, "--format", "xml", "--json").done().json
+    assert (form["event"]["event_id"], form["document"] + "\n") == (event_id, document)
+
+
+def test_get_of_what_is_not_there_is_told(openscr: Run, at: tuple[str, str]) -> None:
+    openscr("get", "9990012334", *at).failed("no record")
+    openscr("get", "9990012318", *at, "--event", mint_uuid()).failed("conflict: AE 410", "30308")
+
+
+def test_an_override_opens_what_a_no_has_closed(openscr: Run, at: tuple[str, str]) -> None:
+    viewer = ("--as", "app-viewer", "--user", "555000000502")
+    why = ("--override", "2", "--override-text", "Access required by statute: a test")
+    assert "General Practice Summary" in openscr("get", "9990012326", *at, *viewer, *why).done().out
+    openscr("get", "9990012326", *at, *GP, *why).failed("access denied")
+    assert openscr("list", "9990012326", *at, *viewer, *why).done().out.count("\n") == 1
+
+
+# --- upload, withdraw -----------------------------------------------------------------------------------------------
+
+
+def test_upload_says_what_the_record_says(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:
+    nhs_number = new_patient()
+    content = summary(nhs_number)
+    (tmp_path / "one.xml").write_bytes(document_of(content))
+    assert openscr("upload", "one.xml", *at).done().out == "one.xml: AA GP Summary upload successful\n"
+    openscr("upload", "one.xml", *at).failed("one.xml: invalid request: AE 401")
+
+    form = openscr("upload", "one.xml", *at, "--json").json
+    assert (form["input"], form["delivered"], form["interaction"]) == ("one.xml", True, UPLOAD)
+    assert form["acknowledgement"]["ack"] == "AE"
+    assert form["acknowledgement"]["message_ref"] == content.event_id
+
+
+def test_upload_reads_standard_input_folders_and_many_files(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    for name in ("a.xml", "b.xml"):
+        (tmp_path / "many" / name).write_bytes(document_of(summary(new_patient())))
+    (tmp_path / "many" / "notes.txt").write_text("not sent")
+    ended = openscr("upload", "-", "many", *at, stdin=document_of(summary(new_patient()))).done()
+    assert [line.split(":")[0] for line in ended.out.splitlines()] == ["standard input", "many/a.xml", "many/b.xml"]
+
+
+def test_what_cannot_be_sent_does_not_stop_the_rest(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "good.xml").write_bytes(document_of(summary(new_patient())))
+    (tmp_path / "broken.xml").write_text("<GPSummary")
+    withdrawal = EXAMPLES / "04-withdrawal_REPC_IN150018UK02.xml"
+    ended = openscr("upload", "broken.xml", "missing.xml", withdrawal, "good.xml", *at)
+    assert ended.status == 1
+    assert ended.out == "good.xml: AA GP Summary upload successful\n"
+    broken, missing, other, total = ended.err.splitlines()
+    assert broken == "openscr: broken.xml: XML is not well-formed (line 1)"
+    assert missing == "openscr: missing.xml: No such file or directory"
+    assert "neither" in other
+    assert total == "openscr: 3 of 4 not accepted"
+
+
+def test_an_interaction_of_the_app_goes_byte_for_byte(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:
+    content = summary(new_patient())
+    person = Person("555000000101", "555000000102", "R8000")
+    heading = Heading(mint_uuid(), "20260302103000", "V3NPfIT4.2.00", "200000000100", "200000000115")
+    (tmp_path / "whole.xml").write_bytes(write_upload(UPLOAD, heading, document_of(content), person))
+    ended = openscr("upload", "whole.xml", *at, "--json", "-v").done()
+    assert ended.json["acknowledgement"]["message_ref"] == heading.message_id
+    assert "byte for byte" in ended.err
+
+
+@pytest.mark.parametrize("extra", [(), GP], ids=["another sender", "another person"])
+def test_otherwise_the_summary_is_taken_out_and_sent_afresh(
+    openscr: Run, at: tuple[str, str], tmp_path: Path, extra: tuple[str, ...]
+) -> None:
+    content = summary(new_patient())
+    sender = "200000000115" if extra else "200000000101"
+    heading = Heading(mint_uuid(), "20260302103000", "V3NPfIT4.2.00", "200000000100", sender)
+    (tmp_path / "whole.xml").write_bytes(write_upload(UPLOAD, heading, document_of(content), None))
+    ended = openscr("upload", "whole.xml", *at, *extra, "--json", "-v").done()
+    assert ended.json["acknowledgement"]["message_ref"] == content.event_id
+    assert "in a message of our own" in ended.err
+
+
+def test_withdraw_takes_a_summary_out(openscr: Run, at: tuple[str, str], record: tuple[str, str]) -> None:
+    nhs_number, event_id = record
+    arguments = ("withdraw", nhs_number, event_id, "--reason", "03", *at, *GP)
+    assert openscr(*arguments).done().out == "AA GP Summary withdrawal successful\n"
+    openscr(*arguments).failed("conflict: AE 430")
+    assert openscr("list", nhs_number, *at).done().out.split("\t")[1] == "Withdrawn"
+    openscr("get", nhs_number, *at).failed("no current summary")
+
+
+def test_withdraw_says_everything_to_programs(openscr: Run, at: tuple[str, str]) -> None:
+    ended = openscr("withdraw", "9990012334", mint_uuid(), "--reason", "02", *at, *GP, "--json").failed("30312")
+    assert ended.json["interaction"] == "REPC_IN150018UK02"
+    assert ended.json["acknowledgement"]["refusal"] == "conflict"
+
+
+# --- consent --------------------------------------------------------------------------------------------------------
+
+
+def test_consent_is_set_and_read(openscr: Run, at: tuple[str, str]) -> None:
+    nhs_number = new_patient()
+    assert openscr("consent", "get", nhs_number, *at).done().out == "Ask\n"
+    assert openscr("consent", "set", nhs_number, "no", *at, *GP).done().out == "consent is No\n"
+    assert openscr("consent", "get", nhs_number, *at, "--json").done().json["consent"] == "No"
+    assert openscr("consent", "set", nhs_number, "ask", *at, *GP, "--json").done().json["ack"] == "AA"
+    assert openscr("consent", "get", nhs_number, *at).done().out == "Ask\n"
+
+
+def test_nobody_may_not_set_consent(openscr: Run, at: tuple[str, str]) -> None:
+    """Without --user the message has no person, and the service wants one."""
+    openscr("consent", "set", new_patient(), "yes", *at).failed("access denied: AE 420")
+    openscr("consent", "set", new_patient(), "yes", *at, "--user", "555000000202").failed("access denied")
+
+
+# --- who sends, and where to ----------------------------------------------------------------------------------------
+
+
+def test_nobody_there_is_told_at_once(openscr: Run) -> None:
+    openscr("list", "9990012318", "--at", "http://127.0.0.1:9").failed("nothing answers at http://127.0.0.1:9")
+
+
+def test_something_else_there_is_told(openscr: Run, demo_server: DemoServer) -> None:
+    openscr("list", "9990012318", "--at", f"{demo_server.web}/nowhere").failed("HTTP 404", "no Spine")
+
+
+def test_mutual_tls_with_the_files_given(openscr: Run, demo_server: DemoServer) -> None:
+    def files(name: str) -> tuple[object, ...]:
+        cert, key, ca = demo_server.certificate(name)
+        return "--cert", cert, "--key", key, "--ca", ca, "--at", demo_server.spine
+
+    openscr("list", "9990012318", *files("gp.client.test")).done()
+    openscr("list", "9990012318", *files("viewer.client.test")).failed("300")
+    openscr("list", "9990012318", *files("viewer.client.test"), "--as", "app-viewer").done()
+    openscr("list", "9990012318", *files("nobody")).failed("the TLS files", "No such file")
+    openscr("list", "9990012318", "--at", demo_server.spine).failed("not from the authority given")
+
+
+def test_who_sends_is_told_by_a_directory(openscr: Run, at: tuple[str, str]) -> None:
+    """The demo service does not know this system; the client does, and the refusal is the service's."""
+    file = ("--directory", MESSAGES / "directory.json")
+    openscr("list", "9990012318", *at, *file, "--as", "example-gp").failed("SOAP fault 300")
+    openscr("list", "9990012318", *at, *file, "--as", "nobody").failed("no app 'nobody'", "example-gp")
+    openscr("list", "9990012318", *at, "--user", "555000009999").failed("no role profile")
+    openscr("list", "9990012318", *at, "--directory", "missing.json").failed("missing.json: No such file")
+
+
+def test_the_directory_of_the_data_folder_comes_before_the_demos(
+    openscr: Run, at: tuple[str, str], tmp_path: Path
+) -> None:
+    openscr("directory", "import", MESSAGES / "directory.json", "--data", tmp_path / "mine").done()
+    openscr("list", "9990012318", *at, "--as", "example-gp").failed("no app 'example-gp'")
+    data = str(tmp_path / "mine")
+    openscr("list", "9990012318", *at, "--as", "example-gp", OPENSCR_DATA=data).failed("SOAP fault 300")
+    (tmp_path / "mine" / "openscr.db").write_bytes(b"not a database" * 100)
+    openscr("list", "9990012318", *at, OPENSCR_DATA=data).failed("not a SQLite database")
+
+
+def test_details_are_told_when_they_are_asked_for(openscr: Run, at: tuple[str, str]) -> None:
+    ended = openscr("list", "9990012318", *at, "-v").done()
+    assert "QUPC_IN180000UK04" in ended.err
+    assert "HTTP 200" in ended.err
+    assert "9990012318" not in ended.err
+    assert openscr("list", "9990012318", *at).err == ""
+
+
+def test_an_address_for_callbacks_that_is_taken_is_told(openscr: Run, at: tuple[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        openscr("list", "9990012318", *at, "--callback", where).failed(f"callback {where}: cannot listen there")

@@ -1,0 +1,155 @@
+"""The commands on the store: certificates, directory, patient index, schema, proof. Spec: 00 §4, §6.3, §6.4."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from cli.conftest import Run
+from openscr.testbench.world import demo_directory
+from serving import DemoServer, serving
+from shared import MESSAGES
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> dict[str, object]:
+    """The demo's directory as a value, written to ``world.json``."""
+    (tmp_path / "world.json").write_bytes(demo_directory())
+    return json.loads(demo_directory())
+
+
+# --- pki ------------------------------------------------------------------------------------------------------------
+
+
+def test_certificates_are_issued_shown_and_renewed(openscr: Run, tmp_path: Path) -> None:
+    assert openscr("pki", "show").done().out == "no certificates in openscr-data/pki\n"
+    issued = openscr("pki", "issue", "gp.test", "--also", "127.0.0.1", "--use", "both", "--json").done().json
+    certificate = tmp_path / issued["certificate"]
+    old = x509.load_pem_x509_certificate(certificate.read_bytes())
+    assert (tmp_path / issued["key"]).stat().st_mode & 0o077 == 0
+
+    assert "certificate openscr-data/pki/gp.test.pem" in openscr("pki", "renew", "gp.test", "--days", "9").done().out
+    new = x509.load_pem_x509_certificate(certificate.read_bytes())
+    assert (old.subject, old.public_key()) == (new.subject, new.public_key())
+    assert new.not_valid_after_utc < old.not_valid_after_utc
+    assert old.serial_number != new.serial_number
+
+    shown = {line.split("\t")[0] for line in openscr("pki", "show").done().out.splitlines()}
+    assert shown == {"ca", "gp.test"}
+    assert {one["name"] for one in openscr("pki", "show", "--json").done().json} == shown
+    openscr("pki", "renew", "nobody").failed("nobody.pem cannot be read")
+    openscr("pki", "issue", "../x").failed("a name holds letters")
+
+
+# --- directory ------------------------------------------------------------------------------------------------------
+
+
+def test_a_directory_goes_in_and_comes_out_again(openscr: Run, world: dict[str, object], tmp_path: Path) -> None:
+    openscr("directory", "show").failed("does not exist")
+    assert "entries imported" in openscr("directory", "import", "world.json").done().out
+    (tmp_path / "again.json").write_text(openscr("directory", "export").done().out)
+    assert openscr("directory", "import", "again.json", "--replace", "--json").done().json["imported"] > 0
+    assert openscr("directory", "export").done().out == (tmp_path / "again.json").read_text()
+    shown = openscr("directory", "show").done().out
+    for word in ("YES-0000806", "Demo Practice", "200000000115", "app-viewer", "555000000102", "inbox:"):
+        assert word in shown
+    assert json.loads(openscr("directory", "show", "--json").done().out)["format"] == "openscr-directory/1"
+
+
+def test_an_import_adds_and_a_replacement_removes(openscr: Run, world: dict[str, object]) -> None:
+    openscr("directory", "import", "world.json").done()
+    openscr("directory", "import", MESSAGES / "directory.json").done()
+    assert "example-gp" in openscr("directory", "show").done().out
+    assert "app-viewer" in openscr("directory", "show").done().out
+    openscr("directory", "import", "world.json", "--replace").done()
+    assert "example-gp" not in openscr("directory", "show").done().out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": "other/1"}, "/format"),
+        ({"parties": []}, "exactly one party"),
+        ({"more": 1}, "unknown member"),
+    ],
+)
+def test_a_wrong_directory_is_told_by_its_place_and_nothing_is_written(
+    openscr: Run, world: dict[str, object], tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    openscr("directory", "import", "world.json").done()
+    before = openscr("directory", "export").done().out
+    (tmp_path / "wrong.json").write_text(json.dumps(world | change))
+    openscr("directory", "import", "wrong.json", "--replace").failed("directory, /" if said[0] == "/" else "", said)
+    assert openscr("directory", "export").done().out == before
+    openscr("directory", "import", "missing.json").failed("missing.json: No such file")
+
+
+def test_a_running_service_notices_a_new_directory(openscr: Run, tmp_path: Path) -> None:
+    """The same request is refused until the service has looked, which it does within two seconds."""
+    new = ("--directory", MESSAGES / "directory.json", "--as", "example-gp")
+    with serving(tmp_path) as server:
+        openscr("list", "9990012318", "--at", server.web, *new).failed("SOAP fault 300")
+        openscr("directory", "import", MESSAGES / "directory.json", "--data", server.data).done()
+        for _ in range(20):
+            ended = openscr("list", "9990012318", "--at", server.web, *new)
+            if ended.status == 0:
+                break
+        ended.done()
+
+
+# --- patients -------------------------------------------------------------------------------------------------------
+
+
+def test_a_patient_index_goes_in(openscr: Run, tmp_path: Path) -> None:
+    (tmp_path / "patients.jsonl").write_text(
+        '{"nhs_number": "9990012318", "name": {"given": "Mary", "family": "Sample"}}\n'
+        '{"nhs_number": "9990012342", "status": "merged", "survivor": "9990012318"}\n'
+    )
+    assert openscr("patients", "import", "patients.jsonl").done().out == "2 patients imported\n"
+    assert openscr("patients", "import", "patients.jsonl", "--json").done().json == {"imported": 2}
+
+
+def test_a_wrong_line_is_told_by_its_number_only(openscr: Run, tmp_path: Path) -> None:
+    (tmp_path / "patients.jsonl").write_text('{"nhs_number": "9990012318"}\n{"nhs_number": "9990012319"}\n')
+    ended = openscr("patients", "import", "patients.jsonl").failed("patient index, line 2")
+    assert "9990012319" not in ended.err
+    assert not (tmp_path / "openscr-data").exists()
+
+
+# --- admin ----------------------------------------------------------------------------------------------------------
+
+
+def test_migrate_says_what_it_did(openscr: Run, tmp_path: Path) -> None:
+    assert openscr("admin", "migrate").done().out.startswith("schema created (")
+    assert openscr("admin", "migrate").done().out.startswith("the schema is up to date (")
+    form = openscr("admin", "migrate", "--store", f"sqlite:///{tmp_path}/other.db", "--json").done().json
+    assert (form["before"], form["changed"]) == (None, True)
+    (tmp_path / "text").write_text("no database, whatever its name says" * 10)
+    openscr("admin", "migrate", "--store", "text").failed("is not a SQLite database")
+
+
+def test_verify_proves_a_store_that_is_in_use(openscr: Run, demo_server: DemoServer) -> None:
+    form = openscr("admin", "verify", "--data", demo_server.data, "--json").done().json
+    assert form["intact"] is True
+    assert form["faults"] == []
+    assert min(form["events"], form["messages"], form["audit_rows"]) > 40
+    assert openscr("admin", "verify", "--data", demo_server.data).done().out.endswith("the store is intact\n")
+
+
+def test_verify_finds_one_changed_byte(openscr: Run, tmp_path: Path) -> None:
+    with serving(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / "data" / "openscr.db")) as database, database:
+        (slot, sequence, content) = database.execute("SELECT slot, sequence, content FROM audit LIMIT 1").fetchone()
+        changed = bytes([content[0] ^ 1]) + content[1:]
+        database.execute("UPDATE audit SET content = ? WHERE slot = ? AND sequence = ?", (changed, slot, sequence))
+    ended = openscr("admin", "verify", "--data", tmp_path / "data").failed("NOT intact")
+    assert f"slot {slot}" in ended.out
+
+
+def test_a_store_that_is_not_there_is_told(openscr: Run) -> None:
+    for command in (("verify",), ("outbox", "list"), ("outbox", "resend", "--failed")):
+        openscr("admin", *command, "--data", "nowhere").failed("does not exist")
