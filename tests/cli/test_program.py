@@ -10,6 +10,7 @@ import typer
 from cli.conftest import Run
 from openscr import __version__
 from openscr.cli.application import app
+from serving import DemoServer, clean_environment
 
 ROOT = typer.main.get_command(app)
 
@@ -134,3 +135,16 @@ def test_the_overview_does_not_wait_for_a_service() -> None:
     check = f"import sys, openscr.cli; print(*{heavy!r}.intersection(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == []
+
+
+def test_whoever_stops_reading_gets_no_complaint(demo_server: DemoServer) -> None:
+    """As ``openscr get … | head -1`` does."""
+    command = [sys.executable, "-m", "openscr", "get", "9990012318", "--at", demo_server.web, "--format", "xml"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=clean_environment())
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() in (0, 1)
+    assert said == b""

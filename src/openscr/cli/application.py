@@ -5,6 +5,7 @@ Only what a command needs is imported, and only when it runs: `openscr --help` m
 Spec: 00 §4.
 """
 
+import os
 import sys
 from typing import Annotated
 
@@ -66,8 +67,8 @@ def main() -> None:
     except OpenSCRError as error:
         fail(error.diagnostics, error)
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        sys.stderr.close()
+        # Whoever read our output has seen enough; what is left must not fail again when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error), error)

@@ -7,9 +7,7 @@ import json
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
-
-import typer
+from typing import Any, NoReturn, TextIO
 
 
 class _Verbosity:
@@ -34,7 +32,7 @@ def verbose() -> bool:
 
 def fail(message: str, error: BaseException | None = None) -> NoReturn:
     """Say what is wrong in one line, with ``-v`` also where, and exit with 1. Spec: 00 §4."""
-    typer.echo(f"openscr: {' '.join(message.split())}", err=True)
+    note(f"openscr: {' '.join(message.split())}")
     if error is not None and verbose():
         for frame in traceback.extract_tb(error.__traceback__):
             detail(f"  in {frame.name} ({frame.filename}:{frame.lineno})")
@@ -45,22 +43,28 @@ def fail(message: str, error: BaseException | None = None) -> NoReturn:
 def detail(message: str) -> None:
     """Print a detail to standard error when details were asked for."""
     if _verbosity.on:
-        typer.echo(message, err=True)
+        note(message)
 
 
 def say(message: str) -> None:
     """Print a line of output."""
-    typer.echo(message)
+    _write(sys.stdout, message)
 
 
 def note(message: str) -> None:
     """Print a remark to standard error, out of the way of the output."""
-    typer.echo(message, err=True)
+    _write(sys.stderr, message)
+
+
+def _write(stream: TextIO, line: str) -> None:
+    # By way of the stream of this moment: a progress bar stands in front of it and makes room for the line.
+    stream.write(f"{line}\n")
+    stream.flush()
 
 
 def say_json(value: Any) -> None:
     """Print one JSON value on one line."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    say(json.dumps(value, ensure_ascii=False))
 
 
 def say_bytes(data: bytes) -> None:
@@ -79,7 +83,7 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: 
     """Print a table: framed for people, columns separated by tabs when piped."""
     if not on_terminal():
         for row in rows:
-            typer.echo("\t".join(_one_line(cell) for cell in row))
+            say("\t".join(_one_line(cell) for cell in row))
         return
     from rich.console import Console
     from rich.table import Table
