@@ -17,12 +17,12 @@ from openscr.errors import StoreError
 from openscr.identifiers import slot_of
 from openscr.spine import EventStatus
 from openscr.store.compression import Codec
-from openscr.store.interface import Transaction
+from openscr.store.interface import RawMessage, Transaction
 from openscr.store.sqlite import SqliteStore
 from openscr.store.sqlite_connection import connect
 from openscr.store.sqlite_verification import FAULT_LIMIT, Findings, check_slots
 
-from .samples import OTHER_PATIENT, PATIENT, SLOT, an_entry, an_event, an_id, append, at, upload
+from .samples import OTHER_PATIENT, PATIENT, SLOT, a_receipt, an_entry, an_event, an_id, append, at, upload
 
 
 @pytest.fixture
@@ -265,3 +265,28 @@ async def test_a_nullified_event_is_in_order(store: SqliteStore) -> None:
 
     await store.transact(SLOT, work)
     assert (await store.verify()).intact
+
+
+async def test_a_payload_that_never_was_readable_is_no_fault(store: SqliteStore) -> None:
+    """What a sender called base64 and was not has been refused and kept as it came: the store is intact."""
+    refused = replace(a_receipt(7), raw=RawMessage(b"head Zm9v*not base64 tail", 5, 15, "base64"), ack="AR", digest=b"")
+    await append(store, [refused])
+    report = await store.verify()
+    assert report.faults == ()
+    assert report.receipts == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ("raw = CAST(substr(raw, 1, 20) || x'00' || substr(raw, 22) AS BLOB)", "stored bytes are damaged"),
+        ("payload_length = payload_length - 4", "the payload does not fit its digest"),
+        ("encoding = 'base64'", "the payload"),
+    ],
+)
+async def test_a_message_without_an_event_is_proved_as_well(store: SqliteStore, change: str, fault: str) -> None:
+    """The bytes of any message must come back; where a digest was kept, the payload must fit it."""
+    await append(store, [a_receipt(7)])
+    tamper(store, f"UPDATE receipt SET {change} WHERE message_id = '{an_id(7)}'")
+    (found,) = (await store.verify()).faults
+    assert found.startswith(f"slot {SLOT}: receipt {an_id(7)}: {fault}")

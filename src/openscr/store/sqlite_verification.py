@@ -113,11 +113,14 @@ def _check_receipts(connection: sqlite3.Connection, slot: int, codec: Codec, fin
         findings.receipts += 1
         try:
             codec.decompress(signal)
-            payload = read_payload(codec.decompress(raw), offset, length, encoding)
+            body = codec.decompress(raw)
+            # Without a digest nobody could read the payload when it came, and nobody has to now: what a sender calls
+            # base64 need not be any. The payload of an event is looked at with the event.
+            fits = not digest or sha256(read_payload(body, offset, length, encoding)).digest() == digest
         except _UNREADABLE as error:
             findings.add(f"slot {slot}: receipt {message_id}: {_reason(error)}")
             continue
-        if digest and sha256(payload).digest() != digest:
+        if not fits:
             findings.add(f"slot {slot}: receipt {message_id}: the payload does not fit its digest")
 
 
