@@ -1,5 +1,6 @@
 """The commands on the store: certificates, directory, patient index, schema, proof. Spec: 00 §4, §6.3, §6.4."""
 
+import asyncio
 import json
 import sqlite3
 from contextlib import closing
@@ -9,9 +10,12 @@ import pytest
 from cryptography import x509
 
 from cli.conftest import Run
+from openscr.store.interface import OutboxState
+from openscr.store.opening import open_store
 from openscr.testbench.world import demo_directory
 from serving import DemoServer, serving
 from shared import MESSAGES
+from store.samples import an_id, an_outbox_row, append
 
 
 @pytest.fixture
@@ -153,3 +157,31 @@ def test_verify_finds_one_changed_byte(openscr: Run, tmp_path: Path) -> None:
 def test_a_store_that_is_not_there_is_told(openscr: Run) -> None:
     for command in (("verify",), ("outbox", "list"), ("outbox", "resend", "--failed")):
         openscr("admin", *command, "--data", "nowhere").failed("does not exist")
+
+
+def test_a_damaged_message_is_listed_and_left_alone(openscr: Run, tmp_path: Path) -> None:
+    """One row that cannot be read hides no other one, and is proof that the store is not intact."""
+    store = f"sqlite:///{tmp_path}/openscr.db"
+    asyncio.run(_fill_outbox(store))
+    with closing(sqlite3.connect(tmp_path / "openscr.db")) as database, database:
+        database.execute("UPDATE outbox SET body = x'00' WHERE id = ?", (an_id(1),))
+    listed = openscr("admin", "outbox", "list", "--store", store, "--json").done().json
+    assert {one["message_id"]: one["state"] for one in listed} == {an_id(1): "damaged", an_id(2): "failed"}
+    assert openscr("admin", "outbox", "list", "--store", store).done().out.count("\n") == 2
+
+    ended = openscr("admin", "outbox", "resend", "--failed", "--store", store).failed(
+        "damaged, cannot be sent", an_id(1)
+    )
+    assert ended.out == "1 to be sent again\n"
+    openscr("admin", "outbox", "resend", an_id(1), "--store", store).failed("damaged, cannot be sent")
+    ended = openscr("admin", "verify", "--store", store).failed("NOT intact")
+    assert f"outbox {an_id(1)}: stored bytes are damaged" in ended.out
+
+
+async def _fill_outbox(url: str) -> None:
+    store = open_store(url)
+    await store.open()
+    try:
+        await append(store, [an_outbox_row(number, state=OutboxState.FAILED, body=b"x" * 99) for number in (1, 2)])
+    finally:
+        await store.close()

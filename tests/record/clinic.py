@@ -238,7 +238,7 @@ class Clinic:
                 conversation_id=transport_id,
                 ref_to_message_id=transport_id,
                 created_at=self.now,
-                answer=outcome.ack.value.encode(),
+                answer=b'{"ack":"%s"}' % outcome.ack.value.encode(),
             )
 
         return Reception(

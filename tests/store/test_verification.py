@@ -15,14 +15,27 @@ from hypothesis import strategies as st
 
 from openscr.errors import StoreError
 from openscr.identifiers import slot_of
-from openscr.spine import EventStatus
+from openscr.spine import Consent, EventStatus
 from openscr.store.compression import Codec
 from openscr.store.interface import RawMessage, Transaction
 from openscr.store.sqlite import SqliteStore
 from openscr.store.sqlite_connection import connect
 from openscr.store.sqlite_verification import FAULT_LIMIT, Findings, check_slots
 
-from .samples import OTHER_PATIENT, PATIENT, SLOT, a_receipt, an_entry, an_event, an_id, append, at, upload
+from .samples import (
+    OTHER_PATIENT,
+    PATIENT,
+    SLOT,
+    a_consent,
+    a_receipt,
+    an_alert,
+    an_entry,
+    an_event,
+    an_id,
+    append,
+    at,
+    upload,
+)
 
 
 @pytest.fixture
@@ -290,3 +303,64 @@ async def test_a_message_without_an_event_is_proved_as_well(store: SqliteStore, 
     tamper(store, f"UPDATE receipt SET {change} WHERE message_id = '{an_id(7)}'")
     (found,) = (await store.verify()).faults
     assert found.startswith(f"slot {SLOT}: receipt {an_id(7)}: {fault}")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ("body = x'00'", "stored bytes are damaged: they cannot be decompressed"),
+        ("state = 'sent'", "the stored row is damaged"),
+        ("answer = x'ff', body = x''", "the stored row is damaged"),
+        (f"created_at = {2**62}", "the stored row is damaged"),
+        ("to_party = CAST(x'ff' AS TEXT)", "a stored text is not UTF-8"),
+    ],
+)
+async def test_a_damaged_message_to_be_sent_is_found(store: SqliteStore, change: str, fault: str) -> None:
+    """Every row of the outbox can be read, whatever its state."""
+    tamper(store, f"UPDATE outbox SET {change} WHERE id = '{an_id(2)}'")
+    assert (await store.verify()).faults == (f"slot {SLOT}: outbox {an_id(2)}: {fault}",)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ("DELETE FROM consent WHERE version = 2", "consent version 3 of message {}: the version before it is missing"),
+        (
+            "DELETE FROM consent WHERE version = 1",
+            "consent version 2 of message {}: the version before it is missing",
+        ),
+        ("UPDATE consent SET value = 'Maybe' WHERE version = 2", "consent version 2 of message {}: the stored row"),
+        (f"UPDATE consent SET set_at = {2**62} WHERE version = 3", "consent version 3 of message {}: the stored row"),
+        (
+            "UPDATE consent SET asid = CAST(x'ff' AS TEXT) WHERE version = 2",
+            "consent version 2 of message {}: a stored",
+        ),
+    ],
+)
+async def test_a_damaged_consent_is_found(store: SqliteStore, change: str, fault: str) -> None:
+    """The versions of a patient's consent are 1 to n, each with a value that is known; the fault names no patient."""
+    await append(store, [a_consent(1), a_consent(2, Consent.NO), a_consent(3)])
+    assert (await store.verify()).intact
+    tamper(store, change)
+    (found,) = (await store.verify()).faults
+    version = int(fault.removeprefix("consent version ")[0])
+    assert found.startswith(f"slot {SLOT}: {fault.format(an_id(version + 3000))}")
+    assert PATIENT not in found
+
+
+async def test_a_consent_that_nobody_would_find_is_found(store: SqliteStore) -> None:
+    """A row that stands in another slot than its patient's is not in force: that is a fault."""
+    await append(store, [a_consent(1)])
+    tamper(store, f"UPDATE consent SET slot = {SLOT + 1}")
+    (found,) = (await store.verify()).faults
+    assert found.endswith("it is not in the slot of its patient")
+
+
+@pytest.mark.parametrize("change", [f"raised_at = {2**62}", "text = CAST(x'ff' AS TEXT)"])
+async def test_a_damaged_alert_is_found(store: SqliteStore, change: str) -> None:
+    """Privacy alerts can be read."""
+    await append(store, [an_alert(1), an_alert(2)])
+    assert (await store.verify()).intact
+    tamper(store, f"UPDATE alert SET {change} WHERE id = '{an_id(2)}'")
+    (found,) = (await store.verify()).faults
+    assert found.startswith(f"slot {SLOT}: alert {an_id(2)}: ")

@@ -109,7 +109,7 @@ def list_outbox(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Print what must still be delivered, the oldest first."""
+    """Print what must still be delivered, the oldest first. What is damaged can be seen, but not sent."""
     rows = asyncio.run(_list(data, store, _read_state(state)))
     forms = [_row_form(row) for row in rows]
     if as_json:
@@ -131,7 +131,7 @@ def _row_form(row: "OutboxRow") -> dict[str, Any]:
         "message_id": row.id,
         "party_key": row.to_party,
         "interaction": f"{row.service}:{row.interaction}",
-        "state": row.state.value,
+        "state": "damaged" if row.damaged else row.state.value,
         "attempts": row.attempts,
         "next_attempt": row.next_attempt_at.isoformat(timespec="seconds") if row.next_attempt_at else None,
         "last_error": row.last_error,
@@ -151,31 +151,36 @@ def resend(
     if bool(ids) == failed:
         raise typer.BadParameter("name message ids, or --failed")
     wanted = {one.upper() for one in ids or ()}
-    reopened, left = asyncio.run(_resend(data, store, wanted))
-    missing = sorted(wanted - set(reopened) - set(left))
+    reopened, left, damaged = asyncio.run(_resend(data, store, wanted))
+    missing = sorted(wanted - set(reopened) - set(left) - set(damaged))
     if as_json:
-        say_json({"reopened": reopened, "already_open": left, "unknown": missing})
+        say_json({"reopened": reopened, "already_open": left, "damaged": damaged, "unknown": missing})
     else:
         say(f"{len(reopened)} to be sent again")
     for one in left if not as_json else ():
         note(f"{one} is open already")
     if missing:
         fail(f"no such message in the outbox: {', '.join(missing)}")
+    if damaged:
+        fail(f"damaged, cannot be sent: {', '.join(damaged)}")
 
 
-async def _resend(data: Path | None, store: str | None, wanted: set[str]) -> tuple[list[str], list[str]]:
+async def _resend(data: Path | None, store: str | None, wanted: set[str]) -> tuple[list[str], list[str], list[str]]:
     from openscr.delivery.outbox import reopen
     from openscr.identifiers import utc_now
     from openscr.store.interface import OutboxState
 
-    reopened, left = [], []
+    reopened, left, damaged = [], [], []
     async with opened_store(data, store) as opened:
         for row in await opened.list_outbox():
             if wanted and row.id not in wanted:
+                continue
+            if row.damaged:
+                damaged.append(row.id)
                 continue
             if row.state is OutboxState.OPEN:
                 left += [row.id] if wanted else []
                 continue
             await opened.change_outbox(reopen(row, utc_now()))
             reopened.append(row.id)
-    return reopened, left
+    return reopened, left, damaged

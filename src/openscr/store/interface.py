@@ -131,7 +131,8 @@ class OutboxRow:
 
     ``answer`` holds the outcome as data (JSON); ``content_type``, ``soap_action`` and ``body`` are the complete bytes,
     rendered once; empty while there is no endpoint to address. ``first_attempt_at`` opens the contract's
-    PersistDuration. Key: (slot, ``id``). Spec: 40 §6.3.
+    PersistDuration. ``damaged`` marks a stored row that is not what was written: it holds what could still be read,
+    and cannot be sent or changed. Key: (slot, ``id``). Spec: 40 §6.3.
     """
 
     slot: int
@@ -151,6 +152,7 @@ class OutboxRow:
     next_attempt_at: datetime | None = None
     first_attempt_at: datetime | None = None
     last_error: str = ""
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,16 +314,19 @@ class Store(Protocol):
         """Whether the store takes writes now."""
 
     async def due_outbox(self, now: datetime, limit: int) -> list[OutboxRow]:
-        """Return open rows whose next attempt is due, oldest first."""
+        """Return open rows whose next attempt is due, oldest first.
+
+        A row that is damaged is none of them: it becomes a failed one, so that it holds up nobody.
+        """
 
     async def change_outbox(self, row: OutboxRow) -> None:
-        """Write state, attempts, times, error and rendered bytes of a row."""
+        """Write state, attempts, times, error and rendered bytes of a row. Raises: `StoreError` for a damaged one."""
 
     async def remove_outbox(self, slot: int, id: str) -> None:
         """Forget a row that was delivered."""
 
     async def list_outbox(self, state: str | None = None) -> list[OutboxRow]:
-        """Return the rows of the outbox, oldest first."""
+        """Return the rows of the outbox, or those of one state, oldest first; damaged ones are among them."""
 
     async def outbox_figures(self) -> OutboxFigures:
         """Return numbers for metrics and readiness."""
@@ -348,4 +353,4 @@ class Store(Protocol):
         """Return audit rows in the order of their chains."""
 
     async def verify(self) -> VerifyReport:
-        """Check every audit chain, and that every event's document can be read."""
+        """Check every audit chain and message, that every event's document can be read, and every other row."""

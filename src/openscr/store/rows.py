@@ -51,6 +51,34 @@ def _read_optional_time(value: int | None) -> datetime | None:
     return None if value is None else from_microseconds(value)
 
 
+# --- texts that may be damaged ----------------------------------------------------------------------------------------
+
+
+def text_as_stored(data: bytes) -> str:
+    """Return a stored text whatever its bytes are; what is not UTF-8 becomes what `check_texts` finds."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def bytes_as_stored(text: str) -> bytes:
+    """Return the bytes of a text that `text_as_stored` gave."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def readable(text: str) -> str:
+    """Return a text that `text_as_stored` gave in a form that can be printed."""
+    return bytes_as_stored(text).decode("utf-8", "replace")
+
+
+def check_texts(row: Row) -> None:
+    """Hold that every text of a row is one. Raises: `StoreError`."""
+    try:
+        for value in row:
+            if isinstance(value, str) and not value.isascii():
+                value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise StoreError("a stored text is not UTF-8") from error
+
+
 # --- receipts -------------------------------------------------------------------------------------------------------
 
 
@@ -222,12 +250,16 @@ def consent_values(consent: ConsentRow) -> Values:
 
 
 def read_consent(row: Row) -> ConsentRow:
-    """Return a version of the consent."""
+    """Return a version of the consent. Raises: `ValueError` or `OverflowError` when it is damaged."""
     nhs_number, version, value, set_at, *rest = row
     return ConsentRow(nhs_number, version, Consent(value), from_microseconds(set_at), *rest)
 
 
 # --- outbox ---------------------------------------------------------------------------------------------------------
+
+
+_check_answer = msgspec.json.Decoder(dict[str, Any]).decode
+_OUTBOX_STATES: Final = frozenset(OutboxState)
 
 
 def _due_at(row: OutboxRow) -> int:
@@ -277,11 +309,47 @@ def outbox_change_values(row: OutboxRow, codec: Codec) -> Values:
 
 
 def read_outbox(row: Row, codec: Codec) -> OutboxRow:
-    """Return a row of the outbox. Raises: `StoreError` when the body is damaged."""
+    """Return a row of the outbox. Raises: `StoreError` when it is damaged."""
     (
         slot, id, to_party, service, interaction, conversation_id, ref_to_message_id, created_at, answer, state,
         content_type, soap_action, body, attempts, next_attempt_at, first_attempt_at, last_error,
     ) = row  # fmt: skip
+    check_texts(row)
+    try:
+        rendered = codec.decompress(body)
+        if not rendered:
+            # What must still be rendered is rendered from the answer.
+            _check_answer(answer)
+        return OutboxRow(
+            slot,
+            id,
+            to_party,
+            service,
+            interaction,
+            conversation_id,
+            ref_to_message_id,
+            from_microseconds(created_at),
+            answer,
+            OutboxState(state),
+            content_type,
+            soap_action,
+            rendered,
+            attempts,
+            _read_optional_time(next_attempt_at),
+            _read_optional_time(first_attempt_at),
+            last_error,
+        )
+    except (msgspec.DecodeError, ValueError, OverflowError) as error:
+        raise StoreError("the stored row is damaged") from error
+
+
+def read_damaged_outbox(row: Row, fault: str) -> OutboxRow:
+    """Return what is left of a row that `read_outbox` cannot read; ``fault`` is what is wrong with it."""
+    values: list[Any] = [readable(value) if isinstance(value, str) else value for value in row]
+    (
+        slot, id, to_party, service, interaction, conversation_id, ref_to_message_id, created_at, answer, state,
+        content_type, soap_action, _, attempts, next_attempt_at, first_attempt_at, _,
+    ) = values  # fmt: skip
     return OutboxRow(
         slot,
         id,
@@ -290,17 +358,25 @@ def read_outbox(row: Row, codec: Codec) -> OutboxRow:
         interaction,
         conversation_id,
         ref_to_message_id,
-        from_microseconds(created_at),
+        _read_possible_time(created_at) or _EPOCH,
         answer,
-        OutboxState(state),
+        OutboxState(state) if state in _OUTBOX_STATES else OutboxState.FAILED,
         content_type,
         soap_action,
-        codec.decompress(body),
+        b"",
         attempts,
-        _read_optional_time(next_attempt_at),
-        _read_optional_time(first_attempt_at),
-        last_error,
+        _read_possible_time(next_attempt_at),
+        _read_possible_time(first_attempt_at),
+        fault,
+        damaged=True,
     )
+
+
+def _read_possible_time(value: int | None) -> datetime | None:
+    try:
+        return _read_optional_time(value)
+    except OverflowError:
+        return None
 
 
 # --- alerts and patients --------------------------------------------------------------------------------------------
@@ -325,7 +401,7 @@ def alert_values(alert: AlertRow) -> Values:
 
 
 def read_alert(row: Row) -> AlertRow:
-    """Return a privacy alert."""
+    """Return a privacy alert. Raises: `OverflowError` when it is damaged."""
     id, nhs_number, type, reason, text, raised_at, *rest = row
     return AlertRow(id, nhs_number, type, reason, text, from_microseconds(raised_at), *rest)
 

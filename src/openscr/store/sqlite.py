@@ -42,11 +42,11 @@ from openscr.store.rows import (
     outbox_change_values,
     patient_values,
     read_alert,
-    read_outbox,
     read_patient_entry,
     to_microseconds,
 )
 from openscr.store.sqlite_connection import connect, prepare_database, read_revision, translate_error
+from openscr.store.sqlite_outbox import read_all, take_due
 from openscr.store.sqlite_transaction import SqliteTransaction, run_to_end
 from openscr.store.sqlite_verification import Findings, check_file, check_slots
 
@@ -143,16 +143,20 @@ class SqliteStore:
     # --- outbox -----------------------------------------------------------------------------------------------------
 
     async def due_outbox(self, now: datetime, limit: int) -> list[OutboxRow]:
-        """Return open rows whose next attempt is due, those longest due first; none planned means due since made."""
+        """Return open rows whose next attempt is due, those longest due first; none planned means due since made.
+
+        A damaged row is not given out but marked as failed.
+        """
         codec, until = self._codec, to_microseconds(now)
-        return await self._write(
-            lambda connection: [
-                read_outbox(row, codec) for row in connection.execute(statements.DUE_OUTBOX, (until, limit))
-            ]
-        )
+        return await self._write(lambda connection: take_due(connection, until, limit, codec))
 
     async def change_outbox(self, row: OutboxRow) -> None:
-        """Write what delivery changes in a row; nothing happens when the row is gone. Spec: 40 §6.3."""
+        """Write what delivery changes in a row; nothing happens when the row is gone. Spec: 40 §6.3.
+
+        Raises: `StoreError` for a damaged row: what could not be read of it would be lost.
+        """
+        if row.damaged:
+            raise StoreError("a damaged row of the outbox cannot be changed")
         values = outbox_change_values(row, Codec())
         await self._write(lambda connection: connection.execute(statements.CHANGE_OUTBOX, values))
 
@@ -161,18 +165,8 @@ class SqliteStore:
         await self._write(lambda connection: connection.execute(statements.REMOVE_OUTBOX, (slot, id)))
 
     async def list_outbox(self, state: str | None = None) -> list[OutboxRow]:
-        """Return the rows of the outbox, or those of one state, oldest first."""
-
-        def read(connection: sqlite3.Connection) -> list[OutboxRow]:
-            codec = Codec()
-            found = (
-                connection.execute(statements.LIST_OUTBOX)
-                if state is None
-                else connection.execute(statements.LIST_OUTBOX_OF_STATE, (state,))
-            )
-            return [read_outbox(row, codec) for row in found]
-
-        return await self._report(read)
+        """Return the rows of the outbox, or those of one state, oldest first; damaged ones are among them."""
+        return await self._report(lambda connection: read_all(connection, state, Codec()))
 
     async def outbox_figures(self) -> OutboxFigures:
         """Return numbers of rows by state, each state named, and when the oldest open row was made."""
@@ -240,7 +234,7 @@ class SqliteStore:
                 sequence = page[-1].sequence
 
     async def verify(self) -> VerifyReport:
-        """Check the file, every audit chain, every message and every event. Spec: 35 §7."""
+        """Check the file, every audit chain, and every row of every slot. Spec: 35 §7."""
         findings, codec = Findings(), Codec()
         await self._report(lambda connection: check_file(connection, findings))
         for start in range(0, SLOTS, _SLOTS_AT_A_TIME):

@@ -1,4 +1,4 @@
-"""Proof that a SQLite store is intact: audit chains, messages, documents, references between events.
+"""Proof that a SQLite store is intact: audit chains, messages, documents, events, consent, outbox, alerts.
 
 Slot by slot, each in one short read of a consistent state, one row in memory at a time, so that it can run beside the
 service. Faults name slot, sequence, message id or event id; never a patient.
@@ -14,20 +14,22 @@ from typing import Any, Final
 import msgspec
 
 from openscr.errors import StoreError
+from openscr.identifiers import slot_of
 from openscr.spine import EventStatus
 from openscr.store import statements
 from openscr.store.chain import GENESIS, link, read_row
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
 from openscr.store.interface import EventRow, VerifyReport
-from openscr.store.rows import read_event
+from openscr.store.rows import check_texts, read_alert, read_consent, read_event, read_outbox, readable
+from openscr.store.sqlite_outbox import any_text
 
 FAULT_LIMIT: Final = 1000
 """Faults reported at most; more tell nothing new."""
 
 _EVENT_WIDTH: Final = len(statements.EVENT_COLUMNS.split(","))
 
-_UNREADABLE: Final = (StoreError, msgspec.MsgspecError, KeyError, ValueError, TypeError)
+_UNREADABLE: Final = (StoreError, msgspec.MsgspecError, KeyError, ValueError, TypeError, OverflowError)
 """What a damaged row may raise while it is read."""
 
 
@@ -71,6 +73,10 @@ def check_slots(connection: sqlite3.Connection, slots: Iterable[int], codec: Cod
             _check_chain(connection, slot, findings)
             _check_receipts(connection, slot, codec, findings)
             _check_events(connection, slot, codec, findings)
+            with any_text(connection):
+                _check_consents(connection, slot, findings)
+                _check_outbox(connection, slot, codec, findings)
+                _check_alerts(connection, slot, findings)
         except sqlite3.DatabaseError as error:
             findings.add(f"slot {slot}: rows cannot be read ({getattr(error, 'sqlite_errorname', 'no code')})")
         finally:
@@ -89,7 +95,7 @@ def _check_chain(connection: sqlite3.Connection, slot: int, findings: Findings) 
         try:
             right = link(previous, slot, sequence, occurred_at, nhs_number, content) == hash
             read_row(slot, sequence, occurred_at, nhs_number, content, hash)
-        except (*_UNREADABLE, OverflowError):
+        except _UNREADABLE:
             right = False
         # After a gap the hash before is not known, so this row cannot be judged.
         if sequence == last + 1 and not right:
@@ -150,6 +156,43 @@ def _reference_faults(event: EventRow, successor: Any) -> Iterator[str]:
         yield "is current, but names what replaced or withdrew it"
     if event.status is not EventStatus.WITHDRAWN and event.withdrawn_by is not None:
         yield "names what withdrew it, but is not withdrawn"
+
+
+def _check_consents(connection: sqlite3.Connection, slot: int, findings: Findings) -> None:
+    """Look at the versions of each patient: 1 to the last one, each with a value that is known."""
+    patient, last = None, 0
+    for row in connection.execute(statements.SLOT_CONSENTS, (slot,)):
+        nhs_number, version, message_id = row[0], row[1], row[-3]
+        place = f"slot {slot}: consent version {version} of message {readable(message_id)}"
+        if nhs_number != patient:
+            patient, last = nhs_number, 0
+            if slot_of(readable(nhs_number)) != slot:
+                findings.add(f"{place}: it is not in the slot of its patient")
+        if version != last + 1:
+            findings.add(f"{place}: the version before it is missing")
+        last = version
+        try:
+            check_texts(row)
+            read_consent(row)
+        except _UNREADABLE as error:
+            findings.add(f"{place}: {_reason(error)}")
+
+
+def _check_outbox(connection: sqlite3.Connection, slot: int, codec: Codec, findings: Findings) -> None:
+    for row in connection.execute(statements.SLOT_OUTBOX, (slot,)):
+        try:
+            read_outbox(row, codec)
+        except _UNREADABLE as error:
+            findings.add(f"slot {slot}: outbox {readable(row[1])}: {_reason(error)}")
+
+
+def _check_alerts(connection: sqlite3.Connection, slot: int, findings: Findings) -> None:
+    for row in connection.execute(statements.SLOT_ALERTS, (slot,)):
+        try:
+            check_texts(row)
+            read_alert(row)
+        except _UNREADABLE as error:
+            findings.add(f"slot {slot}: alert {readable(row[0])}: {_reason(error)}")
 
 
 def _reason(error: Exception) -> str:

@@ -76,6 +76,10 @@ CHANGE_OUTBOX: Final = (
     "UPDATE outbox SET state = ?, content_type = ?, soap_action = ?, body = ?, attempts = ?, next_attempt_at = ?,"
     " first_attempt_at = ?, last_error = ?, due_at = ? WHERE slot = ? AND id = ?"
 )
+# The id comes as the bytes that are stored: in a damaged row they need not be text.
+FAIL_DAMAGED_OUTBOX: Final = (
+    "UPDATE outbox SET state = ?, next_attempt_at = ?, last_error = ? WHERE slot = ? AND id = CAST(? AS TEXT)"
+)
 REMOVE_OUTBOX: Final = "DELETE FROM outbox WHERE slot = ? AND id = ?"
 APPEND_ALERT: Final = f"INSERT INTO alert (slot, {ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 MOVE_CHAIN: Final = (
@@ -108,12 +112,15 @@ SLOT_EVENTS: Final = (
     " LEFT JOIN event s ON s.slot = e.slot AND s.nhs_number = e.nhs_number AND s.event_id = e.replaced_by"
     " WHERE e.slot = ? ORDER BY e.nhs_number, e.ordinal"
 )
+SLOT_CONSENTS: Final = f"SELECT {CONSENT_COLUMNS} FROM consent WHERE slot = ? ORDER BY nhs_number, version"
+SLOT_OUTBOX: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE slot = ? ORDER BY id"
+SLOT_ALERTS: Final = f"SELECT {ALERT_COLUMNS} FROM alert WHERE slot = ? ORDER BY id"
 
 HOT: Final = (
     FIND_RECEIPT, FIND_BY_WRAPPER, FIND_BY_WSA, READ_RAW, READ_PATIENT, READ_CONSENT, READ_EVENTS, COUNT_EVENTS,
     CONSENT_HISTORY, READ_CHAIN, APPEND_RECEIPT, APPEND_EVENT, CHANGE_EVENT, APPEND_CONSENT, APPEND_OUTBOX,
-    CHANGE_OUTBOX, REMOVE_OUTBOX, APPEND_ALERT, MOVE_CHAIN, APPEND_AUDIT, WRITE_PATIENT, READ_AUDIT, SLOT_AUDIT,
-    SLOT_RECEIPTS, SLOT_EVENTS,
+    CHANGE_OUTBOX, FAIL_DAMAGED_OUTBOX, REMOVE_OUTBOX, APPEND_ALERT, MOVE_CHAIN, APPEND_AUDIT, WRITE_PATIENT,
+    READ_AUDIT, SLOT_AUDIT, SLOT_RECEIPTS, SLOT_EVENTS, SLOT_CONSENTS, SLOT_OUTBOX, SLOT_ALERTS,
 )  # fmt: skip
 
 # --- background -----------------------------------------------------------------------------------------------------
