@@ -34,7 +34,6 @@ OID_TEMPLATE: Final = "2.16.840.1.113883.2.1.3.2.4.18.2"
 OID_TMS_ISSUE: Final = "2.16.840.1.113883.2.1.3.2.4.17.32"
 OID_PSIS_ISSUE: Final = "2.16.840.1.113883.2.1.3.2.4.17.33"
 OID_WARNING: Final = "2.16.840.1.113883.2.1.3.2.4.17.42"
-OID_QUALIFIER: Final = "2.16.840.1.113883.2.1.3.2.4.17.104"
 OID_EVENT_STATUS: Final = "2.16.840.1.113883.2.1.3.2.4.17.59"
 OID_DISSENT_OVERRIDE: Final = "2.16.840.1.113883.2.1.3.2.4.17.60"
 OID_WITHDRAWAL_REASON: Final = "2.16.840.1.113883.2.1.3.2.4.17.143"
@@ -74,13 +73,46 @@ DOCUMENT_TYPES: Final = {
     GP_SUMMARY: "General Practice Summary",
     GP_INITIAL_SUMMARY: "General Practice Initial Summary",
 }
-PAYLOAD_IDS: Final = {GP_SUMMARY: "REPC_MT150007UK05", GP_INITIAL_SUMMARY: "REPC_MT150002UK05"}
+PAYLOAD_IDS: Final = {
+    INITIAL_UPLOAD: "REPC_MT150002UK05",
+    UPLOAD: "REPC_MT150007UK05",
+    POLLING_UPLOAD: "REPC_MT150007UK05",
+}
+"""Message artefact of what each upload brings. Spec: 10 §1, §15 step 12."""
 
 WITHDRAWAL_REASONS: Final = {
     "01": "Sent in error",
     "02": "Sent to wrong patient record",
     "03": "Sent with incorrect information",
 }
+
+DISSENT_OVERRIDES: Final = {
+    "0": "No override",
+    "1": "Access made in the public interest",
+    "2": "Access required by statute",
+    "3": "Access required by Court Order",
+    "4": "Query for update",
+    "5": "Override dissent with temporary patient consent",
+}
+"""Codes of ``dissentOverride`` with their meaning in vocabulary 7.2.02. Spec: 20 §6."""
+
+LEGAL_OVERRIDES: Final = frozenset("123")
+"""Override codes that a legal reason stands behind. Spec: 20 §6."""
+
+CORE_CONTENT: Final = frozenset(
+    {
+        "AcuteMedication",
+        "CurrentRepeatMedication",
+        "DiscontinuedRepeatMedication",
+        "Allergy",
+        "AllergyDE",
+        "MedicationAdministration",
+    }
+)
+"""Care record elements of a core summary; any other is additional information. Spec: 10 §11.4."""
+
+VERSION_CODE_3: Final = "V3NPfIT3.0"
+"""``versionCode`` of ACS requests, of refusals, and of some answers. Spec: 40 §10.5."""
 
 VERSION_CODE: Final = "V3NPfIT4.2.00"
 """``versionCode`` that our messages carry unless a table says otherwise (10 §1.1)."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from openscr import __version__
-from openscr.codes import EVENT, GP_INITIAL_SUMMARY
+from openscr.codes import CORE_CONTENT, EVENT, GP_INITIAL_SUMMARY
 from openscr.faces.operations.landing import PatientRow, ServiceFacts, Tone
 from openscr.hl7.presentation import read_presentation
 from openscr.identifiers import LONDON, Clock, UuidFactory, comparable_hl7_time
@@ -21,18 +21,6 @@ from openscr.testbench.demo import Demo
 from openscr.testbench.population import NAMED_NUMBERS, demo_numbers
 from openscr.testbench.samples import GP_ASID, GP_PERSON
 from openscr.testbench.world import PRACTICE_PARTY
-
-CORE_CONTENT = frozenset(
-    {
-        "AcuteMedication",
-        "CurrentRepeatMedication",
-        "DiscontinuedRepeatMedication",
-        "Allergy",
-        "AllergyDE",
-        "MedicationAdministration",
-    }
-)
-"""Entries of a core summary; any other is additional information. Spec: 10 §11.4."""
 
 OLD = timedelta(days=90)
 

@@ -18,7 +18,7 @@ Spec: 10 §14; 20 §9; 30 §7; 40 §10.
 from dataclasses import dataclass
 from typing import Final
 
-from openscr.codes import OID_PSIS_ISSUE, OID_TMS_ISSUE
+from openscr.codes import OID_PSIS_ISSUE, OID_TMS_ISSUE, OID_WARNING
 
 
 class OpenSCRError(Exception):
@@ -168,6 +168,19 @@ MERGED_LONG_TEXT: Final = (
     "PQR-99 - The requested NHS Number has been merged. PSIS currently records the merged NHS Number as "
     "## {survivor} ##. The caller is strongly recommended to verify the validity of this NHS Number using the PDS.  "
 )
+
+NO_EXPLICIT_CONSENT: Final = Issue(
+    "420", "30402 - PQR-02 - No explicit Service User Consent exists for Sharing of this record "
+)
+"""The refusal of the test harness for a patient without recorded consent, a single issue. Spec: 10 §14."""
+
+SUPERSEDED: Final = Issue(
+    "24",
+    "NHS Number supplied as a parameter has been superseded and superseding NHS Number returned",
+    "WG",
+    OID_WARNING,
+)
+"""Warning of a GET or HAS for a merged number. Spec: 30 §6.1."""
 
 DETAILS: Final = {
     detail.code: detail

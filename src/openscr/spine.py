@@ -236,12 +236,14 @@ class Outcome:
 class Event:
     """One stored event as a list shows it.
 
-    ``stored_at`` is the instant of persistence; ``author`` the document's author participation as self-contained XML,
+    ``payload_id`` is the message artefact of the interaction that brought it (``REPC_MT150007UK05``). ``stored_at`` is
+    the instant of persistence; ``author`` the document's author participation as self-contained XML,
     empty when there is none. Spec: 20 §7.1.
     """
 
     event_id: str
     event_type: str
+    payload_id: str
     status: EventStatus
     stored_at: datetime
     withdrawing_event_id: str | None = None

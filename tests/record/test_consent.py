@@ -105,12 +105,16 @@ async def test_repeated_on_the_other_transport(clinic: Clinic, soap_first: bool)
     assert codes(other.outcome) == ("401",)
 
 
-async def test_refused_set_may_be_tried_again(clinic: Clinic) -> None:
-    """A refused SET over SOAP was answered in full: the same message may succeed later."""
+async def test_refused_set_is_refused_again(clinic: Clinic) -> None:
+    """The same SET gets the stored reply, also a refusal; other content under its id is 401; a new id is decided."""
     clerk = await clinic.set_consent(Consent.NO, caller=CLERK, wrapper_id=uuid(5), content=SAME)
     assert codes(clerk.outcome) == DENIED
     again = await clinic.set_consent(Consent.NO, wrapper_id=uuid(5), content=SAME)
-    assert codes(again.outcome) == ACCEPTED
+    assert again.duplicate
+    assert again.signal == clerk.signal
+    other = await clinic.set_consent(Consent.NO, wrapper_id=uuid(5), content=b"other" * 8)
+    assert codes(other.outcome) == ("401",)
+    assert codes((await clinic.set_consent(Consent.NO, wrapper_id=uuid(6), content=SAME)).outcome) == ACCEPTED
     assert (await clinic.state()).consent is Consent.NO
 
 

@@ -93,10 +93,10 @@ VIEWS = [
     (NURSE, "2", "", DENIED, DENIED, DENIED, NO_ALERT),
     (CLERK, "3", "", DENIED, DENIED, DENIED, NO_ALERT),
     (SYSTEM, "1", "please", DENIED, DENIED, DENIED, NO_ALERT),
-    # Query for update: the owner of the current summary; for others it is as if nothing was said.
+    # Query for update: a known person of the owner of the current summary; for others it is as if nothing was said.
     (GP, "4", "", ACCEPTED, ACCEPTED, ACCEPTED, NO_ALERT),
     (CLERK, "4", "", ACCEPTED, ACCEPTED, ACCEPTED, NO_ALERT),
-    (SYSTEM, "4", "", ACCEPTED, ACCEPTED, ACCEPTED, NO_ALERT),
+    (SYSTEM, "4", "", ACCEPTED, ACCEPTED, DENIED, NO_ALERT),
     (NURSE, "4", "", ACCEPTED, ACCEPTED, DENIED, NO_ALERT),
     # Temporary consent of the patient: no further right is needed, but somebody must be there to have been given it.
     (NURSE, "5", "", ACCEPTED, ACCEPTED, ACCEPTED, ("2", "override-5")),

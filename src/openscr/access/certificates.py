@@ -29,6 +29,11 @@ class ClientCertificate:
     not_after: datetime
 
     @property
+    def identity(self) -> str:
+        """Name and serial number, for the audit. Spec: 35 §7."""
+        return f"{self.name} {self.serial}"
+
+    @property
     def name(self) -> str:
         """The name for the audit: the CN, else the first dNSName, else nothing."""
         return self.common_name or next(iter(self.dns_names), "")

@@ -7,12 +7,13 @@ learns nothing of either.
 Spec: 35 §9.2, §9.3, §9.4; 20 §6, §10.2; 30 §9.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Literal
 
 from openscr.access.matrix import Matrix, Right, job_role_code
+from openscr.codes import DISSENT_OVERRIDES, LEGAL_OVERRIDES
 from openscr.directory.model import Directory, Role, System
 from openscr.identifiers import LONDON, Clock, utc_now
 from openscr.spine import Caller, DissentOverride, Person
@@ -47,12 +48,19 @@ class Reason(StrEnum):
     OVERRIDE_UNKNOWN = "override_unknown"
 
 
+AUTHOR_MISMATCHES: Final = frozenset(
+    {Reason.AUTHOR_MISMATCH, Reason.USER_INACTIVE, Reason.ROLE_CLOSED, Reason.ORGANISATION_MISMATCH}
+)
+"""Reasons that a known role profile does not fit: together they are ``author_mismatch``. Spec: 35 §9.2."""
+
+
 @dataclass(frozen=True, slots=True)
 class Authorisation:
     """The decision. A refusal is 420 + 30418 on the wire, whatever its reason.
 
     ``person`` is the verified person only, with the job role of the directory when the message names none.
-    ``organisation`` is the ODS code of the active role, else of the system's party, else empty.
+    ``organisation`` is the ODS code of the active role, else of the system's party, else empty. ``display_name`` is the
+    verified person's name, for the audit.
     """
 
     allowed: bool
@@ -60,6 +68,7 @@ class Authorisation:
     person: Person | None = None
     organisation: str = ""
     system: System | None = None
+    display_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,7 @@ class _Author:
 
     person: Person
     role: Role
+    name: Mapping[str, object]
 
 
 _ACTIVITY: Final = {
@@ -77,8 +87,14 @@ _ACTIVITY: Final = {
     Operation.SET_CONSENT: Right.SET_CONSENT,
     Operation.GET_CONSENT: Right.GET_CONSENT,
 }
-_LEGAL_OVERRIDES: Final = frozenset({"1", "2", "3"})
-_OVERRIDES: Final = frozenset({"0", "1", "2", "3", "4", "5"})
+
+
+def display_name(name: Mapping[str, object]) -> str:
+    """Write a person's name of the directory (00 §6.2) in one line."""
+    if "text" in name:
+        return str(name["text"])
+    parts = (name.get(part) for part in ("prefix", "given", "family", "suffix"))
+    return " ".join(" ".join(part) if isinstance(part, list | tuple) else str(part) for part in parts if part)
 
 
 class AccessPolicy:
@@ -129,7 +145,7 @@ class AccessPolicy:
         organisation = party.ods if party else ""
         if not system.enabled:
             return Authorisation(False, Reason.SYSTEM_DISABLED, organisation=organisation, system=system)
-        if operation is Operation.VIEW and override.code not in _OVERRIDES:
+        if operation is Operation.VIEW and override.code not in DISSENT_OVERRIDES:
             return Authorisation(False, Reason.OVERRIDE_UNKNOWN, organisation=organisation, system=system)
 
         person = caller.person
@@ -148,7 +164,7 @@ class AccessPolicy:
             return Authorisation(False, author, organisation=organisation, system=system)
 
         refused = self._check_activity(operation, system, author.role, override)
-        return Authorisation(not refused, refused, author.person, author.role.ods, system)
+        return Authorisation(not refused, refused, author.person, author.role.ods, system, display_name(author.name))
 
     def _identify(self, directory: Directory, person: Person, organisations: Iterable[str]) -> _Author | Reason:
         """Return the author in its role, or the first thing that does not fit. Spec: 35 §9.2."""
@@ -169,7 +185,7 @@ class AccessPolicy:
             return Reason.AUTHOR_MISMATCH
         if role.ods not in organisations:
             return Reason.ORGANISATION_MISMATCH
-        return _Author(person, role)
+        return _Author(person, role, user.name)
 
     def _may_be_unknown(self, operation: Operation, override: DissentOverride) -> bool:
         """Whether a request of an unknown person may count as one of its system. Spec: 35 §9.2."""
@@ -196,7 +212,7 @@ class AccessPolicy:
             return Reason.NONE
         if not self._matrix.permits(_ACTIVITY[operation], role):
             return Reason.ACTIVITY_MISSING
-        if operation is Operation.VIEW and override.code in _LEGAL_OVERRIDES and not self._may_override(role, override):
+        if operation is Operation.VIEW and override.code in LEGAL_OVERRIDES and not self._may_override(role, override):
             return Reason.OVERRIDE_ACTIVITY_MISSING
         return Reason.NONE
 

@@ -22,6 +22,10 @@ class Cause(StrEnum):
     SENDER_DISABLED = "sender_disabled"
     WRONG_CERTIFICATE = "wrong_certificate"
     INTERACTION_NOT_ENTITLED = "interaction_not_entitled"
+    RECEIVER_NOT_OURS = "receiver_not_ours"
+    ASID_HEADER_DIFFERS = "asid_header_differs"
+    UNKNOWN_PARTY = "unknown_party"
+    PARTY_NOT_OF_CERTIFICATE = "party_not_of_certificate"
 
 
 def parties_of(directory: Directory, certificate: ClientCertificate) -> frozenset[str]:

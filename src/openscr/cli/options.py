@@ -82,12 +82,12 @@ Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="S
 
 def read_override(code: str | None, text: str | None) -> "DissentOverride":
     """Return the dissent override that the options give. Raises: `typer.BadParameter`. Spec: 20 §6."""
-    from openscr.hl7.psis import OVERRIDE_CODES
+    from openscr.codes import DISSENT_OVERRIDES
     from openscr.spine import DissentOverride
 
     if code is None and text is not None:
         raise typer.BadParameter("--override-text goes with --override")
-    if code is not None and code not in OVERRIDE_CODES:
+    if code is not None and code not in DISSENT_OVERRIDES:
         raise typer.BadParameter("--override is a code from 0 to 5")
     return DissentOverride(code or "0", text or "")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from openscr.codes import ACKNOWLEDGEMENT, OID_TMS_ISSUE, UPLOADS, VERSION_CODE, WITHDRAWALS
+from openscr.codes import ACKNOWLEDGEMENT, OID_TMS_ISSUE, UPLOADS, VERSION_CODE, VERSION_CODE_3, WITHDRAWALS
 from openscr.errors import Issue, UnreadableMessage
 from openscr.hl7.wrapper import (
     HL7,
@@ -22,12 +22,16 @@ from openscr.spine import AckType, Outcome
 
 VERSION_OF_UPLOAD_ANSWER = {
     AckType.ACCEPTED: VERSION_CODE,
-    AckType.ERROR: "V3NPfIT3.0",
+    AckType.ERROR: VERSION_CODE_3,
     AckType.REJECTED: "V3NPfIT3.1.10",
 }
 """``versionCode`` of the answers to uploads, withdrawals and alerts. Spec: 10 §13."""
 
-VERSION_OF_ACS_ANSWER = {AckType.ACCEPTED: "V3NPfIT3.0", AckType.ERROR: VERSION_CODE, AckType.REJECTED: "V3NPfIT3.0"}
+VERSION_OF_ACS_ANSWER = {
+    AckType.ACCEPTED: VERSION_CODE_3,
+    AckType.ERROR: VERSION_CODE,
+    AckType.REJECTED: VERSION_CODE_3,
+}
 """``versionCode`` of the answers to SET. Spec: 30 §6.1."""
 
 _SUCCESS = {

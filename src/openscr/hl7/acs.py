@@ -15,8 +15,9 @@ from openscr.codes import (
     HL7_NS,
     OID_ASID,
     OID_NHS_NUMBER,
+    VERSION_CODE_3,
 )
-from openscr.errors import GENERAL, WRAPPER_ERRORS, Issue, UnreadableMessage, detail_issue
+from openscr.errors import GENERAL, SUPERSEDED, WRAPPER_ERRORS, UnreadableMessage, detail_issue
 from openscr.hl7.acknowledgement import read_outcome, write_acknowledgement
 from openscr.hl7.psis import HeaderFacts
 from openscr.hl7.wrapper import (
@@ -25,6 +26,7 @@ from openscr.hl7.wrapper import (
     Heading,
     Wrapper,
     attributes_of,
+    count_person_ids,
     local_name,
     system_ids,
     write_acknowledgement_element,
@@ -65,13 +67,6 @@ _ASSERTION_PARAMETER_KEYS = {
     "RESOURCE_ID_EMPTY": "99713",
 }
 _PERMISSION_WORDS = {"Yes": Consent.YES, "No": Consent.NO, "Clear": Consent.ASK}
-SUPERSEDED = Issue(
-    "24",
-    "NHS Number supplied as a parameter has been superseded and superseding NHS Number returned",
-    "WG",
-    "2.16.840.1.113883.2.1.3.2.4.17.42",
-)
-"""Warning of a GET or HAS for a merged number. Spec: 30 §6.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +94,11 @@ class ConsentMessage:
         return None
 
 
-UNREADABLE = Outcome(AckType.REJECTED, (WRAPPER_ERRORS["202"],))
-"""Outcome of an ebXML payload that is not well-formed XML. Spec: 10 §14."""
+UNREADABLE = Outcome(
+    AckType.REJECTED,
+    (WRAPPER_ERRORS["202"], GENERAL["400"], detail_issue("99720", key="HL7_VALIDATION_ERROR")),
+)
+"""Outcome of an ebXML payload that is not well-formed XML; an AR of ACS always has reasons. Spec: 10 §14, 30 §6.1."""
 
 
 def _wrapper_finding(number: int, key: str) -> Finding:
@@ -131,9 +129,18 @@ def check_acs_wrapper(wrapper: Wrapper, interaction: str, header: HeaderFacts | 
             found.append(_wrapper_finding(17, "INCONSISTENT_COMM_FUNC_RCV"))
         if not wrapper.sender_asid or wrapper.sender_asid != header.sender_asid:
             found.append(_wrapper_finding(18, "INCONSISTENT_COMM_FUNC_SND"))
+    if header is None:
+        # Behind ebXML there is nothing to compare with: the ids must be there, and the root must be the action's.
+        if not wrapper.name == wrapper.interaction == interaction:
+            found.append(_wrapper_finding(16, "INCONSISTENT_HL7_INTERACTION_ID"))
+        if not wrapper.receiver_asid:
+            found.append(_wrapper_finding(17, "INVALID_COMM_FUNC_RCV"))
+        if not wrapper.sender_asid:
+            found.append(_wrapper_finding(18, "INVALID_COMM_FUNC_SND"))
     if wrapper.authors:
         person = wrapper.person or Person("", "", "")
-        if not (person.role_profile_id and person.user_id and person.job_role):
+        complete = person.role_profile_id and person.user_id and person.job_role
+        if not complete or any(count != 1 for count in count_person_ids(wrapper.authors[0])):
             found.append(_wrapper_finding(19, "CONTROL_ACT_AUTHOR_INVALID"))
     if wrapper.systems and not any(
         i.get("root") == OID_ASID and i.get("extension") for i in system_ids(wrapper.systems[0])
@@ -376,7 +383,7 @@ def write_get_answer(
 # --- the client's side ----------------------------------------------------------------------------------------------
 
 _NAMESPACES = f' xmlns="{HL7_NS}" xmlns:crs="{CRS_NS}"'
-VERSION_OF_REQUEST = "V3NPfIT3.0"
+VERSION_OF_REQUEST = VERSION_CODE_3
 """``versionCode`` of ACS requests. Spec: 30 §3."""
 
 

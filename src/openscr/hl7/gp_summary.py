@@ -13,6 +13,7 @@ from typing import Final
 from lxml import etree
 
 from openscr.codes import (
+    DOCUMENT_TYPES,
     GP_INITIAL_SUMMARY,
     GP_SUMMARY,
     HL7_NS,
@@ -28,6 +29,7 @@ from openscr.codes import (
     OID_WITHDRAWAL_REASON,
     PRESENTATION_NS,
     UPLOADS,
+    WITHDRAW_INITIAL,
     WITHDRAWAL_REASONS,
     WITHDRAWALS,
 )
@@ -203,6 +205,15 @@ def _nhs_numbers(document: etree._Element | None) -> list[str]:
     return attributes_of(descend(document, *_RECORD_TARGET), "extension")
 
 
+def _is_usable_id(root: str) -> bool:
+    """Whether an event can be kept under this id: level `spine` asks for no UUID, but for a word of sensible length."""
+    return 0 < len(root) <= LONGEST_ID and not any(character.isspace() for character in root)
+
+
+LONGEST_ID = 64
+"""Characters of an event id at most; a UUID has 36."""
+
+
 def _check_nhs_number(numbers: list[str], rule: str, text: str, findings: list[Finding]) -> None:
     """G6 or W6, and the format and check digit, which share one issue. Spec: 10 §14."""
     if len(numbers) != 1:
@@ -239,7 +250,7 @@ def _read_upload(
         ("gp-G4", statuses, "hl7:statusCode/@code"),
         ("gp-G5", times, "hl7:effectiveTime/@value"),
     ):
-        if len(values) != 1:
+        if len(values) != 1 or (values is ids and not _is_usable_id(values[0])):
             findings.append(_fault(rule, _INVALID_DATA, f"A single hl7:GPSummary/{path} must be provided"))
     _check_nhs_number(
         numbers,
@@ -262,17 +273,19 @@ def _read_upload(
     agents = _check_agents(authors, findings)
     if findings:
         return None
-    content = _content_of(document)
+    content, refused = _content_of(document)
     presented = _PRESENTATION(document)
     dissent, no_content = _search_presentation(presented)
-    if REFUSAL in content:
+    if refused:
         dissent = (*dissent, REFUSAL)
-    metadata = _author_metadata(authors[0], agents)
+    metadata = _author_metadata(agents)
     metadata["author/time"] = author_times[0]
     code = parts[_CODE][0]
     metadata["eventTypeDisplayName"] = code.get("displayName") or ""
     metadata["eventTypeCodeSystem"] = code.get("codeSystem") or ""
     metadata["statusCode"] = statuses[0]
+    if targets:
+        metadata["targetOfRef"] = targets[0].upper()
     if no_content:
         metadata["noSignificantContent"] = "standard"
     return Upload(
@@ -409,22 +422,28 @@ def standalone_xml(element: etree._Element) -> bytes:
     return text[:name_end] + b' xmlns=""' + text[name_end:]
 
 
-def _content_of(document: etree._Element) -> frozenset[str]:
-    """Return the local parts of the care record elements that have an id: "enriched content". Spec: 10 §11.4."""
+def _content_of(document: etree._Element) -> tuple[frozenset[str], bool]:
+    """Return the care record elements that have an id, by the local part of their names, and whether one refuses.
+
+    A Refusal counts with and without an id. Spec: 10 §9.2, §11.4.
+    """
     found = set()
+    refused = False
     for entry in _ENTRIES(document):
         name = local_name(entry).partition(".")[2]
+        refused = refused or name == REFUSAL
         if name and name not in found:
             identifier = child(entry, _ID)
             if identifier is not None and identifier.get("root"):
                 found.add(name)
-    return frozenset(found)
+    return frozenset(found), refused
 
 
 def _search_presentation(presented: list[etree._Element]) -> tuple[tuple[str, ...], bool]:
     """Return the dissent reports and whether "no significant data" is said. Spec: 10 §9.2.
 
-    The whole text is looked at first: a phrase inside one element is inside the whole as well.
+    The whole text is looked at first: a phrase inside one element is inside the whole as well. For the same reason only
+    the outermost of nested elements with one name are looked at, so the time is linear in the text.
     """
     triggers: list[str] = []
     no_content = False
@@ -433,35 +452,44 @@ def _search_presentation(presented: list[etree._Element]) -> tuple[tuple[str, ..
         for phrase, reports in DISSENT_PHRASES:
             if phrase in text:
                 triggers += [
-                    report
-                    for tag, report in zip(_SEARCHED, reports, strict=True)
-                    if any(phrase in str(_TEXT_OF(element)) for element in value.iter(tag))
+                    report for tag, report in zip(_SEARCHED, reports, strict=True) if _some_contains(value, tag, phrase)
                 ]
         if NO_CONTENT_PHRASE in text:
-            no_content = no_content or any(
-                NO_CONTENT_PHRASE in str(_TEXT_OF(element)) for element in value.iter(_SEARCHED[3])
-            )
+            no_content = no_content or _some_contains(value, _SEARCHED[3], NO_CONTENT_PHRASE)
     return tuple(triggers), no_content
 
 
-def _author_metadata(author: etree._Element, agents: Mapping[str, list[etree._Element]]) -> dict[str, str]:
+def _some_contains(value: etree._Element, tag: str, phrase: str) -> bool:
+    return any(
+        phrase in str(_TEXT_OF(element))
+        for element in value.iter(tag)
+        if next(element.iterancestors(tag), None) is None
+    )
+
+
+def _author_metadata(agents: Mapping[str, list[etree._Element]]) -> dict[str, str]:
     """Return the author's part of the metadata by report name. Spec: 10 §11.4."""
     found: dict[str, str] = {}
     kind, agent = next((name, elements[0]) for name, elements in agents.items() if elements)
     holder = agent.getparent()
     found["author.type"] = kind.replace("Organization", "Org")
     if kind == "agentPersonSDS" and holder is not None:
-        found["author/roleProfileIdCode"] = extensions(holder, _ID, OID_ROLE_PROFILE)[0]
-        found["author/personIdCode"] = extensions(agent, _ID, OID_USER)[0]
+        # The rules count ids wherever they stand; what is not at the agent itself is not its own.
+        found["author/roleProfileIdCode"] = next(iter(extensions(holder, _ID, OID_ROLE_PROFILE)), "")
+        found["author/personIdCode"] = next(iter(extensions(agent, _ID, OID_USER)), "")
     elif kind == "agentOrganizationSDS":
-        organisation = extensions(agent, _ID, OID_ODS) or extensions(agent, _ID, OID_ORGANISATION_12)
-        found["author/idCode"] = organisation[0]
+        for root in (OID_ODS, OID_ORGANISATION_12):
+            for extension in extensions(agent, _ID, root):
+                found["author/idCode"], found["author/idCodeSystem"] = extension, root
     else:
         code = holder.find(_CODE) if holder is not None else None
         if code is not None:
-            label = "jobRole" if kind == "agentPerson" else "organizationRole"
+            label, title = ("jobRole", "Description") if kind == "agentPerson" else ("organizationRole", "DisplayName")
             found[f"author/{label}Code"] = code.get("code") or ""
-            found[f"author/{label}Description"] = code.get("displayName") or ""
+            found[f"author/{label}CodeSystem"] = code.get("codeSystem") or ""
+            found[f"author/{label}{title}"] = code.get("displayName") or ""
+        if kind == "agentOrganization" and (organisation := child(agent, _CODE)) is not None:
+            found["author/organizationCode"] = organisation.get("code") or ""
         address = holder.find(f"{HL7}addr") if holder is not None else None
         if address is not None:
             found["author/address"] = " ".join(str(_TEXT_OF(address)).split())
@@ -505,7 +533,7 @@ def _read_withdrawal(
         ("wd-W4", codes, "hl7:code/@code"),
         ("wd-W5", times, "hl7:effectiveTime/@value"),
     ):
-        if len(values) != 1:
+        if len(values) != 1 or (values is ids and not _is_usable_id(values[0])):
             findings.append(_fault(rule, _INVALID_DATA, f"A single hl7:MessageWithdrawal/{path} must be provided"))
     _check_nhs_number(
         numbers,
@@ -573,13 +601,12 @@ def write_upload(interaction: str, heading: Heading, document: bytes, person: Pe
 
 def write_withdrawal(interaction: str, heading: Heading, withdrawal: Withdrawal, person: Person) -> bytes:
     """Write a withdrawal of ``withdrawal.target`` in the name of ``person``. Spec: 10 §10."""
-    code = GP_SUMMARY if interaction == "REPC_IN150018UK02" else GP_INITIAL_SUMMARY
-    display = "General Practice Summary" if code == GP_SUMMARY else "General Practice Initial Summary"
+    code = GP_INITIAL_SUMMARY if interaction == WITHDRAW_INITIAL else GP_SUMMARY
     reason = escape(withdrawal.reason)
     payload = (
         '<MessageWithdrawal classCode="ACTN" moodCode="RQO">'
         f'<id root="{escape(withdrawal.event_id)}"/>'
-        f'<code code="{code}" codeSystem="{OID_SNOMED}" displayName="{display}"/>'
+        f'<code code="{code}" codeSystem="{OID_SNOMED}" displayName="{DOCUMENT_TYPES[code]}"/>'
         f'<effectiveTime value="{escape(withdrawal.effective_time)}"/>'
         f'<recordTarget typeCode="RCT"><patient classCode="PAT"><id root="{OID_NHS_NUMBER}" '
         f'extension="{escape(withdrawal.nhs_number)}"/></patient></recordTarget>'

@@ -9,13 +9,13 @@ from datetime import datetime
 from lxml import etree
 
 from openscr.codes import (
+    DISSENT_OVERRIDES,
     DOCUMENT_TYPES,
     EVENT,
     EVENT_ANSWER,
     EVENT_LIST_ANSWER,
     EVENT_LIST_SM,
     EVENT_LIST_SM_ANSWER,
-    GP_SUMMARY,
     HL7_NS,
     OID_ASID,
     OID_DISSENT_OVERRIDE,
@@ -23,7 +23,6 @@ from openscr.codes import (
     OID_INTERACTION,
     OID_NHS_NUMBER,
     OID_SNOMED,
-    PAYLOAD_IDS,
     PSIS_NS,
     QUERY_FAILED,
 )
@@ -62,10 +61,7 @@ PSIS = f"{{{PSIS_NS}}}"
 WRAPPERS = {EVENT: "eventQueryResponse"}
 """Element around the answer, by request; all others get `EVENT_LIST_WRAPPER`. Spec: 20 §2.4."""
 EVENT_LIST_WRAPPER = "eventListQueryResponse"
-OVERRIDE_CODES = frozenset("012345")
 _STATUS_NAMES = {EventStatus.NORMAL: "Normal", EventStatus.WITHDRAWN: "Withdrawn", EventStatus.REPLACED: "Replaced"}
-VERSION_OF_FAILURE = "V3NPfIT3.0"
-"""``versionCode`` of the refusal of a request that had none. Spec: 40 §10.5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +174,7 @@ def read_query(wrapper: Wrapper, header: HeaderFacts) -> QueryMessage:
     code = next((c for c in attributes_of(coded, "code") if c), "")
     if not code:
         findings.append(_finding("psis-Q1", _MISSING, "DissentOverride", "dissentOverride"))
-    elif code not in OVERRIDE_CODES:
+    elif code not in DISSENT_OVERRIDES:
         findings.append(_finding("psis-Q1", _MISSING, "DissentOverride", "dissentOverride outside 0-5"))
     else:
         override = DissentOverride(code, (coded[0].findtext(f"{HL7}originalText") or "").strip())
@@ -246,13 +242,12 @@ _ASSERTION = (
 
 def _write_event_facts(event: Event) -> str:
     withdrawing = (
-        f'<psis:withdrawingEventID root="{event.withdrawing_event_id}"/>' if event.withdrawing_event_id else ""
+        f'<psis:withdrawingEventID root="{escape(event.withdrawing_event_id)}"/>' if event.withdrawing_event_id else ""
     )
     event_type = escape(event.event_type)
-    payload_id = PAYLOAD_IDS.get(event.event_type, PAYLOAD_IDS[GP_SUMMARY])
     return (
-        f'<psis:eventID root="{event.event_id}"/>{withdrawing}'
-        f'<psis:payloadID root="{OID_INTERACTION}" extension="{payload_id}"/>'
+        f'<psis:eventID root="{escape(event.event_id)}"/>{withdrawing}'
+        f'<psis:payloadID root="{OID_INTERACTION}" extension="{event.payload_id}"/>'
         f'<psis:persistenceDate value="{hl7_timestamp(event.stored_at)}"/>'
         f'<psis:eventStatus code="{int(event.status)}" codeSystem="{OID_EVENT_STATUS}" '
         f'displayName="{_STATUS_NAMES[event.status]}"/>'
@@ -345,6 +340,7 @@ def _read_event(element: etree._Element) -> Event:
     return Event(
         event_id=attribute("eventID", "root"),
         event_type=attribute("eventType", "code"),
+        payload_id=attribute("payloadID", "extension"),
         status=status,
         stored_at=stored_at,
         withdrawing_event_id=attribute("withdrawingEventID", "root") or None,

@@ -147,6 +147,18 @@ def read_person(author: etree._Element) -> Person | None:
     return Person(users[0] if users else "", roles[0] if roles else "", jobs[0] if jobs else "")
 
 
+def count_person_ids(author: etree._Element) -> tuple[int, int, int]:
+    """Return how many role profile, user and job role ids an ``author`` participation has. Spec: 30 §3.1."""
+    return tuple(  # type: ignore[return-value]
+        sum(each.get("root") == root for each in descend(author, *path))
+        for path, root in (
+            ((_AGENT_PERSON, _ID), OID_ROLE_PROFILE),
+            ((_AGENT_PERSON, _PERSON_SDS, _ID), OID_USER),
+            ((_AGENT_PERSON, _PART, _SDS_ROLE, _ID), OID_JOB_ROLE),
+        )
+    )
+
+
 def system_ids(author1: etree._Element) -> list[etree._Element]:
     """Return the ``id`` elements of the system of an ``author1`` participation."""
     return descend(author1, _AGENT_SYSTEM, _SYSTEM_SDS, _ID)

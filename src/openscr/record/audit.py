@@ -6,7 +6,7 @@ Never clinical content, never a token or a key. Spec: 35 §7.
 from collections.abc import Mapping
 from datetime import datetime
 
-from openscr.access.policy import Authorisation
+from openscr.access.policy import AUTHOR_MISMATCHES, Authorisation, Reason
 from openscr.spine import Caller, MessageIds, Outcome
 from openscr.store.interface import AuditEntry
 
@@ -38,9 +38,11 @@ def audit_entry(
         "user_id": person.user_id if person else "",
         "role_profile_id": person.role_profile_id if person else "",
         "job_role": person.job_role if person else "",
+        "display_name": authorisation.display_name if authorisation else "",
         "organisation": authorisation.organisation if authorisation else "",
         "codes": " ".join(issue.code for issue in outcome.issues),
         "reason": reason,
+        "class": Reason.AUTHOR_MISMATCH.value if reason in AUTHOR_MISMATCHES else "",
         **(details or {}),
     }
     return AuditEntry(

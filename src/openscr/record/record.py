@@ -200,12 +200,11 @@ class Record:
                     continue
                 if seen.digest != reception.digest:
                     return Decision(Outcome(AckType.ERROR, (GENERAL["401"],)), reason="duplicate_message_id")
-                if seen.ack != AckType.ACCEPTED:
-                    continue
                 # Only what was answered over SOAP can be answered so again; a signal of ebXML is none of its answers.
                 if reception.reply is not None and seen.wsa_id is not None:
                     return Received(seen.signal, seen.signal_status)
-                return Decision(Outcome(), reason="repeated")
+                if seen.ack == AckType.ACCEPTED:
+                    return Decision(Outcome(), reason="repeated")
             return None
         for seen in await transaction.find_seen(nhs_number, caller.asid, [ids.message_id.upper()]):
             if seen.interaction in SUMMARY_INTERACTIONS:
@@ -234,25 +233,23 @@ class Record:
         """Write everything that the decision means, in the transaction that made it."""
         outcome = decision.outcome
         signal = reception.reply(outcome) if reception.reply is not None else reception.signal
-        # A refused SET over SOAP leaves no receipt: it was answered in full, and the same id may be tried again.
-        if reception.reply is None or outcome.accepted:
-            await transaction.append_receipt(
-                Receipt(
-                    from_party=reception.from_party,
-                    message_id=reception.message_id.upper(),
-                    interaction=ids.interaction,
-                    received_at=reception.received_at,
-                    raw=reception.raw,
-                    signal=signal,
-                    signal_status=reception.signal_status,
-                    ack=outcome.ack.value,
-                    digest=reception.digest,
-                    nhs_number=nhs_number,
-                    sender_asid=caller.asid or None,
-                    wrapper_id=ids.message_id.upper() or None,
-                    wsa_id=ids.transport_id.upper() or None if reception.reply is not None else None,
-                )
+        await transaction.append_receipt(
+            Receipt(
+                from_party=reception.from_party,
+                message_id=reception.message_id.upper(),
+                interaction=ids.interaction,
+                received_at=reception.received_at,
+                raw=reception.raw,
+                signal=signal,
+                signal_status=reception.signal_status,
+                ack=outcome.ack.value,
+                digest=reception.digest,
+                nhs_number=nhs_number,
+                sender_asid=caller.asid or None,
+                wrapper_id=ids.message_id.upper() or None,
+                wsa_id=ids.transport_id.upper() or None if reception.reply is not None else None,
             )
+        )
         await self._apply(transaction, decision)
         details = dict(decision.notes)
         if isinstance(request, Upload | Withdrawal):

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from openscr.access.policy import Authorisation
 from openscr.codes import DOCUMENT_TYPES, INITIAL_UPLOAD
-from openscr.errors import GENERAL, MERGED_LONG_TEXT, Issue
+from openscr.errors import GENERAL, MERGED_LONG_TEXT, NO_EXPLICIT_CONSENT, Issue
 from openscr.identifiers import comparable_hl7_time
 from openscr.record.decision import (
     ACCEPTED,
@@ -27,11 +27,6 @@ from openscr.record.decision import (
 )
 from openscr.spine import Caller, Consent, EventStatus, Upload
 from openscr.store.interface import EventRow, PatientState
-
-NO_EXPLICIT_CONSENT = Issue(
-    "420", "30402 - PQR-02 - No explicit Service User Consent exists for Sharing of this record "
-)
-"""The refusal of the test harness for a patient without recorded consent. Spec: 10 §14."""
 
 NULLIFIED_REASON = "01"
 """Withdrawal reason of a summary that was uploaded as nullified: sent in error. Spec: 10 §15 step 10."""

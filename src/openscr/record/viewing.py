@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from openscr.access.policy import Authorisation
+from openscr.codes import DISSENT_OVERRIDES, LEGAL_OVERRIDES, PAYLOAD_IDS, UPLOAD
 from openscr.record.decision import (
     ACCEPTED,
     ACCESS_DENIED,
@@ -22,17 +23,6 @@ from openscr.record.decision import (
 )
 from openscr.spine import Caller, Consent, DissentOverride, Event, EventStatus
 from openscr.store.interface import AlertRow, EventRow, PatientState
-
-LEGAL_OVERRIDES = frozenset("123")
-OVERRIDE_MEANINGS = {
-    "0": "No override",
-    "1": "Access made in the public interest",
-    "2": "Access required by statute",
-    "3": "Access required by Court Order",
-    "4": "Query for update",
-    "5": "Override dissent with temporary patient consent",
-}
-"""Meaning of the codes in vocabulary 7.2.02. Spec: 20 §6."""
 
 ACCESS_ALERT = "2"
 """Alert type: access that consent did not cover. Spec: 35 §6.1."""
@@ -53,7 +43,7 @@ def decide_view(
     notes = {"author": authorisation.reason} if authorisation.reason else {}
     if override.code != "0":
         notes["override_code"] = override.code
-        notes["override_meaning"] = OVERRIDE_MEANINGS.get(override.code, "")
+        notes["override_meaning"] = DISSENT_OVERRIDES.get(override.code, "")
         if override.text:
             notes["override_text"] = override.text
     if not authorisation.allowed:
@@ -98,13 +88,15 @@ def _with_notes(decision: Decision, notes: dict[str, str]) -> Decision:
 
 
 def owns_record(state: PatientState, authorisation: Authorisation) -> bool:
-    """Whether the current summary came from the organisation that asks. Spec: 20 §6 (code 4)."""
+    """Whether a known person of the current summary's author organisation asks. Spec: 20 §6 (code 4), 35 §9.2.
+
+    The organisation of a person as author is not in the document; it is that of the system that sent it.
+    """
     current = next((event for event in state.events if event.status is EventStatus.NORMAL), None)
-    return (
-        current is not None
-        and bool(authorisation.organisation)
-        and current.metadata.get("sender.organisation") == authorisation.organisation
-    )
+    if current is None or authorisation.person is None or not authorisation.organisation:
+        return False
+    author = current.metadata.get("author/idCode") or current.metadata.get("sender.organisation")
+    return author == authorisation.organisation
 
 
 def no_record(nhs_number: str) -> Decision:
@@ -117,6 +109,7 @@ def show(event: EventRow) -> Event:
     return Event(
         event_id=event.event_id,
         event_type=event.event_type,
+        payload_id=PAYLOAD_IDS.get(event.interaction, PAYLOAD_IDS[UPLOAD]),
         status=event.status,
         stored_at=event.stored_at,
         withdrawing_event_id=event.withdrawn_by,
@@ -126,5 +119,7 @@ def show(event: EventRow) -> Event:
 
 def in_list_order(events: Sequence[EventRow]) -> list[EventRow]:
     """Order events as clients rely on: Normal, Replaced, Withdrawn; within each the newest first. Spec: 20 §7.1."""
-    newest_first = sorted(events, key=lambda event: event.stored_at, reverse=True)
+    # Turned round first: of two stored in one instant the later one is the newer.
+    newest_first = list(events)[::-1]
+    newest_first.sort(key=lambda event: event.stored_at, reverse=True)
     return sorted(newest_first, key=lambda event: _STATUS_ORDER[event.status])

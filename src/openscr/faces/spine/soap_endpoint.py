@@ -8,10 +8,11 @@ Spec: 40 §4, §8 (sync pipeline); 20 §9; 30 §6.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import structlog
 
-from openscr.access.registration import check_receiver, check_sender
+from openscr.access.registration import Cause, check_receiver, check_sender
 from openscr.codes import (
     ACKNOWLEDGEMENT,
     ACS_GET_ANSWER,
@@ -24,6 +25,7 @@ from openscr.codes import (
     QUERY_FAILED,
     SERVICE_PREFIX,
     VERSION_CODE,
+    VERSION_CODE_3,
 )
 from openscr.directory.model import Directory, System
 from openscr.errors import GENERAL, AccessRefused, WireError
@@ -32,7 +34,7 @@ from openscr.faces.spine.exchange import Handled, Peer, Reply, Request
 from openscr.faces.spine.interactions import INTERACTIONS, Domain, Interaction
 from openscr.hl7 import acs, psis
 from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER
-from openscr.hl7.wrapper import Heading, Wrapper, read_wrapper
+from openscr.hl7.wrapper import Finding, Heading, Wrapper, read_wrapper
 from openscr.identifiers import hl7_timestamp
 from openscr.record.record import Reception
 from openscr.spine import (
@@ -105,7 +107,7 @@ class _Exchange:
             asid=self.system.asid,
             party_key=self.system.party_key,
             person=wrapper.person,
-            certificate=certificate.name if certificate else None,
+            certificate=certificate.identity if certificate else None,
             address=self.peer.address,
         )
 
@@ -135,6 +137,11 @@ class _Exchange:
             relates_to=self.request.message_id,
             body=body,
         )
+
+
+def _log_rules(findings: Sequence[Finding], exchange: _Exchange) -> None:
+    rules = " ".join(finding.rule for finding in findings)
+    _log.info("rules broken", rules=rules, correlation_id=exchange.correlation_id)
 
 
 class SoapEndpoint:
@@ -195,9 +202,9 @@ class SoapEndpoint:
                     directory, asid=wrapper.sender_asid, service=row.service, interaction=row.name, parties=parties
                 )
             if stated is not None and stated.strip() != request.sender_asid:
-                raise AccessRefused("asid_header_differs")
+                raise AccessRefused(Cause.ASID_HEADER_DIFFERS)
             if not check_receiver(directory, request.receiver_asid):
-                raise AccessRefused("receiver_not_ours")
+                raise AccessRefused(Cause.RECEIVER_NOT_OURS)
         except AccessRefused as refused:
             registered = directory.systems.get(request.sender_asid)
             certificate = exchange.peer.certificate
@@ -205,7 +212,7 @@ class SoapEndpoint:
                 request.sender_asid,
                 registered.party_key if registered else "",
                 wrapper.person,
-                certificate.name if certificate else None,
+                certificate.identity if certificate else None,
                 exchange.peer.address,
             )
             outcome = Outcome(AckType.REJECTED)
@@ -248,8 +255,9 @@ class SoapEndpoint:
             refusal = listed.outcome
         else:
             refusal = refusal or Outcome(AckType.ERROR, (GENERAL["500"],))
+            _log_rules(message.findings, exchange)
             await record.audit_refusal(caller, ids, refusal, reason="invalid", nhs_number=message.nhs_number)
-        heading = exchange.heading(wrapper.version_code or psis.VERSION_OF_FAILURE)
+        heading = exchange.heading(wrapper.version_code or VERSION_CODE_3)
         body = psis.write_query_failed(name, heading, refusal, wrapper.message_id, shell)
         return refusal.code, exchange.respond(QUERY_FAILED, body)
 
@@ -265,6 +273,7 @@ class SoapEndpoint:
         reference = wrapper.message_id or exchange.transport_id
         shell = exchange.system.sync_wrapper
         if message.refusal is not None:
+            _log_rules((*message.rejected, *message.findings), exchange)
             await record.audit_refusal(caller, ids, message.refusal, reason="invalid", nhs_number=message.nhs_number)
             return message.refusal.code, self._write_consent_outcome(exchange, message.refusal, reference)
         if isinstance(message.request, ConsentChange):
