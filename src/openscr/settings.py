@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 FILE: Final = "openscr.toml"
 PREFIX: Final = "OPENSCR_"
+_FLAG: Final = "flag --"
 FACES: Final = ("spine", "fhir", "smsp", "sds", "identity", "viewer", "operations")
 
 
@@ -41,6 +42,11 @@ class InvalidSetting(ValueError):
         self.setting = setting
         self.source = source
         self.expected = expected
+
+    @property
+    def wrong_usage(self) -> bool:
+        """Whether a flag of the command itself is wrong, and not what the machine is set up with."""
+        return self.source.startswith(_FLAG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +230,7 @@ def load_settings(flags: Mapping[str, object] | None = None, *, config: Path | N
         values[name], sources[name] = value, f"environment {PREFIX}{name.upper()}"
     for name, value in (flags or {}).items():
         if value is not None:
-            values[name], sources[name] = value, f"flag --{name.replace('_', '-')}"
+            values[name], sources[name] = value, _FLAG + name.replace("_", "-")
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -244,7 +250,7 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
     except FileNotFoundError:
         if not required:
             return {}
-        raise InvalidSetting("config", "flag --config", "there is no such file") from None
+        raise InvalidSetting("config", f"{_FLAG}config", "there is no such file") from None
     except OSError as error:
         raise InvalidSetting("config", str(path), f"the file cannot be read: {error.strerror}") from None
     except ValueError as error:

@@ -67,6 +67,24 @@ def test_an_address_that_is_taken_is_told(openscr: Run) -> None:
         (["--config", "missing.toml"], "setting config (from flag --config): there is no such file"),
         (["--log-level", "loud"], "setting log_level (from flag --log-level)"),
         (["--public-url", "here"], "setting public_url (from flag --public-url)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_flag_that_cannot_be_used_is_wrong_usage(openscr: Run, arguments: list[str], said: str) -> None:
+    """It exits with 2, as every wrong flag does; the same value from elsewhere is a failure."""
+    ended = openscr("serve", *arguments).failed(said, status=2)
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_setting_of_the_machine_that_cannot_be_used_is_a_failure(openscr: Run, tmp_path: Path) -> None:
+    openscr("serve", OPENSCR_WEB="nowhere").failed("setting web (from environment OPENSCR_WEB)")
+    (tmp_path / "openscr.toml").write_text("web = 8080\n")
+    openscr("admin", "verify").failed("setting web (from openscr.toml)")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
         (["--demo", "--web", "0.0.0.0:0"], "must be on loopback"),
         (["--store", "postgresql://localhost/x"], "is not supported"),
     ],

@@ -76,5 +76,5 @@ def main() -> None:
         from openscr.settings import InvalidSetting
 
         if isinstance(error, InvalidSetting):
-            fail(str(error), error)
+            fail(str(error), error, status=2 if error.wrong_usage else 1)
         fail(f"unexpected failure ({type(error).__name__})", error)

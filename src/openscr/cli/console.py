@@ -30,14 +30,14 @@ def verbose() -> bool:
     return _verbosity.on
 
 
-def fail(message: str, error: BaseException | None = None) -> NoReturn:
-    """Say what is wrong in one line, with ``-v`` also where, and exit with 1. Spec: 00 §4."""
+def fail(message: str, error: BaseException | None = None, *, status: int = 1) -> NoReturn:
+    """Say what is wrong in one line, with ``-v`` also where, and exit: 1 failed, 2 wrong usage. Spec: 00 §4."""
     note(f"openscr: {' '.join(message.split())}")
     if error is not None and verbose():
         for frame in traceback.extract_tb(error.__traceback__):
             detail(f"  in {frame.name} ({frame.filename}:{frame.lineno})")
         detail(f"  {type(error).__module__}.{type(error).__qualname__}")
-    raise SystemExit(1)
+    raise SystemExit(status)
 
 
 def detail(message: str) -> None:
