@@ -78,7 +78,7 @@ class Service:
                 f"web {settings.web}: with --demo the web listener carries the Spine paths without certificates, "
                 "so it must be on loopback (127.0.0.1)"
             )
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.make_data_folder()
         # Taken first: another program on a port should be told before anything is made.
         web = bind(settings.web, "web")
         spine = bind(settings.spine, "spine") if "spine" in settings.faces else None

@@ -208,6 +208,13 @@ class Settings(BaseSettings):
         """The folder of the development certificates. Spec: 00 §4."""
         return self.data / "pki"
 
+    def make_data_folder(self) -> None:
+        """Make the data folder, if there is none, for its owner alone: patients' data and keys will lie in it.
+
+        A folder that is there keeps the rights that somebody gave it. Raises: `OSError`.
+        """
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+
     def source(self, name: str) -> str:
         """Where the value of a setting came from, in words for people; ``default`` when nobody set it."""
         return self._sources.get(name, "default")

@@ -123,6 +123,31 @@ def test_a_wrong_line_is_told_by_its_number_only(openscr: Run, tmp_path: Path) -
     assert not (tmp_path / "openscr-data").exists()
 
 
+# --- the data folder --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("admin", "migrate"),
+        ("directory", "import", "world.json"),
+        ("patients", "import", "patients.jsonl"),
+        ("pki", "issue", "gp.test"),
+    ],
+    ids=" ".join,
+)
+def test_whoever_makes_the_data_folder_makes_it_for_its_owner(
+    openscr: Run, world: dict[str, object], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "patients.jsonl").write_text('{"nhs_number": "9990012318"}\n')
+    openscr(*command, "--data", "new/data").done()
+    assert (tmp_path / "new" / "data").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old").chmod(0o750)
+    openscr(*command, "--data", "old").done()
+    assert (tmp_path / "old").stat().st_mode & 0o777 == 0o750
+
+
 # --- admin ----------------------------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,7 @@ async def _migrate(data: Path | None, store: str | None) -> tuple[str | None, st
     from openscr.store.opening import open_store
 
     settings = read_settings(data, store)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.make_data_folder()
     opened = open_store(settings.store)
     before = None
     # Opening says better what is wrong with a file.

@@ -248,7 +248,7 @@ async def opened_store(data: Path | None, store: str | None, *, migrate: bool = 
 
     settings = read_settings(data, store)
     if migrate:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.make_data_folder()
     opened = open_store(settings.store, migrate=migrate)
     await opened.open()
     try:

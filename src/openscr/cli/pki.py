@@ -45,9 +45,10 @@ def issue(
     """Issue a certificate; the authority is made when there is none yet."""
     from openscr.access import pki
 
-    folder = read_settings(data, None, config).pki
-    pki.create_authority(folder)
-    path = pki.issue(folder, name, dns_names=also or (), usage=use.value, days=days)
+    settings = read_settings(data, None, config)
+    settings.make_data_folder()
+    pki.create_authority(settings.pki)
+    path = pki.issue(settings.pki, name, dns_names=also or (), usage=use.value, days=days)
     _tell(str(path), as_json=as_json)
 
 
