@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -10,12 +11,18 @@ import pytest
 from cryptography import x509
 
 from cli.conftest import Run
+from openscr.cli.directory import _import as import_directory
+from openscr.cli.directory import _read as read_directory
+from openscr.directory import form
+from openscr.directory.form import merge
 from openscr.store.interface import OutboxState
 from openscr.store.opening import open_store
 from openscr.testbench.world import demo_directory
 from serving import DemoServer, serving
 from shared import MESSAGES
 from store.samples import an_id, an_outbox_row, append
+
+EMPTY = {"format": "openscr-directory/1"}
 
 
 @pytest.fixture
@@ -78,6 +85,7 @@ def test_an_import_adds_and_a_replacement_removes(openscr: Run, world: dict[str,
         ({"format": "other/1"}, "/format"),
         ({"parties": []}, "exactly one party"),
         ({"more": 1}, "unknown member"),
+        ({"systems": []}, "there is no system of the own party YES-0000806"),
     ],
 )
 def test_a_wrong_directory_is_told_by_its_place_and_nothing_is_written(
@@ -89,6 +97,31 @@ def test_a_wrong_directory_is_told_by_its_place_and_nothing_is_written(
     openscr("directory", "import", "wrong.json", "--replace").failed("directory, /" if said[0] == "/" else "", said)
     assert openscr("directory", "export").done().out == before
     openscr("directory", "import", "missing.json").failed("missing.json: No such file")
+
+
+def test_an_import_that_comes_between_is_not_lost(
+    world: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another import writes after ours has read is in the result of ours."""
+    store = f"sqlite:///{tmp_path}/openscr.db"
+    monkeypatch.chdir(tmp_path)
+    asyncio.run(import_directory(demo_directory(), None, store, replace=False))
+    between = [json.dumps({**EMPTY, "parties": [{"party_key": "B-1", "ods": "B", "name": "Between"}]}).encode()]
+
+    def merge_late(*arguments: object, **named: object) -> object:
+        merged = merge(*arguments, **named)  # type: ignore[arg-type]
+        if between:
+            other = import_directory(between.pop(), None, store, replace=False)
+            thread = threading.Thread(target=asyncio.run, args=(other,))
+            thread.start()
+            thread.join()
+        return merged
+
+    monkeypatch.setattr(form, "merge", merge_late)
+    ours = {**EMPTY, "parties": [{"party_key": "O-1", "ods": "O", "name": "Ours"}]}
+    asyncio.run(import_directory(json.dumps(ours).encode(), None, store, replace=False))
+    directory = asyncio.run(read_directory(None, store))
+    assert {"B-1", "O-1", "YES-0000806"} <= set(directory.parties)
 
 
 def test_a_running_service_notices_a_new_directory(openscr: Run, tmp_path: Path) -> None:

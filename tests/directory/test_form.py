@@ -59,6 +59,15 @@ def imported(data: bytes) -> list[Any]:
     return merge([], read_directory(data), replace=True)
 
 
+def test_a_directory_without_a_system_of_its_own_is_refused_when_read_as_well() -> None:
+    """A service whose own party has no system could answer nobody: that is told at once, not at each request."""
+    parties = [entry for entry in imported(EXAMPLE) if entry.kind == "party"]
+    with pytest.raises(ConfigurationError, match="no system of the own party"):
+        build_directory(parties, 1)
+    with pytest.raises(ConfigurationError, match="exactly one party"):
+        build_directory([], 1)
+
+
 # --- reading --------------------------------------------------------------------------------------------------------
 
 

@@ -535,6 +535,17 @@ async def test_the_directory_is_written_and_replaced(store: Store) -> None:
     assert await store.directory_revision() > second
 
 
+async def test_a_directory_made_from_an_older_one_is_not_written(store: Store) -> None:
+    """Of two changes that were made from the same directory the second must begin again."""
+    await store.write_directory([("party", "A", b"1")], revision=0)
+    revision = await store.directory_revision()
+    await store.write_directory([("party", "B", b"2")], replace=True, revision=revision)
+    with pytest.raises(Conflict):
+        await store.write_directory([("party", "C", b"3")], replace=True, revision=revision)
+    assert await store.read_directory() == [("party", "B", b"2")]
+    assert await store.directory_revision() == revision + 1
+
+
 async def test_a_directory_that_breaks_off_changes_nothing(store: Store) -> None:
     """Entries are written all or none."""
     await store.write_directory([("party", "A", b"1")])

@@ -4,6 +4,7 @@ Spec: 00 §4 ``directory``, §6.3.
 """
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from openscr.cli.console import say, say_bytes, say_json, say_table
 from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store
-from openscr.errors import ConfigurationError
+from openscr.errors import ConfigurationError, Conflict
 
 if TYPE_CHECKING:
     from openscr.directory.model import Directory
@@ -46,9 +47,13 @@ async def _import(content: bytes, data: Path | None, store: str | None, *, repla
 
     entries = read_directory(content)
     async with opened_store(data, store, migrate=True) as opened:
-        merged = merge(await opened.read_directory(), entries, replace)
-        await opened.write_directory(merged, replace=True)
-    return len(entries), len(merged)
+        while True:
+            # Read first: whatever another import changes from here on makes ours begin again, with its result.
+            revision = await opened.directory_revision()
+            merged = merge(await opened.read_directory(), entries, replace)
+            with suppress(Conflict):
+                await opened.write_directory(merged, replace=True, revision=revision)
+                return len(entries), len(merged)
 
 
 @commands.command("export", epilog="Example:  openscr directory export > directory.json")

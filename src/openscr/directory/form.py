@@ -1,8 +1,8 @@
 """The directory as a file, ``openscr-directory/1``, both ways; and what an import does to the entries in force.
 
 Invariants: an import is all or nothing; what it leaves behind is right as a whole (every named party and contract
-exists, exactly one party is the service's own, no role profile belongs to two users); an entry has one key, and
-endpoints are entries of one interaction each, so that a file may group them as it likes.
+exists, exactly one party is the service's own and has a system, no role profile belongs to two users); an entry has
+one key, and endpoints are entries of one interaction each, so that a file may group them as it likes.
 
 Spec: 00 §6.3, 40 §6.1, 35 §3.2.
 """
@@ -101,14 +101,15 @@ def merge(existing: Iterable[Row], new: Iterable[Row], replace: bool) -> list[Di
 def build_directory(entries: Iterable[Row], revision: int) -> Directory:
     """Return the snapshot of these entries; the main one of several own systems is the one with the lowest ASID.
 
-    Raises: `ConfigurationError` for an entry that cannot be read, or that names a contract that is not there.
+    Raises: `ConfigurationError` for an entry that cannot be read, or that names a contract that is not there; for a
+    directory without a system of the own party.
     """
     forms: dict[str, dict[str, Any]] = {kind: {} for kind in FORMS}
     # Sorted, so that every process makes the same snapshot whatever the order of its store.
     for kind, key, data in sorted(entries):
         forms[kind][key] = _decode(kind, key, data)
     contracts = {name: form.contract(name) for name, form in forms["contract"].items()}
-    return Directory(
+    directory = Directory(
         contracts=contracts.values(),
         parties=[form.party() for form in forms["party"].values()],
         systems=[form.system() for form in forms["system"].values()],
@@ -116,6 +117,9 @@ def build_directory(entries: Iterable[Row], revision: int) -> Directory:
         users=[form.user() for form in forms["user"].values()],
         revision=revision,
     )
+    # Whoever asks for these raises when they are not there: better now than at every request.
+    _ = directory.own_party, directory.own_system
+    return directory
 
 
 def write_directory(directory: Directory) -> bytes:
@@ -246,6 +250,8 @@ def _check_whole(entries: Sequence[DirectoryEntry]) -> None:
     if len(own) != 1:
         place = _where(own[-1]) if own else "/parties"
         raise _fault(place, f"exactly one party is the service's own; {len(own)} are marked so")
+    if not any(isinstance(form, SystemForm) and form.party_key == own[0].key for _, form in forms):
+        raise _fault("/systems", f"there is no system of the own party {own[0].key}: nobody would answer")
     _check_names(forms, own[0].key)
     _check_aliases(forms, own[0].key)
     _check_role_profiles(forms)

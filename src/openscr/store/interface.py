@@ -337,8 +337,14 @@ class Store(Protocol):
     async def read_directory(self) -> list[tuple[str, str, bytes]]:
         """Return the directory's entries as (kind, key, JSON)."""
 
-    async def write_directory(self, entries: Iterable[tuple[str, str, bytes]], *, replace: bool = False) -> None:
-        """Write entries (kind, key, JSON) in one transaction; with ``replace`` nothing else remains."""
+    async def write_directory(
+        self, entries: Iterable[tuple[str, str, bytes]], *, replace: bool = False, revision: int | None = None
+    ) -> None:
+        """Write entries (kind, key, JSON) in one transaction; with ``replace`` nothing else remains.
+
+        ``revision`` is that of the directory which the entries were made from. Raises: `Conflict` when it is no longer
+        in force, with nothing written.
+        """
 
     async def write_patients(self, entries: Iterable[PatientEntry]) -> int:
         """Write entries of the patient index in one transaction; return how many."""

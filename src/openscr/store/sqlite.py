@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from openscr.errors import ConfigurationError, StoreError, StoreUnavailable
+from openscr.errors import ConfigurationError, Conflict, StoreError, StoreUnavailable
 from openscr.identifiers import SLOTS, slot_of
 from openscr.store import statements
 from openscr.store.chain import read_row
@@ -189,10 +189,17 @@ class SqliteStore:
         """Return the directory's entries as (kind, key, JSON), in the order of kind and key."""
         return await self._report(lambda connection: connection.execute(statements.READ_DIRECTORY).fetchall())
 
-    async def write_directory(self, entries: Iterable[tuple[str, str, bytes]], *, replace: bool = False) -> None:
-        """Write entries (kind, key, JSON), or put them in the place of all; the revision grows with them."""
+    async def write_directory(
+        self, entries: Iterable[tuple[str, str, bytes]], *, replace: bool = False, revision: int | None = None
+    ) -> None:
+        """Write entries (kind, key, JSON), or put them in the place of all; the revision grows with them.
+
+        Raises: `Conflict` when ``revision`` is given and is not the one in force.
+        """
 
         def write(connection: sqlite3.Connection) -> None:
+            if revision is not None and revision != connection.execute(statements.DIRECTORY_REVISION).fetchone()[0]:
+                raise Conflict("the directory has changed meanwhile")
             if replace:
                 connection.execute(statements.CLEAR_DIRECTORY)
             connection.executemany(statements.WRITE_DIRECTORY, entries)
