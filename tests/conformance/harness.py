@@ -275,7 +275,7 @@ async def running(
             )
             record = Record(store, directory, policy, rules or RecordRules(open_index=True), clock=clock)
             harness = Harness(store, directory, record, clients, clock)
-            outbox = harness.outbox = Outbox(store, directory, {"http": carrier}, clock=clock)
+            outbox = harness.outbox = Outbox(store, directory, {"http": carrier}, clock=clock, poll=0.05)
             harness.http = http
             context = SpineContext(
                 record=record,

@@ -35,7 +35,6 @@ async def emptied(service: Harness) -> None:
 async def wait_an_interval(service: Harness) -> None:
     """Let the contract's interval pass: the service's clock goes on, the test does not wait."""
     service.clock.now = (service.clock.now or utc_now()) + timedelta(seconds=61)
-    service.outbox.wake()
 
 
 @pytest.mark.parametrize(

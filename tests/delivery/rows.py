@@ -7,7 +7,7 @@ from openscr.delivery.answers import ReplyAddress, acknowledgement_row
 from openscr.directory.model import Contract, Directory, Endpoint, Party, System
 from openscr.spine import Outcome
 from openscr.store.interface import OutboxRow
-from openscr.testbench.world import OWN_ASID, OWN_PARTY, PRACTICE_PARTY
+from openscr.testbench.world import HOSPITAL_PARTY, OWN_ASID, OWN_PARTY, PRACTICE_PARTY
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 SLOT = 1206
@@ -29,10 +29,11 @@ class FakeClock:
 
 
 def directory(address: str | None = "memory:", **contract: object) -> Directory:
-    """Return a directory in which the practice receives its answers at ``address``; none: nowhere."""
+    """Return a directory in which practice and hospital receive their answers at ``address``; none: nowhere."""
     agreed = Contract("client", **contract)  # type: ignore[arg-type]
     endpoints = [
-        Endpoint(PRACTICE_PARTY, service, ("MCCI_IN010000UK13",), "S90001A000001", address or "", agreed)
+        Endpoint(party, service, ("MCCI_IN010000UK13",), "S90001A000001", address or "", agreed)
+        for party in (PRACTICE_PARTY, HOSPITAL_PARTY)
         for service in ("psis", "lrs")
     ]
     return Directory(
@@ -54,11 +55,12 @@ def a_row(
     *,
     interaction: str = UPLOAD,
     now: datetime = NOON,
+    party: str = PRACTICE_PARTY,
 ) -> OutboxRow:
     """Return the answer to the message of a number."""
     address = ReplyAddress(
         slot=SLOT,
-        to_party=PRACTICE_PARTY,
+        to_party=party,
         service="lrs" if interaction == ACS_SET else "psis",
         interaction=interaction,
         conversation_id="a conversation",

@@ -1,12 +1,13 @@
 """The outbox at work on a real store: what is sent, how much at once, and never twice."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from delivery.rows import NOON, SLOT, FakeClock, a_row, an_id, directory
 from openscr.delivery.outbox import HttpAnswer, Outbox, reopen
@@ -15,6 +16,7 @@ from openscr.errors import DeliveryError
 from openscr.identifiers import ebxml_timestamp
 from openscr.store.interface import OutboxRow, OutboxState, Store, Transaction
 from openscr.store.sqlite import SqliteStore
+from openscr.testbench.world import HOSPITAL_PARTY
 from openscr.transport.ebxml import read_envelope, write_acknowledgment
 from openscr.transport.mime import read_multipart
 from openscr.transport.xml import read_xml
@@ -37,12 +39,16 @@ def acknowledgment(message_id: str) -> HttpAnswer:
 
 
 class MemoryCarrier:
-    """Carries messages to a receiver in this process. ``gate`` holds every answer back while it is closed."""
+    """Carries messages to a receiver in this process.
+
+    ``gate`` holds answers back while it is closed: every one, or those to messages that are ``slow``.
+    """
 
     def __init__(self, answering: Callable[[str], HttpAnswer] = acknowledgment) -> None:
         self.answering = answering
         self.gate = asyncio.Event()
         self.gate.set()
+        self.slow: Callable[[str], bool] = lambda _: True
         self.sent: list[str] = []
         self.bodies: list[bytes] = []
         self.under_way = 0
@@ -61,7 +67,8 @@ class MemoryCarrier:
             self.bodies.append(body)
             self._changed.notify_all()
         try:
-            await self.gate.wait()
+            if self.slow(message_id):
+                await self.gate.wait()
             return self.answering(message_id)
         finally:
             self.under_way -= 1
@@ -80,15 +87,19 @@ class WatchedStore(SqliteStore):
         self.changes = 0
         self.scans = 0
         self.hold: asyncio.Event | None = None
+        self.breaks: Exception | None = None
         self._changed = asyncio.Condition()
 
     async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
-    async def due_outbox(self, now: datetime, limit: int) -> list[OutboxRow]:
-        """Read as the store does; then wait, if a test wants the answer to be old."""
-        rows = await super().due_outbox(now, limit)
+    async def due_outbox(self, now: datetime, limit: int, *, besides: Sequence[str] = ()) -> list[OutboxRow]:
+        """Read as the store does, or break once; then wait, if a test wants the answer to be old."""
+        if (error := self.breaks) is not None:
+            self.breaks = None
+            raise error
+        rows = await super().due_outbox(now, limit, besides=besides)
         self.scans += 1
         await self._tell()
         if self.hold is not None:
@@ -132,18 +143,21 @@ async def keep(store: Store, *rows: OutboxRow) -> None:
 
 
 class Bench:
-    """An outbox with a clock that a test moves; its own scans come only when it is woken."""
+    """An outbox with a clock that a test moves; it looks at the store all the time."""
 
     def __init__(self, store: WatchedStore, carrier: MemoryCarrier, where: Directory, concurrency: int = 4) -> None:
         self.clock = FakeClock()
         self.current = CurrentDirectory(where)
         self.outbox = Outbox(
-            store, self.current, {"memory": carrier}, clock=self.clock, concurrency=concurrency, poll=3600
+            store, self.current, {"memory": carrier}, clock=self.clock, concurrency=concurrency, poll=0.01
         )
 
 
 async def test_no_more_attempts_are_under_way_than_allowed(store: WatchedStore) -> None:
-    """Twenty rows and four hands: what does not fit waits in the store, and all of it is sent, once."""
+    """Twenty rows and four hands: what does not fit waits in the store, and all of it is sent, once.
+
+    One receiver has no more hands than are left free for the others.
+    """
     carrier = MemoryCarrier()
     carrier.gate.clear()
     bench = Bench(store, carrier, directory())
@@ -152,14 +166,45 @@ async def test_no_more_attempts_are_under_way_than_allowed(store: WatchedStore) 
     bench.outbox.start()
     for row in rows:
         bench.outbox.submit(row)
-    bench.outbox.wake()
-    await carrier.has_sent(4)
-    assert (len(carrier.sent), carrier.under_way) == (4, 4)
+    await carrier.has_sent(2)
+    scans = store.scans
+    await store.until(lambda: store.scans > scans + 1)
+    assert (len(carrier.sent), carrier.under_way) == (2, 2)
     carrier.gate.set()
     await store.until(lambda: store.changes == 20)
-    assert carrier.most == 4
+    assert carrier.most == 2
     assert sorted(carrier.sent) == [row.id for row in rows]
     assert await store.list_outbox() == []
+    await bench.outbox.stop(1)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 3, 16])
+async def test_a_receiver_that_is_slow_holds_up_nobody_else(store: WatchedStore, concurrency: int) -> None:
+    """A long queue to a receiver that never answers: another's answers go out, submitted or found in the store."""
+    carrier = MemoryCarrier()
+    carrier.gate.clear()
+    slow = [a_row(number) for number in range(200)]
+    carrier.slow = {row.id for row in slow}.__contains__
+    quick = [a_row(1000 + number, party=HOSPITAL_PARTY) for number in range(40)]
+    bench = Bench(store, carrier, directory(), concurrency)
+    # With a single hand there is no other to give: only what comes before the slow one is sent.
+    at_once = quick[:20] if concurrency > 1 else []
+    await keep(store, *slow, *at_once)
+    bench.outbox.start()
+    for row in slow:
+        bench.outbox.submit(row)
+    await store.until(lambda: store.changes == len(at_once))
+    if concurrency > 1:
+        await keep(store, *quick[20:])
+        for row in quick[20:]:
+            bench.outbox.submit(row)
+        await store.until(lambda: store.changes == 40)
+    assert {row.id for row in await store.list_outbox()} == {row.id for row in slow}
+    assert carrier.under_way <= max(1, concurrency // 2 + concurrency % 2)
+    carrier.gate.set()
+    await store.until(lambda: store.changes == len(slow) + (40 if concurrency > 1 else 0))
+    assert len(carrier.sent) == len(set(carrier.sent))
+    assert carrier.most <= concurrency
     await bench.outbox.stop(1)
 
 
@@ -189,7 +234,6 @@ async def test_a_scan_that_overlaps_a_delivery_does_not_send_again(store: Watche
     # Another row, and another scan: by then the first scan has done what it does with its old rows.
     other = a_row(2)
     await keep(store, other)
-    bench.outbox.wake()
     await store.until(lambda: store.changes == 2)
     assert carrier.sent == [row.id, other.id]
     await bench.outbox.stop(1)
@@ -206,7 +250,6 @@ async def test_a_scan_that_overlaps_a_failure_does_not_hurry_the_next_attempt(st
     bench.outbox.submit(row)
     await store.until(lambda: store.changes == 1)
     store.hold.set()
-    bench.outbox.wake()
     await store.until(lambda: store.scans >= 2)
     assert carrier.sent == [row.id]
     await bench.outbox.stop(1)
@@ -229,18 +272,15 @@ async def test_attempts_follow_the_clock_until_the_contract_ends(store: WatchedS
         await store.until(lambda attempt=attempt: store.changes == attempt)
         scans = store.scans
         bench.clock.advance(59)
-        bench.outbox.wake()
-        await store.until(lambda scans=scans: store.scans > scans)
+        await store.until(lambda scans=scans: store.scans > scans + 1)
         assert len(carrier.sent) == attempt
         bench.clock.advance(1)
-        bench.outbox.wake()
     (failed,) = await store.list_outbox()
     assert (failed.state, failed.attempts, failed.last_error) == (OutboxState.FAILED, 3, "no connection")
     assert carrier.bodies == [row.body] * 3
 
     carrier.answering = acknowledgment
     await store.change_outbox(reopen(failed, bench.clock()))
-    bench.outbox.wake()
     await store.until(lambda: store.changes == 5)
     assert carrier.bodies == [row.body] * 4
     assert await store.list_outbox() == []
@@ -266,6 +306,94 @@ async def test_an_acknowledgement_that_comes_later_ends_the_attempts(store: Watc
     await bench.outbox.stop(1)
 
 
+async def test_a_refusal_that_comes_later_ends_the_attempts_as_failed(store: WatchedStore) -> None:
+    """From its receiver only; an attempt that is under way then changes nothing. Spec: 40 §6.3 step 3."""
+    carrier = MemoryCarrier(lambda _: HttpAnswer(202, b""))
+    carrier.gate.clear()
+    bench = Bench(store, carrier, directory())
+    row = a_row(0xABC)
+    await keep(store, row)
+    bench.outbox.submit(row)
+    await carrier.has_sent(1)
+    assert not await bench.outbox.refused(an_id(1), None)
+    assert not await bench.outbox.refused(row.id, {"another-party"})
+    assert await bench.outbox.refused(row.id.lower(), {row.to_party})
+    assert not await bench.outbox.refused(row.id, None)
+    carrier.gate.set()
+    await bench.outbox.stop(30)
+    (failed,) = await store.list_outbox()
+    assert (failed.state, failed.next_attempt_at, failed.body) == (OutboxState.FAILED, None, row.body)
+    assert failed.last_error == "MessageError, posted later"
+
+
+async def test_an_acknowledgement_after_all_ends_a_row_that_has_failed(store: WatchedStore) -> None:
+    bench = Bench(store, MemoryCarrier(), directory())
+    row = a_row(1)
+    await keep(store, row)
+    assert await bench.outbox.refused(row.id, None)
+    assert await bench.outbox.acknowledged(row.id, None)
+    assert await store.list_outbox() == []
+
+
+class Broken(Exception):
+    """What nobody has thought of; its text is a patient's."""
+
+
+async def test_what_nobody_has_thought_of_is_tried_again_by_contract(store: WatchedStore) -> None:
+    """The contract's end comes all the same, and the log tells no more than the type."""
+
+    def break_down(_: str) -> HttpAnswer:
+        raise Broken("9990000018")
+
+    carrier = MemoryCarrier(break_down)
+    bench = Bench(store, carrier, directory(retries=1, retry_interval=60.0, persist_duration=300.0))
+    row = a_row(1)
+    await keep(store, row)
+    with capture_logs() as logs:
+        bench.outbox.start()
+        await store.until(lambda: store.changes == 1)
+        (waiting,) = await store.list_outbox()
+        assert (waiting.attempts, waiting.last_error) == (1, "failed unexpectedly (Broken)")
+        assert waiting.next_attempt_at == NOON.replace(minute=1)
+        bench.clock.advance(60)
+        await store.until(lambda: store.changes == 2)
+        await bench.outbox.stop(1)
+    (failed,) = await store.list_outbox()
+    assert (failed.state, failed.attempts, failed.body) == (OutboxState.FAILED, 2, row.body)
+    assert [log["error"] for log in logs if log["log_level"] == "error"] == ["Broken", "Broken"]
+    assert "9990000018" not in repr(logs)
+
+
+async def test_an_answer_that_cannot_be_rendered_is_given_up_by_contract(store: WatchedStore) -> None:
+    bench = Bench(store, MemoryCarrier(), directory(retries=0))
+    row = replace(reopen(a_row(1, directory(None)), NOON), answer=b"{}")
+    await keep(store, row)
+    bench.outbox.start()
+    await store.until(lambda: store.changes == 1)
+    (failed,) = await store.list_outbox()
+    assert (failed.state, failed.last_error) == (OutboxState.FAILED, "failed unexpectedly (ValidationError)")
+    await bench.outbox.stop(1)
+
+
+async def test_the_outbox_goes_on_after_whatever_ends_its_scan(store: WatchedStore) -> None:
+    """It says that it is not at work while it is not; a row that waits is sent all the same."""
+    carrier = MemoryCarrier()
+    bench = Bench(store, carrier, directory())
+    assert not bench.outbox.at_work
+    row = a_row(1)
+    await keep(store, row)
+    store.breaks = Broken("9990000018")
+    with capture_logs() as logs:
+        bench.outbox.start()
+        assert bench.outbox.at_work
+        await store.until(lambda: store.changes == 1)
+    assert carrier.sent == [row.id]
+    assert bench.outbox.at_work
+    assert [(log["event"], log["error"]) for log in logs] == [("outbox scan ended unexpectedly", "Broken")]
+    await bench.outbox.stop(1)
+    assert not bench.outbox.at_work
+
+
 async def test_a_row_without_an_endpoint_is_kept_and_rendered_once_there_is_one(store: WatchedStore) -> None:
     carrier = MemoryCarrier()
     bench = Bench(store, carrier, directory(None))
@@ -274,7 +402,6 @@ async def test_a_row_without_an_endpoint_is_kept_and_rendered_once_there_is_one(
     bench.outbox.start()
     bench.outbox.submit(row)
     await store.change_outbox(reopen(row, NOON))
-    bench.outbox.wake()
     await store.until(lambda: store.changes == 2)
     (waiting,) = await store.list_outbox()
     assert (waiting.state, waiting.last_error, waiting.body) == (
@@ -284,7 +411,6 @@ async def test_a_row_without_an_endpoint_is_kept_and_rendered_once_there_is_one(
     )
     bench.current.snapshot = directory()
     await store.change_outbox(reopen(waiting, NOON))
-    bench.outbox.wake()
     await store.until(lambda: store.changes == 5)
     assert carrier.bodies == [a_row(1).body]
     assert await store.list_outbox() == []
@@ -326,7 +452,7 @@ async def test_an_address_that_no_carrier_reaches_is_undeliverable(store: Watche
 async def test_a_stop_lets_attempts_end_and_begins_no_more(store: WatchedStore) -> None:
     carrier = MemoryCarrier()
     carrier.gate.clear()
-    bench = Bench(store, carrier, directory(), concurrency=2)
+    bench = Bench(store, carrier, directory(), concurrency=4)
     rows = [a_row(number) for number in range(4)]
     await keep(store, *rows)
     bench.outbox.start()

@@ -7,6 +7,8 @@ Spec: 40 §6.3, §6.4.
 """
 
 import asyncio
+import contextlib
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -67,8 +69,9 @@ def next_state(
 class Outbox:
     """Sends what the store's outbox holds.
 
-    ``carriers`` are the ways to send by URL scheme. ``concurrency`` bounds the attempts under way; what does not fit
-    waits in the store, not in memory. ``poll`` is how often, in seconds, the store is asked for due rows.
+    ``carriers`` are the ways to send by URL scheme. ``concurrency`` bounds the attempts under way; of these one party
+    has no more than it leaves free, so that a receiver that is slow holds up nobody else. What does not fit waits in
+    the store, not in memory. ``poll`` is how often, in seconds, the store is asked for due rows.
     """
 
     def __init__(
@@ -88,15 +91,34 @@ class Outbox:
         self._concurrency = concurrency
         self._poll = poll
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._ended_during_scan: set[str] = set()
+        self._of_party: Counter[str] = Counter()
+        self._held_back: set[str] = set()
+        self._changed_during_scan: set[str] = set()
+        self._refused: set[str] = set()
         self._wake = asyncio.Event()
         self._stopping = False
         self._backlog = True
         self._scanner: asyncio.Task[None] | None = None
 
+    @property
+    def at_work(self) -> bool:
+        """Whether the store is being asked for due rows."""
+        return self._scanner is not None and not self._scanner.done() and not self._stopping
+
     def start(self) -> None:
         """Begin to send: first of all what an earlier run left behind."""
+        if self._stopping:
+            return
         self._scanner = asyncio.create_task(self._scan(), name="outbox")
+        self._scanner.add_done_callback(self._scanner_ended)
+
+    def _scanner_ended(self, scanner: asyncio.Task[None]) -> None:
+        """Begin again after a pause: whatever went wrong, what waits must still be sent."""
+        if self._stopping or scanner.cancelled():
+            return
+        error = scanner.exception()
+        _log.error("outbox scan ended unexpectedly", error=type(error).__name__)
+        scanner.get_loop().call_later(self._poll, self.start)
 
     async def stop(self, grace: float) -> None:
         """Start no more attempts, and give those under way ``grace`` seconds to end."""
@@ -112,18 +134,13 @@ class Outbox:
             await asyncio.gather(*late, return_exceptions=True)
 
     def submit(self, row: OutboxRow) -> None:
-        """Send a row that has just been committed; with all hands full it waits in the store."""
+        """Send a row that has just been committed; with the hands full it waits in the store."""
         if row.state is not OutboxState.OPEN or self._stopping:
             return
-        if len(self._under_way) >= self._concurrency:
-            self._backlog = True
-            return
-        self._begin(row)
-
-    def wake(self) -> None:
-        """Look at the store now: a row was opened again."""
-        self._backlog = True
-        self._wake.set()
+        if self._has_room_for(row.to_party):
+            self._begin(row)
+        else:
+            self._held_back.add(row.to_party)
 
     async def acknowledged(self, message_id: str, parties: Collection[str] | None) -> bool:
         """Note an acknowledgement that came later, on its own. Returns whether it was waited for. Spec: 40 §9.
@@ -131,23 +148,55 @@ class Outbox:
         ``parties`` are those that may speak here (none: anybody, on the demo listener): only the receiver of a message
         can say that it has it.
         """
-        for row in await self._store.list_outbox():
-            if row.id == message_id.upper() and (parties is None or row.to_party in parties):
-                await self._store.remove_outbox(row.slot, row.id)
-                return True
-        return False
+        row = await self._sent_to(message_id, parties)
+        if row is None:
+            return False
+        self._changed_during_scan.add(row.id)
+        await self._store.remove_outbox(row.slot, row.id)
+        return True
+
+    async def refused(self, message_id: str, parties: Collection[str] | None) -> bool:
+        """Note a refusal that came later, on its own: the row ends as failed. Returns whether it was waited for.
+
+        ``parties`` as for `acknowledged`. Spec: 40 §6.3 step 3.
+        """
+        row = await self._sent_to(message_id, parties)
+        if row is None or row.damaged or row.state is not OutboxState.OPEN:
+            return False
+        if row.id in self._under_way:
+            self._refused.add(row.id)
+        self._changed_during_scan.add(row.id)
+        await self._store.change_outbox(
+            replace(row, state=OutboxState.FAILED, next_attempt_at=None, last_error="MessageError, posted later")
+        )
+        _log.warning("refused later", message_id=row.id, party_key=row.to_party)
+        return True
+
+    async def _sent_to(self, message_id: str, parties: Collection[str] | None) -> OutboxRow | None:
+        row = await self._store.find_outbox(message_id.upper())
+        return row if row is not None and (parties is None or row.to_party in parties) else None
+
+    # --- what is under way ------------------------------------------------------------------------------------------
+
+    def _has_room_for(self, party: str) -> bool:
+        return self._of_party[party] < self._concurrency - len(self._under_way)
 
     def _begin(self, row: OutboxRow) -> None:
         if row.id in self._under_way:
             return
         task = asyncio.create_task(self._attempt(row), name=f"deliver {row.id}")
         self._under_way[row.id] = task
-        task.add_done_callback(lambda _: self._ended(row.id))
+        self._of_party[row.to_party] += 1
+        task.add_done_callback(lambda _: self._ended(row))
 
-    def _ended(self, message_id: str) -> None:
-        self._under_way.pop(message_id, None)
-        self._ended_during_scan.add(message_id)
-        if self._backlog:
+    def _ended(self, row: OutboxRow) -> None:
+        self._under_way.pop(row.id, None)
+        self._refused.discard(row.id)
+        self._of_party[row.to_party] -= 1
+        if not self._of_party[row.to_party]:
+            del self._of_party[row.to_party]
+        self._changed_during_scan.add(row.id)
+        if self._backlog or any(self._has_room_for(party) for party in self._held_back):
             self._wake.set()
 
     async def _scan(self) -> None:
@@ -157,36 +206,46 @@ class Outbox:
                 await self._begin_due()
             except StoreError as error:
                 _log.warning("outbox not readable", error=error.code)
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll):
                     await self._wake.wait()
-            except TimeoutError:
-                self._backlog = True
 
     async def _begin_due(self) -> None:
-        free = self._concurrency - len(self._under_way)
-        if free <= 0:
-            return
-        self._backlog = False
-        wanted = free + len(self._under_way)
-        # A row read now may be out of date by the time it arrives here: its attempt may have ended meanwhile.
-        self._ended_during_scan.clear()
-        rows = await self._store.due_outbox(self._clock(), wanted)
-        for row in rows:
-            if len(self._under_way) < self._concurrency and row.id not in self._ended_during_scan:
-                self._begin(row)
-        self._backlog = len(rows) >= wanted
+        self._backlog = True
+        while (free := self._concurrency - len(self._under_way)) > 0:
+            # Rows of a party whose share is taken are not even read: its queue may be long, and others wait behind it.
+            self._held_back = {party for party in self._of_party if not self._has_room_for(party)}
+            # Rows under way are still open in the store and come again.
+            wanted = free + len(self._under_way)
+            # A row read now may be out of date by the time it arrives here: its attempt may have ended meanwhile.
+            self._changed_during_scan.clear()
+            rows = await self._store.due_outbox(self._clock(), wanted, besides=sorted(self._held_back))
+            for row in rows:
+                if row.id in self._under_way or row.id in self._changed_during_scan:
+                    continue
+                if self._has_room_for(row.to_party):
+                    self._begin(row)
+                else:
+                    self._held_back.add(row.to_party)
+            if len(rows) < wanted:
+                self._backlog = False
+                return
 
     async def _attempt(self, row: OutboxRow) -> None:
+        started = self._clock()
         try:
-            await self._send(row)
+            try:
+                await self._send(row, started)
+            except (StoreError, asyncio.CancelledError):
+                raise
+            except Exception as error:  # noqa: BLE001 whatever it is, the contract's end must come
+                endpoint = self._directory.snapshot.endpoint(row.to_party, row.service, row.interaction)
+                contract = endpoint.contract if endpoint is not None else Contract("none")
+                await self._note_failure(row, _unexpected(row, error), contract, started)
         except StoreError as error:
             _log.warning("delivery not recorded", message_id=row.id, error=error.code)
-        except Exception as error:
-            _log.error("delivery failed unexpectedly", message_id=row.id, error=type(error).__name__)
-            raise
 
-    async def _send(self, row: OutboxRow) -> None:
+    async def _send(self, row: OutboxRow, started: datetime) -> None:
         directory = self._directory.snapshot
         endpoint = directory.endpoint(row.to_party, row.service, row.interaction)
         carrier = self._carriers.get(endpoint.address.partition(":")[0]) if endpoint is not None else None
@@ -203,19 +262,25 @@ class Outbox:
                 return
             row = rendered
             await self._store.change_outbox(row)
-        started = self._clock()
         headers = {"SOAPAction": row.soap_action, "Content-Type": row.content_type}
         try:
             answer = await carrier.post(endpoint.address, headers, row.body)
             result = judge(answer.status, answer.body, row.id)
         except DeliveryError as error:
             result = AttemptResult(Verdict.RETRY, error.diagnostics)
+        except Exception as error:  # noqa: BLE001 as above; here the bytes that were sent are kept
+            result = _unexpected(row, error)
         if result.verdict is Verdict.DELIVERED:
             await self._store.remove_outbox(row.slot, row.id)
             if result.reason:
                 _log.warning("delivered", message_id=row.id, party_key=row.to_party, reason=result.reason)
             return
-        after = next_state(row, result, endpoint.contract, started, self._clock())
+        await self._note_failure(row, result, endpoint.contract, started)
+
+    async def _note_failure(self, row: OutboxRow, result: AttemptResult, contract: Contract, started: datetime) -> None:
+        if row.id in self._refused:
+            return
+        after = next_state(row, result, contract, started, self._clock())
         await self._store.change_outbox(after)
         if after.next_attempt_at is not None:
             wait = (after.next_attempt_at - self._clock()).total_seconds()
@@ -228,6 +293,13 @@ class Outbox:
             state=after.state.value,
             reason=result.reason,
         )
+
+
+def _unexpected(row: OutboxRow, error: Exception) -> AttemptResult:
+    """Take a failure of our own for one that may pass. The error's text could hold anything: only its type is told."""
+    name = type(error).__name__
+    _log.error("delivery failed unexpectedly", message_id=row.id, error=name)
+    return AttemptResult(Verdict.RETRY, f"failed unexpectedly ({name})")
 
 
 def reopen(row: OutboxRow, now: datetime) -> OutboxRow:

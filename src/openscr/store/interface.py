@@ -313,8 +313,11 @@ class Store(Protocol):
     async def writable(self) -> bool:
         """Whether the store takes writes now."""
 
-    async def due_outbox(self, now: datetime, limit: int) -> list[OutboxRow]:
-        """Return open rows whose next attempt is due, oldest first.
+    async def find_outbox(self, message_id: str) -> OutboxRow | None:
+        """Return the row of a MessageId (upper case) of any slot, or none; for what is asked rarely."""
+
+    async def due_outbox(self, now: datetime, limit: int, *, besides: Sequence[str] = ()) -> list[OutboxRow]:
+        """Return open rows whose next attempt is due, oldest first; none of the parties ``besides``.
 
         A row that is damaged is none of them: it becomes a failed one, so that it holds up nobody.
         """

@@ -11,7 +11,7 @@ Spec: engine.md level 0; architecture.md "Data", "Concurrency"; 90 §6.1.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import partial
@@ -46,7 +46,7 @@ from openscr.store.rows import (
     to_microseconds,
 )
 from openscr.store.sqlite_connection import connect, prepare_database, read_revision, translate_error
-from openscr.store.sqlite_outbox import read_all, take_due
+from openscr.store.sqlite_outbox import find, read_all, take_due
 from openscr.store.sqlite_transaction import SqliteTransaction, run_to_end
 from openscr.store.sqlite_verification import Findings, check_file, check_slots
 
@@ -142,13 +142,17 @@ class SqliteStore:
 
     # --- outbox -----------------------------------------------------------------------------------------------------
 
-    async def due_outbox(self, now: datetime, limit: int) -> list[OutboxRow]:
+    async def find_outbox(self, message_id: str) -> OutboxRow | None:
+        """Return the row of a MessageId (upper case), or none; what is left of it when it is damaged. Spec: 40 §9."""
+        return await self._report(lambda connection: find(connection, message_id, Codec()))
+
+    async def due_outbox(self, now: datetime, limit: int, *, besides: Sequence[str] = ()) -> list[OutboxRow]:
         """Return open rows whose next attempt is due, those longest due first; none planned means due since made.
 
         A damaged row is not given out but marked as failed.
         """
         codec, until = self._codec, to_microseconds(now)
-        return await self._write(lambda connection: take_due(connection, until, limit, codec))
+        return await self._write(lambda connection: take_due(connection, until, limit, codec, besides))
 
     async def change_outbox(self, row: OutboxRow) -> None:
         """Write what delivery changes in a row; nothing happens when the row is gone. Spec: 40 §6.3.

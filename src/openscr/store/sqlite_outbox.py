@@ -6,7 +6,7 @@ Spec: 40 §6.3; 00 §4 ``admin outbox``.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from openscr.errors import StoreError
@@ -27,11 +27,26 @@ def any_text(connection: sqlite3.Connection) -> Iterator[None]:
         connection.text_factory = usual
 
 
-def take_due(connection: sqlite3.Connection, until: int, limit: int, codec: Codec) -> list[OutboxRow]:
-    """Return open rows that are due by ``until`` (microseconds since 1970); damaged ones become failed ones."""
+def find(connection: sqlite3.Connection, message_id: str, codec: Codec) -> OutboxRow | None:
+    """Return the row of a MessageId, of a damaged one what is left of it; or none."""
+    with any_text(connection):
+        row = connection.execute(statements.FIND_OUTBOX, (message_id, message_id)).fetchone()
+        try:
+            return None if row is None else read_outbox(row, codec)
+        except StoreError as error:
+            return read_damaged_outbox(row, error.diagnostics)
+
+
+def take_due(
+    connection: sqlite3.Connection, until: int, limit: int, codec: Codec, besides: Sequence[str] = ()
+) -> list[OutboxRow]:
+    """Return open rows that are due by ``until`` (microseconds since 1970), none of the parties ``besides``.
+
+    Damaged ones become failed ones.
+    """
     due = []
     with any_text(connection):
-        found = connection.execute(statements.DUE_OUTBOX, (until, limit)).fetchall()
+        found = connection.execute(statements.due_outbox(len(besides)), (until, *besides, limit)).fetchall()
     for row in found:
         try:
             due.append(read_outbox(row, codec))

@@ -128,6 +128,10 @@ HOT: Final = (
 DUE_OUTBOX: Final = (
     f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE state = 'open' AND due_at <= ? ORDER BY due_at, created_at LIMIT ?"
 )
+# The slot is found in the key's index alone, without touching the rows and their bodies.
+FIND_OUTBOX: Final = (
+    f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE slot = (SELECT slot FROM outbox WHERE id = ? LIMIT 1) AND id = ?"
+)
 LIST_OUTBOX: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox ORDER BY created_at, id"
 LIST_OUTBOX_OF_STATE: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE state = ? ORDER BY created_at, id"
 OUTBOX_FIGURES: Final = "SELECT state, count(*), min(created_at) FROM outbox GROUP BY state"
@@ -145,6 +149,14 @@ WRITE_DIRECTORY: Final = (
 PROBE: Final = "UPDATE probe SET written = written + 1 WHERE id = 1"
 
 BACKGROUND: Final = (
-    DUE_OUTBOX, LIST_OUTBOX, LIST_OUTBOX_OF_STATE, OUTBOX_FIGURES, CHAINS, READ_ALERTS, READ_PATIENTS,
+    DUE_OUTBOX, FIND_OUTBOX, LIST_OUTBOX, LIST_OUTBOX_OF_STATE, OUTBOX_FIGURES, CHAINS, READ_ALERTS, READ_PATIENTS,
     DIRECTORY_REVISION, MOVE_DIRECTORY_REVISION, READ_DIRECTORY, CLEAR_DIRECTORY, WRITE_DIRECTORY, PROBE,
 )  # fmt: skip
+
+
+def due_outbox(parties: int) -> str:
+    """Return `DUE_OUTBOX` without the rows of so many parties, which stand between its two parameters."""
+    if not parties:
+        return DUE_OUTBOX
+    unwanted = ", ".join("?" * parties)
+    return DUE_OUTBOX.replace(" ORDER BY", f" AND to_party NOT IN ({unwanted}) ORDER BY")
