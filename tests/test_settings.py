@@ -48,7 +48,7 @@ def test_defaults_follow_from_the_settings_they_belong_to(tmp_path: Path) -> Non
 
 def test_a_flag_beats_the_environment_and_that_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "openscr.toml").write_text(
-        'web = "127.0.0.1:1"\nspine = "127.0.0.1:1"\ninbox_size = 7\nfaces = ["sds"]\n'
+        'web = "127.0.0.1:1"\nspine = "127.0.0.1:1"\ninbox_size = 7\nfaces = ["operations"]\n'
     )
     monkeypatch.setenv("OPENSCR_WEB", "127.0.0.1:2")
     monkeypatch.setenv("OPENSCR_SPINE", "127.0.0.1:2")
@@ -60,18 +60,18 @@ def test_a_flag_beats_the_environment_and_that_the_file(tmp_path: Path, monkeypa
     assert list(shown) == list(Settings.model_fields)
     assert shown["web"] == ("127.0.0.1:3", "flag --web")
     assert shown["spine"] == ("127.0.0.1:2", "environment OPENSCR_SPINE")
-    assert shown["faces"] == ("sds", "openscr.toml")
+    assert shown["faces"] == ("operations", "openscr.toml")
     assert shown["store"] == ("sqlite:///openscr-data/openscr.db", "default")
     assert shown["demo"] == ("false", "default")
     assert shown["rbac"] == ("", "default")
 
 
 def test_the_environment_spells_lists_and_switches_as_people_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENSCR_FACES", "spine, fhir,spine")
+    monkeypatch.setenv("OPENSCR_FACES", "operations, spine,operations")
     monkeypatch.setenv("OPENSCR_DEMO", "yes")
     monkeypatch.setenv("OPENSCR_RBAC", "~/rbac.json")
     settings = load_settings()
-    assert (settings.faces, settings.demo) == (("spine", "fhir"), True)
+    assert (settings.faces, settings.demo) == (("operations", "spine"), True)
     assert settings.rbac == Path.home() / "rbac.json"
 
 
@@ -101,6 +101,8 @@ def test_passwords_are_masked_when_the_settings_are_shown(url: str, shown: str) 
         ("web", ":8080", "HOST:PORT"),
         ("spine", "::1:8443", "HOST:PORT"),
         ("faces", "spine,tea", "operations"),
+        ("faces", "viewer", "faces are one or more of spine, operations"),
+        ("faces", "spine,fhir", "faces are one or more of spine, operations"),
         ("faces", ",", "operations"),
         ("faces", 3, "separated by commas"),
         ("store", "mysql://u:secret@h/x", "sqlite:///FILE"),

@@ -28,7 +28,8 @@ T = TypeVar("T")
 FILE: Final = "openscr.toml"
 PREFIX: Final = "OPENSCR_"
 _FLAG: Final = "flag --"
-FACES: Final = ("spine", "fhir", "smsp", "sds", "identity", "viewer", "operations")
+FACES: Final = ("spine", "operations")
+"""Faces that can run: those that are built, and no others. Spec: 00 §3."""
 
 
 class InvalidSetting(ValueError):
