@@ -1,20 +1,23 @@
 """Where every setting comes from, and what is said when it cannot be used. Spec: 00 §3, §4 "Configuration", §7."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openscr.settings import Address, InvalidSetting, Settings, effective, load_settings, read_address
+from openscr.settings import SPEC_NAMES, Address, InvalidSetting, Settings, effective, load_settings, read_address
 
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A current folder without openscr.toml and an environment without our variables."""
     monkeypatch.chdir(tmp_path)
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"OPENSCR_{name.upper()}", raising=False)
+    for name in (*Settings.model_fields, *SPEC_NAMES):
+        monkeypatch.delenv(f"OPENSCR_{name.replace('.', '_').upper()}", raising=False)
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:
@@ -138,6 +141,72 @@ def test_the_source_of_a_wrong_setting_is_the_one_it_came_from(tmp_path: Path, m
     (tmp_path / "openscr.toml").write_text("demmo = true\n")
     with pytest.raises(InvalidSetting, match=r"setting demmo \(from openscr.toml\): there is no such"):
         load_settings()
+
+
+# --- names of the specification ---------------------------------------------------------------------------------------
+
+BY_SPEC_NAME = {
+    "author.unknown": ("accept", "accept"),
+    "acs.accept_ask_in_set": (True, True),
+    "acs.best_interest_overrides_dissent": (True, True),
+    "psis.override_vocabulary": ("4.2.00", "4.2.00"),
+    "acf.trust_system_flags": (True, True),
+    "tls.max": ("1.2", "1.2"),
+    "tls.legacy_ciphers": (True, True),
+    "tls.crl_file": ("crl.pem", Path("crl.pem")),
+}
+
+
+@pytest.mark.parametrize("spec_name", BY_SPEC_NAME)
+def test_a_setting_is_taken_by_the_name_that_the_specification_gives_it(
+    spec_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a table of the file, as a dotted name, as a quoted one, and in the environment, which beats the file."""
+    name, (value, read) = SPEC_NAMES[spec_name], BY_SPEC_NAME[spec_name]
+    table, member = spec_name.split(".")
+    for line in (f"[{table}]\n{member} = ", f"{spec_name} = ", f'"{spec_name}" = '):
+        (tmp_path / "openscr.toml").write_text(line + json.dumps(value) + "\n")
+        settings = load_settings()
+        assert getattr(settings, name) == read
+        assert settings.source(name) == f"openscr.toml, {spec_name}"
+    variable = f"OPENSCR_{table}_{member}".upper()
+    (tmp_path / "openscr.toml").write_text(f'{spec_name} = "wrong"\n')
+    monkeypatch.setenv(variable, str(value))
+    settings = load_settings()
+    assert getattr(settings, name) == read
+    assert settings.source(name) == f"environment {variable}"
+    assert load_settings({name: value}).source(name).startswith("flag ")
+
+
+def test_one_setting_by_two_names_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "openscr.toml").write_text('unknown_author = "accept"\n[author]\nunknown = "refuse"\n')
+    with pytest.raises(InvalidSetting, match=r"unknown_author and author.unknown are one setting"):
+        load_settings()
+    (tmp_path / "openscr.toml").unlink()
+    monkeypatch.setenv("OPENSCR_UNKNOWN_AUTHOR", "accept")
+    monkeypatch.setenv("OPENSCR_AUTHOR_UNKNOWN", "refuse")
+    with pytest.raises(InvalidSetting, match=r"unknown_author and author.unknown are one setting"):
+        load_settings()
+
+
+@pytest.mark.parametrize("text", ["[author]\nunknwon = 'accept'", "[colours]\nred = 1", "[web]\nport = 80"])
+def test_a_table_that_nothing_is_known_of_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "openscr.toml").write_text(text)
+    with pytest.raises(InvalidSetting, match=r"setting \w+\.\w+ \(from openscr.toml\): there is no such setting"):
+        load_settings()
+
+
+def test_every_name_of_the_specification_means_a_setting_of_its_own() -> None:
+    assert set(SPEC_NAMES.values()) <= set(Settings.model_fields)
+    assert len(set(SPEC_NAMES.values())) == len(SPEC_NAMES)
+    assert set(BY_SPEC_NAME) == set(SPEC_NAMES)
+
+
+def test_the_table_of_settings_is_current() -> None:
+    """docs/settings.md is what the settings themselves say."""
+    script = Path(__file__).parents[1] / "scripts" / "write_settings.py"
+    ended = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_file_that_is_named_must_be_there_and_be_toml(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Every setting of the service: its meaning, its default, and where its value came from.
 
 A flag beats the environment (``OPENSCR_…``), that beats ``openscr.toml``, that beats the default. A default may follow
-from other settings: a demo service is open where a live one is closed.
+from other settings: a demo service is open where a live one is closed. A setting that the specification names is taken
+by that name too (`SPEC_NAMES`).
 
 Spec: 00 §3, §4 "Configuration", §7; the section of every setting stands at it.
 """
@@ -9,7 +10,7 @@ Spec: 00 §3, §4 "Configuration", §7; the section of every setting stands at i
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -30,6 +31,21 @@ PREFIX: Final = "OPENSCR_"
 _FLAG: Final = "flag --"
 FACES: Final = ("spine", "operations")
 """Faces that can run: those that are built, and no others. Spec: 00 §3."""
+
+SPEC_NAMES: Final = {
+    "author.unknown": "unknown_author",
+    "acs.accept_ask_in_set": "accept_ask_in_set",
+    "acs.best_interest_overrides_dissent": "best_interest_overrides_dissent",
+    "psis.override_vocabulary": "override_vocabulary",
+    "acf.trust_system_flags": "trust_system_flags",
+    "tls.max": "tls_max_version",
+    "tls.legacy_ciphers": "legacy_ciphers",
+    "tls.crl_file": "tls_crl_file",
+}
+"""Names of the specification and the settings that they mean.
+
+In the file ``author.unknown`` is ``unknown`` in the table ``[author]``, in the environment ``OPENSCR_AUTHOR_UNKNOWN``.
+"""
 
 
 class InvalidSetting(ValueError):
@@ -230,12 +246,10 @@ def load_settings(flags: Mapping[str, object] | None = None, *, config: Path | N
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     path = config or Path(FILE)
-    for name, value in _read_file(path, required=config is not None).items():
-        if name not in Settings.model_fields:
-            raise InvalidSetting(name, str(path), "there is no such setting")
-        values[name], sources[name] = value, str(path)
-    for name, value in EnvSettingsSource(Settings)().items():
-        values[name], sources[name] = value, f"environment {PREFIX}{name.upper()}"
+    for name, given, value in _named(_settings_of(_read_file(path, required=config is not None)), str(path)):
+        values[name], sources[name] = value, str(path) if given == name else f"{path}, {given}"
+    for name, given, value in _named(_environment(), "environment"):
+        values[name], sources[name] = value, f"environment {_variable(given)}"
     for name, value in (flags or {}).items():
         if value is not None:
             values[name], sources[name] = value, _FLAG + name.replace("_", "-")
@@ -264,6 +278,43 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
     except ValueError as error:
         text = "the file is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not TOML: {error}"
         raise InvalidSetting("config", str(path), text) from None
+
+
+def _settings_of(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Give what a file sets; what stands in a table has the table's name before its own."""
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{member}", inner) for member, inner in value.items())
+        else:
+            yield name, value
+
+
+def _environment() -> Iterator[tuple[str, Any]]:
+    """Give what the environment sets, by our names and by those of the specification."""
+    yield from EnvSettingsSource(Settings)().items()
+    variables = {name.upper(): value for name, value in os.environ.items() if value}
+    # Some names are spelled as ours are when they stand in a variable.
+    spelled = {_variable(name) for name in Settings.model_fields}
+    for name in SPEC_NAMES:
+        if _variable(name) in variables and _variable(name) not in spelled:
+            yield name, variables[_variable(name)]
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.replace(".", "_").upper()
+
+
+def _named(settings: Iterable[tuple[str, Any]], source: str) -> Iterator[tuple[str, str, Any]]:
+    """Give each setting by its own name, the name that it was given by, and its value. Raises: `InvalidSetting`."""
+    found: dict[str, str] = {}
+    for given, value in settings:
+        name = SPEC_NAMES.get(given, given)
+        if name not in Settings.model_fields:
+            raise InvalidSetting(given, source, "there is no such setting")
+        if name in found:
+            raise InvalidSetting(name, source, f"{found[name]} and {given} are one setting: give one of them")
+        found[name] = given
+        yield name, given, value
 
 
 def _invalid(error: ValidationError, sources: Mapping[str, str]) -> InvalidSetting:
