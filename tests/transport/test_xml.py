@@ -11,7 +11,15 @@ from lxml import etree
 from openscr.codes import XML_NS
 from openscr.errors import UnsafeXml
 from openscr.spine import splice_document
-from openscr.transport.xml import element_span, escape, inherited_declarations, read_xml, text_of
+from openscr.transport.xml import (
+    ENVELOPE_DEPTH,
+    MAX_DEPTH,
+    element_span,
+    escape,
+    inherited_declarations,
+    read_xml,
+    text_of,
+)
 
 # --- the parser -----------------------------------------------------------------------------------------------------
 
@@ -53,7 +61,9 @@ def test_utf8_documents_are_read(data: bytes) -> None:
         "<a/>".encode("utf-32"),
         b"<!DOCTYPE a><a/>",
         b'<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><a>&e;</a>',
-        b"<a><!-- <!DOCTYPE --></a>",
+        b"<?xml version='1.0'?><!-- a --><?p?>\n<!DOCTYPE a><a/>",
+        b"\xef\xbb\xbf<!DOCTYPE a><a/>",
+        b"<a/><!DOCTYPE a>",
         b'\n<?xml version="1.0"?><a/>',
     ],
 )
@@ -287,3 +297,21 @@ def test_an_element_of_other_bytes_is_not_found() -> None:
     """Asking for an element in bytes that it was not parsed from is an error, not a guess."""
     with pytest.raises(ValueError, match="not in these bytes"):
         element_span(b"<b/>", read_xml(b"<a><c/></a>")[0])
+
+
+@pytest.mark.parametrize(
+    "text", [b"<a><!-- <!DOCTYPE a> --></a>", b"<!-- <!DOCTYPE a> --><a><![CDATA[<!DOCTYPE a>]]></a>"]
+)
+def test_the_word_alone_declares_nothing(text: bytes) -> None:
+    """In a comment or in text it is a word like any other."""
+    assert read_xml(text).tag == "a"
+
+
+def test_an_answer_may_be_as_deep_as_a_document_in_its_envelope() -> None:
+    """What was accepted at 200 levels can be read out of an answer; a request of that depth is refused."""
+    deep = b"<a>" * (MAX_DEPTH + ENVELOPE_DEPTH) + b"</a>" * (MAX_DEPTH + ENVELOPE_DEPTH)
+    assert read_xml(deep, answer=True).tag == "a"
+    with pytest.raises(UnsafeXml):
+        read_xml(deep)
+    with pytest.raises(UnsafeXml):
+        read_xml(b"<a>" + deep + b"</a>", answer=True)

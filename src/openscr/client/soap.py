@@ -67,13 +67,13 @@ async def exchange(
         raise Retriable(error.diagnostics) from None
     if status != 200:
         raise _failure(status, answer)
-    return _correlated(read_xml(answer), expected, message_id)
+    return _correlated(read_xml(answer, answer=True), expected, message_id)
 
 
 def _failure(status: int, answer: bytes) -> DeliveryError | AccessRefused:
     fault: Fault | None = None
     try:
-        fault = read_fault(read_xml(answer)) if answer.strip() else None
+        fault = read_fault(read_xml(answer, answer=True)) if answer.strip() else None
     except WireError:
         fault = None
     if fault is not None:

@@ -252,7 +252,7 @@ class SpineClient:
             expectation.forget()
         if answer is None:
             return Submission(wrapper.name, message_id, attempts)
-        acknowledgement = read_acknowledgement(read_xml(answer))
+        acknowledgement = read_acknowledgement(read_xml(answer, answer=True))
         if wrapper.message_id and acknowledgement.reference.upper() != wrapper.message_id.upper():
             raise UnreadableMessage("the application acknowledgement refers to another message")
         return Submission(wrapper.name, message_id, attempts, acknowledgement)

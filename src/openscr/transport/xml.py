@@ -26,12 +26,26 @@ MAX_DEPTH: Final = 200
 DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 """First line of every envelope that we write. Spec: 40 §10.5."""
 
+_DOCTYPE: Final = "XML with a document type declaration is not accepted"
 _BOM: Final = b"\xef\xbb\xbf"
 _ENCODING: Final = re.compile(rb"<\?xml\s[^>]*?\sencoding\s*=\s*[\"']([^\"'>]*)")
 
-# One path that is as long as the first forbidden depth: evaluated level by level it stays linear in the document,
-# where asking every element for its ancestors would not.
-_TOO_DEEP: Final = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
+# Everything that may stand before a document type declaration; nothing follows it in the pattern, so nothing is tried
+# twice.
+_PROLOG: Final = re.compile(rb"(?:\s+|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
+
+
+def _deeper_than(depth: int) -> etree.XPath:
+    # One path that is as long as the first forbidden depth: evaluated level by level it stays linear in the document,
+    # where asking every element for its ancestors would not.
+    return etree.XPath("boolean(" + "/*" * (depth + 1) + ")")
+
+
+ENVELOPE_DEPTH: Final = 16
+"""Elements that an answer of ours may put around a document."""
+
+_TOO_DEEP: Final = _deeper_than(MAX_DEPTH)
+_TOO_DEEP_ANSWER: Final = _deeper_than(MAX_DEPTH + ENVELOPE_DEPTH)
 _STRING: Final = etree.XPath("string()", smart_strings=False)
 _ELEMENTS_BEFORE: Final = etree.XPath("count(preceding::*) + count(ancestor::*)")
 _INHERITED_ATTRIBUTES: Final = etree.XPath("ancestor::*/@xml:*")
@@ -56,15 +70,17 @@ class _Parsers(threading.local):
 _parsers: Final = _Parsers()
 
 
-def read_xml(data: bytes) -> etree._Element:
+def read_xml(data: bytes, *, answer: bool = False) -> etree._Element:
     """Parse a document of unknown origin and return its root.
 
     UTF-8 only, with or without a byte order mark. Raises: `UnsafeXml` for anything else, for XML that is not
-    well-formed, for ``<!DOCTYPE`` anywhere, and for more than `MAX_DEPTH` nested elements. Spec: 40 §6.6.
+    well-formed, for a document type declaration, and for more than `MAX_DEPTH` nested elements; an ``answer`` may have
+    `ENVELOPE_DEPTH` more, for it carries a document of that depth in its envelope. Spec: 40 §6.6.
     """
     # The single byte is found many times faster than the word, and most messages hold none.
-    if b"!" in data and b"<!DOCTYPE" in data:
-        raise UnsafeXml("XML with a document type declaration is not accepted")
+    mentions_doctype = b"!" in data and b"<!DOCTYPE" in data
+    if mentions_doctype and _has_doctype(data):
+        raise UnsafeXml(_DOCTYPE)
     if not _is_utf8(data):
         raise UnsafeXml("XML must be encoded in UTF-8")
     root = None
@@ -76,9 +92,17 @@ def read_xml(data: bytes) -> etree._Element:
         line = error.lineno or 0
     if root is None:
         raise UnsafeXml(f"XML is not well-formed (line {line})")
-    if _TOO_DEEP(root):
+    if mentions_doctype and root.getroottree().docinfo.internalDTD is not None:
+        raise UnsafeXml(_DOCTYPE)
+    if (_TOO_DEEP_ANSWER if answer else _TOO_DEEP)(root):
         raise UnsafeXml(f"XML has more than {MAX_DEPTH} nested elements")
     return root
+
+
+def _has_doctype(data: bytes) -> bool:
+    """Whether the words stand where they declare a type, and not in a comment or in text."""
+    prolog = _PROLOG.match(data, len(_BOM) if data.startswith(_BOM) else 0)
+    return prolog is None or data.startswith(b"<!DOCTYPE", prolog.end())
 
 
 def _is_utf8(data: bytes) -> bool:
