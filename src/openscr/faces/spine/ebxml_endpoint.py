@@ -90,17 +90,20 @@ class EbxmlEndpoint:
         return Handled(row.name, outcome, reply)
 
     async def _take_late_signal(self, request: Request) -> Handled:
-        """Take an acknowledgement that a client posts on its own, for a message to its own party. 40 §7.5, §9."""
+        """Take an acknowledgement or error that a client posts on its own, for a message to its own party.
+
+        Spec: 40 §6.3 step 3, §7.5, §9.
+        """
         try:
             signal = read_signal(read_xml(request.body))
         except WireError:
             signal = None
         if signal is None:
             return Handled("signal", "fault-201", fault("201"))
-        known = False
-        if signal.kind == "Acknowledgment":
-            parties = parties_behind(self._context.directory.snapshot, request.peer.certificate)
-            known = await self._context.outbox.acknowledged(signal.ref_to_message_id, parties)
+        outbox = self._context.outbox
+        take = outbox.acknowledged if signal.kind == "Acknowledgment" else outbox.refused
+        parties = parties_behind(self._context.directory.snapshot, request.peer.certificate)
+        known = await take(signal.ref_to_message_id, parties)
         _log.info("late signal", kind=signal.kind, expected=known)
         return Handled("signal", "200", Reply(200))
 
