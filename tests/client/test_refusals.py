@@ -95,7 +95,7 @@ def test_the_current_summary_does_not_depend_on_the_order_of_the_list(events: li
 
 
 def test_only_normal_summaries_are_current() -> None:
-    event = Event("A", GP_SUMMARY, EventStatus.NORMAL, datetime(2026, 1, 1, tzinfo=UTC))
+    event = Event("A", GP_SUMMARY, "REPC_MT150007UK05", EventStatus.NORMAL, datetime(2026, 1, 1, tzinfo=UTC))
     assert latest_summary((event,)) is event
     for status in (EventStatus.REPLACED, EventStatus.WITHDRAWN):
         assert latest_summary((dataclasses.replace(event, status=status),)) is None
