@@ -1,7 +1,7 @@
 """The outbox at work on a real store: what is sent, how much at once, and never twice."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -55,7 +55,9 @@ class MemoryCarrier:
         self.most = 0
         self._changed = asyncio.Condition()
 
-    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
+    async def post(
+        self, address: str, headers: Mapping[str, str], body: bytes, names: Collection[str] = ()
+    ) -> HttpAnswer:
         """Take a message, and answer when the gate is open."""
         assert address == "memory:"
         multipart = read_multipart(headers["Content-Type"], body)

@@ -25,15 +25,16 @@ from journeys.runner import (
     stored,
     until,
 )
-from journeys.wire import signal_of
+from journeys.wire import SIGNALS, post, signal_of
 from openscr.delivery.outbox import reopen
 from openscr.errors import EBXML_ERRORS
 from openscr.identifiers import ebxml_timestamp, mint_uuid
 from openscr.store.interface import OutboxRow, OutboxState
-from openscr.testbench.world import OWN_PARTY, PRACTICE_PARTY, demo_directory
+from openscr.testbench.world import HOSPITAL_PARTY, OWN_PARTY, PRACTICE_PARTY, demo_directory
 from openscr.transport.ebxml import write_message_error
 from openscr.transport.soap import write_fault
 
+INTERMEDIARY = "/reliablemessaging/intermediary"
 QUICK = {"retries": 2, "retry_interval": "PT0.05S", "persist_duration": "PT1H"}
 """Three attempts without waiting worth the name."""
 
@@ -229,6 +230,55 @@ async def test_a_receiver_whose_certificate_is_foreign_is_told_nothing(
         row = await ended_row(data, OutboxState.FAILED)
         assert row.last_error == "the receiver's certificate is not trusted"
         assert endpoint.deliveries == []
+
+
+async def test_a_receiver_whose_certificate_names_another_party_is_told_nothing(
+    data: Path, start: Callable[..., Server]
+) -> None:
+    """It is of the authority that we trust, but not the one that the answer is for; with the right one it is told."""
+    async with ClientEndpoint(tls=server_context(data / "pki", "viewer.client.test")) as endpoint:
+        port = endpoint.port
+        server = await live(data, start, endpoint.url)
+        await upload_to(server)
+        row = await ended_row(data, OutboxState.FAILED)
+        assert row.last_error == "the receiver's certificate names another"
+        assert endpoint.deliveries == []
+    async with ClientEndpoint(tls=server_context(data / "pki", "gp.client.test"), port=port) as endpoint:
+        await open_again(data, row)
+        await delivered(data)
+        assert [delivery.body for delivery in endpoint.deliveries] == [row.body]
+
+
+async def test_a_receiver_that_registered_no_name_is_told(data: Path, start: Callable[..., Server]) -> None:
+    async with ClientEndpoint(tls=server_context(data / "pki", "viewer.client.test")) as endpoint:
+        nameless = live_directory(endpoint.url, **QUICK)
+        for party in nameless["parties"]:
+            if party["party_key"] == PRACTICE_PARTY:
+                # It can still be told; what it sends itself comes by the name of another.
+                party["fqdn"] = []
+            if party["party_key"] == HOSPITAL_PARTY:
+                party["fqdn"] = ["elsewhere.test"]
+        await import_directory(data, nameless)
+        server = await asyncio.to_thread(start, patient_index="open", demo=True)
+        mail = PRACTICE.upload(fresh_patient())
+        signal_of(await mail.post().to(server.web))
+        assert (await endpoint.received_in_answer_to(mail.message_id)).acknowledgement.outcome.accepted
+
+
+async def test_a_refusal_that_is_posted_later_ends_the_row(data: Path, start: Callable[..., Server]) -> None:
+    """A MessageError on its own, from the receiver's own certificate. Spec: 40 §6.3 step 3, §9."""
+    async with ClientEndpoint(lambda _: Reply(503)) as endpoint:
+        await import_directory(data, live_directory(endpoint.url, **QUICK | {"retry_interval": "PT10M"}))
+        server = await asyncio.to_thread(start, patient_index="open")
+        await upload_to(server)
+        (delivery,) = await endpoint.received(1)
+    headers = [("Content-Type", "text/xml"), ("SOAPAction", f"{SIGNALS}/MessageError")]
+    body = message_error(delivery).body
+    for certificate, state in (("viewer.client.test", OutboxState.OPEN), ("gp.client.test", OutboxState.FAILED)):
+        answer = await post(server.spine, INTERMEDIARY, body, headers, server.tls(certificate))
+        assert (answer.status, answer.body) == (200, b"")
+        (row,) = await outbox_rows(data)
+        assert row.state is state
 
 
 async def test_a_party_without_an_endpoint_gets_its_answer_once_it_has_one(

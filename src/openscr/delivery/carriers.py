@@ -5,12 +5,17 @@ Spec: 40 §5.2, §6.4, §7.3.
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextvars import ContextVar
+from functools import lru_cache
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
+from openscr.access.certificates import names_of_certificate
 from openscr.delivery.outbox import HttpAnswer
-from openscr.errors import DeliveryError
+from openscr.errors import AccessRefused, DeliveryError
 
 TRANSPORT_TRIES = 4
 TRANSPORT_PAUSE = 0.1
@@ -18,6 +23,43 @@ TRANSPORT_PAUSE = 0.1
 
 LARGEST_ANSWER = 1_048_576
 """Bytes of an answer that are read; an acknowledgement has about 1,600."""
+
+
+_EXPECTED: ContextVar[frozenset[str]] = ContextVar("names of the receiver", default=frozenset())
+"""Names for the connection of the exchange under way; one connection may serve several parties in turn."""
+
+
+class _NamedConnector(aiohttp.TCPConnector):
+    """Gives out connections only to who is expected at the other end.
+
+    The address's host says nothing of that: clients register hosts that their certificates do not name. What they do
+    name is the party. Spec: 35 §3.1, §3.2.
+    """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 its own
+    ) -> Connection:
+        """Connect, or take a connection from the pool. Raises: `DeliveryError` when somebody else is there."""
+        connection = await super().connect(req, traces, timeout)
+        expected = _EXPECTED.get()
+        transport = connection.transport
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        if expected and tls is not None and expected.isdisjoint(_names_of(tls.getpeercert(binary_form=True))):
+            connection.close()
+            raise DeliveryError("the receiver's certificate names another")
+        return connection
+
+
+@lru_cache(maxsize=1024)
+def _names_of(certificate: bytes) -> frozenset[str]:
+    try:
+        named = names_of_certificate(certificate)
+    except AccessRefused:
+        return frozenset()
+    return frozenset(name.lower() for name in (named.common_name, *named.dns_names) if name)
 
 
 class HttpCarrier:
@@ -42,7 +84,7 @@ class HttpCarrier:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._tls or True)
+            connector = _NamedConnector(limit=self._connections, ssl=self._tls or True)
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 timeout=self._timeout,
@@ -51,9 +93,15 @@ class HttpCarrier:
             )
         return self._session
 
-    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
-        """Post once and read the answer, within limits. Raises: `DeliveryError`."""
+    async def post(
+        self, address: str, headers: Mapping[str, str], body: bytes, names: Collection[str] = ()
+    ) -> HttpAnswer:
+        """Post once and read the answer, within limits; over TLS only to who bears one of ``names``, if any are given.
+
+        Raises: `DeliveryError`.
+        """
         session = self._open()
+        _EXPECTED.set(frozenset(name.lower() for name in names))
         for attempt in range(TRANSPORT_TRIES):
             try:
                 async with session.post(address, data=body, headers=headers, allow_redirects=False) as response:

@@ -42,8 +42,14 @@ class HttpAnswer:
 class Carrier(Protocol):
     """Carries one message to an address, once."""
 
-    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
-        """Send and return the answer. Raises: `DeliveryError` when there is none."""
+    async def post(
+        self, address: str, headers: Mapping[str, str], body: bytes, names: Collection[str] = ()
+    ) -> HttpAnswer:
+        """Send and return the answer.
+
+        ``names`` are those that the receiver's certificate may bear, if it shows one; none: whatever it says.
+        Raises: `DeliveryError` when there is no answer, or nothing was sent because somebody else would have read it.
+        """
 
 
 def next_state(
@@ -264,7 +270,8 @@ class Outbox:
             await self._store.change_outbox(row)
         headers = {"SOAPAction": row.soap_action, "Content-Type": row.content_type}
         try:
-            answer = await carrier.post(endpoint.address, headers, row.body)
+            party = directory.parties.get(row.to_party)
+            answer = await carrier.post(endpoint.address, headers, row.body, party.fqdn if party is not None else ())
             result = judge(answer.status, answer.body, row.id)
         except DeliveryError as error:
             result = AttemptResult(Verdict.RETRY, error.diagnostics)

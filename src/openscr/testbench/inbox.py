@@ -4,7 +4,7 @@ Spec: 00 §5.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from openscr.delivery.outbox import HttpAnswer
@@ -43,7 +43,9 @@ class Inbox:
         self._messages: dict[str, deque[InboxMessage]] = {}
         self._counts: dict[str, int] = {}
 
-    async def post(self, address: str, headers: Mapping[str, str], body: bytes) -> HttpAnswer:
+    async def post(
+        self, address: str, headers: Mapping[str, str], body: bytes, names: Collection[str] = ()
+    ) -> HttpAnswer:
         """Take a message as its receiver would. Raises: `DeliveryError` when it cannot be read."""
         try:
             multipart = read_multipart(headers.get("Content-Type"), body)
