@@ -1,12 +1,23 @@
 """The demo directory registers what the specification lists, and can be imported as it is."""
 
 import json
+import urllib.error
+import urllib.request
+
+import pytest
 
 from openscr.directory.form import build_directory, read_directory
+from openscr.faces.spine.interactions import INTERACTIONS
 from openscr.testbench.population import AUTHOR, PRACTICE
 from openscr.testbench.world import CLIENT_PARTIES, HOSPITAL_PARTY, OWN_ASID, OWN_PARTY, PRACTICE_PARTY, demo_directory
 
 DIRECTORY = build_directory(read_directory(demo_directory()), 1)
+OWN_ENDPOINTS = [
+    (endpoint.service, interaction, endpoint.address)
+    for endpoint in DIRECTORY.endpoints
+    if endpoint.party_key == OWN_PARTY
+    for interaction in endpoint.interactions
+]
 
 
 def test_the_spine_is_the_own_party():
@@ -23,7 +34,7 @@ def test_apps_are_registered_and_may_send_everything_the_service_takes():
         "app-batch": ("200000000117", PRACTICE_PARTY),
     }
     for system in apps.values():
-        assert system.interactions == DIRECTORY.own_system.interactions
+        assert system.interactions > DIRECTORY.own_system.interactions
         assert set(system.organisations) == {"Y90001", "RZZ01"}
     assert len(apps["app-gp"].scopes) == 3
     assert all("level3" in scope for scope in apps["app-batch"].scopes)
@@ -36,15 +47,51 @@ def test_clients_hold_the_certificates_of_the_specification():
 
 
 def test_every_interaction_of_the_spine_has_an_endpoint_with_its_cpa_id():
-    expected = {"psis": "S20001A000182", "lrs": "S20004A000405", "alerts": "S20005A000506", "lrsquery": "S20001A000168"}
+    expected = {
+        "psis": "S20001A000182",
+        "psisquery": "S20001A000168",
+        "lrs": "S20004A000405",
+        "lrsquery": "S20001A000168",
+    }
     for entitled in DIRECTORY.own_system.interactions:
         service, interaction = entitled.split(":")
         endpoint = DIRECTORY.endpoint(OWN_PARTY, service, interaction)
         assert endpoint is not None, entitled
-        if service in expected:
-            assert endpoint.cpa_id == expected[service]
+        assert endpoint.cpa_id == expected[service]
     assert DIRECTORY.endpoint(OWN_PARTY, "psisquery", "QUPC_IN180000UK04").address == "/sync-service"
-    assert DIRECTORY.endpoint(OWN_PARTY, "psisquery", "QUPC_IN160101UK05").cpa_id == "S20003A000304"
+
+
+def test_the_spine_registers_what_is_served_and_nothing_else():
+    """A system that is looked up here is promised nothing that the service would refuse."""
+    served = {f"{service}:{interaction}" for service, interaction in INTERACTIONS}
+    assert DIRECTORY.own_system.interactions == served
+    assert {f"{service}:{interaction}" for service, interaction, _ in OWN_ENDPOINTS} == served
+
+
+def post(server, address, service, interaction):
+    """Post something that is no message, and return the status and the body of the answer."""
+    headers = {"SOAPAction": f'"urn:nhs:names:services:{service}/{interaction}"', "Content-Type": "text/xml"}
+    request = urllib.request.Request(server.web + address, b"<nothing/>", headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+@pytest.mark.parametrize(("service", "interaction", "address"), OWN_ENDPOINTS)
+def test_every_endpoint_of_the_spine_is_served(demo_server, service, interaction, address):
+    """What is posted there is looked at: the refusal is about the message, not about the address or the interaction."""
+    status, body = post(demo_server, address, service, interaction)
+    assert status == 500
+    assert b"errorCode>201<" in body
+
+
+@pytest.mark.parametrize("address", sorted({address for _, _, address in OWN_ENDPOINTS}))
+def test_what_is_not_registered_is_not_served_there(demo_server, address):
+    _, body = post(demo_server, address, "psis", "REPC_IN150016SM05")
+    assert b"errorCode>101<" in body
 
 
 def test_answers_to_the_demo_s_clients_are_collected():
