@@ -65,7 +65,6 @@ def a_receipt(
         signal_status=202,
         ack="AA",
         digest=sha256(payload).digest(),
-        answer_id=an_id(number + 1000),
         nhs_number=nhs_number,
         sender_asid=ASID,
         wrapper_id=an_id(number + 2000),

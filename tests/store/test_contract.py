@@ -85,9 +85,7 @@ async def test_a_receipt_comes_back_as_it_was(store: Store) -> None:
 
 async def test_a_receipt_without_patient_comes_back_as_it_was(store: Store) -> None:
     """A message that yields no number, no sender and no payload is remembered like any other."""
-    receipt = replace(
-        a_receipt(1, None, payload=b""), sender_asid=None, wrapper_id=None, digest=b"", answer_id="", signal=b""
-    )
+    receipt = replace(a_receipt(1, None, payload=b""), sender_asid=None, wrapper_id=None, digest=b"", signal=b"")
     await append(store, [receipt])
     assert await find_receipt(store, 1) == receipt
 

@@ -3,11 +3,13 @@
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from openscr.store import statements
+from openscr.store.interface import AlertRow, ConsentRow, EventRow, OutboxRow, Receipt
 from openscr.store.migrations.versions import revision_0001
 from openscr.store.sqlite_connection import connect, prepare_database
 
@@ -110,3 +112,20 @@ def test_due_rows_are_found_by_index(tmp_path: Path) -> None:
     with closing(connect(path, 1)) as connection:
         plan = connection.execute("EXPLAIN QUERY PLAN " + statements.DUE_OUTBOX, (0, 1)).fetchall()
     assert [step for *_, step in plan] == ["SEARCH outbox USING INDEX outbox_due (due_at<?)"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "apart"),
+    [
+        (statements.RECEIPT_COLUMNS, Receipt, {"payload_offset", "payload_length", "encoding"}),
+        (statements.EVENT_COLUMNS, EventRow, {"details"}),
+        (statements.CONSENT_COLUMNS, ConsentRow, set()),
+        (statements.OUTBOX_COLUMNS, OutboxRow, set()),
+        (statements.ALERT_COLUMNS, AlertRow, set()),
+    ],
+)
+def test_no_column_is_there_that_no_row_has(columns: str, row: type, apart: set[str]) -> None:
+    """What is stored is what the interface says; beside it only the parts of a message and what has no column."""
+    names = {field.name for field in fields(row)}
+    assert set(columns.split(", ")) - apart <= names
+    assert "answer_id" not in names

@@ -44,8 +44,8 @@ class Receipt:
     """Memory of one received message: what brought it, what was answered.
 
     Key: (slot, ``from_party``, ``message_id``). Ids are upper case here. ``signal`` is the exact body answered at
-    transport level, ``signal_status`` its HTTP status. ``answer_id`` is the minted id of the application answer.
-    ``digest`` is the SHA-256 of the HL7 payload. Spec: 40 §6.5, 10 §15 step 1, 30 §7.1.
+    transport level, ``signal_status`` its HTTP status. ``digest`` is the SHA-256 of the HL7 payload, empty when that
+    could not be read. Spec: 40 §6.5, 10 §15 step 1, 30 §7.1.
     """
 
     from_party: str
@@ -57,7 +57,6 @@ class Receipt:
     signal_status: int
     ack: str
     digest: bytes = b""
-    answer_id: str = ""
     nhs_number: str | None = None
     sender_asid: str | None = None
     wrapper_id: str | None = None

@@ -97,7 +97,6 @@ def receipt_values(receipt: Receipt, codec: Codec) -> Values:
         receipt.signal_status,
         receipt.ack,
         receipt.digest,
-        receipt.answer_id,
         receipt.nhs_number,
         receipt.sender_asid,
         receipt.wrapper_id,
@@ -110,7 +109,7 @@ def read_receipt(row: Row, codec: Codec) -> Receipt:
     """Return a receipt with its message decompressed. Raises: `StoreError` when the bytes are damaged."""
     (
         from_party, message_id, interaction, received_at, offset, length, encoding, signal, signal_status,
-        ack, digest, answer_id, nhs_number, sender_asid, wrapper_id, wsa_id, raw,
+        ack, digest, nhs_number, sender_asid, wrapper_id, wsa_id, raw,
     ) = row  # fmt: skip
     return Receipt(
         from_party,
@@ -122,7 +121,6 @@ def read_receipt(row: Row, codec: Codec) -> Receipt:
         signal_status,
         ack,
         digest,
-        answer_id,
         nhs_number,
         sender_asid,
         wrapper_id,

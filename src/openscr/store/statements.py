@@ -14,7 +14,7 @@ from typing import Final
 
 RECEIPT_COLUMNS: Final = (
     "from_party, message_id, interaction, received_at, payload_offset, payload_length, encoding, signal, signal_status,"
-    " ack, digest, answer_id, nhs_number, sender_asid, wrapper_id, wsa_id, raw"
+    " ack, digest, nhs_number, sender_asid, wrapper_id, wsa_id, raw"
 )
 EVENT_COLUMNS: Final = (
     "nhs_number, event_id, event_type, interaction, status, effective_time, stored_at, sender_asid, from_party,"
@@ -58,7 +58,7 @@ CONSENT_HISTORY: Final = f"SELECT {CONSENT_COLUMNS} FROM consent WHERE slot = ? 
 READ_CHAIN: Final = "SELECT sequence, hash FROM chain WHERE slot = ?"
 
 APPEND_RECEIPT: Final = (
-    f"INSERT INTO receipt (slot, {RECEIPT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO receipt (slot, {RECEIPT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 APPEND_EVENT: Final = (
     f"INSERT INTO event (slot, ordinal, {EVENT_COLUMNS})"

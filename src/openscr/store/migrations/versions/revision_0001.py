@@ -26,7 +26,6 @@ SQLITE = (
         signal_status INTEGER NOT NULL,
         ack TEXT NOT NULL,
         digest BLOB NOT NULL,
-        answer_id TEXT NOT NULL,
         nhs_number TEXT,
         sender_asid TEXT,
         wrapper_id TEXT,
