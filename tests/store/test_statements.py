@@ -105,13 +105,21 @@ def test_hot_statements_use_an_index(statement: str, tmp_path: Path) -> None:
         assert all("nhs_number=?" in step for step in steps if step.startswith("SEARCH"))
 
 
-def test_due_rows_are_found_by_index(tmp_path: Path) -> None:
-    """Delivery asks often: it reads due rows alone."""
+@pytest.mark.parametrize(
+    ("statement", "step"),
+    [
+        (statements.DUE_OUTBOX, "INDEX outbox_due (due_at<?)"),
+        (statements.NEXT_PARTY_WITH_OUTBOX, "INDEX outbox_party (to_party>?)"),
+        (statements.DUE_OUTBOX_OF_PARTY, "INDEX outbox_party (to_party=? AND due_at<?)"),
+    ],
+)
+def test_due_rows_are_found_by_index(tmp_path: Path, statement: str, step: str) -> None:
+    """Delivery asks often: it reads due rows alone, in their order, and sorts nothing."""
     path = tmp_path / "openscr.db"
     prepare_database(path, 1, migrate=True)
     with closing(connect(path, 1)) as connection:
-        plan = connection.execute("EXPLAIN QUERY PLAN " + statements.DUE_OUTBOX, (0, 1)).fetchall()
-    assert [step for *_, step in plan] == ["SEARCH outbox USING INDEX outbox_due (due_at<?)"]
+        plan = connection.execute("EXPLAIN QUERY PLAN " + statement, (0,) * statement.count("?")).fetchall()
+    assert [found for *_, found in plan] == [f"SEARCH outbox USING {step}"]
 
 
 @pytest.mark.parametrize(

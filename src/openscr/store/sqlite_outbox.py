@@ -5,15 +5,22 @@ Invariant: whatever stands in a row, the other rows are read; a damaged row is n
 Spec: 40 §6.3; 00 §4 ``admin outbox``.
 """
 
+import heapq
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
+from operator import itemgetter
+from typing import Final
 
 from openscr.errors import StoreError
 from openscr.store import statements
 from openscr.store.compression import Codec
 from openscr.store.interface import OutboxRow, OutboxState
-from openscr.store.rows import bytes_as_stored, read_damaged_outbox, read_outbox, text_as_stored
+from openscr.store.rows import Row, bytes_as_stored, read_damaged_outbox, read_outbox, text_as_stored
+
+_CREATED_AT: Final = statements.OUTBOX_COLUMNS.split(", ").index("created_at")
+_DUE_AT: Final = -1
 
 
 @contextmanager
@@ -46,7 +53,11 @@ def take_due(
     """
     due = []
     with any_text(connection):
-        found = connection.execute(statements.due_outbox(len(besides)), (until, *besides, limit)).fetchall()
+        found = (
+            _due_besides(connection, until, limit, frozenset(besides))
+            if besides
+            else connection.execute(statements.DUE_OUTBOX, (until, limit)).fetchall()
+        )
     for row in found:
         try:
             due.append(read_outbox(row, codec))
@@ -55,6 +66,32 @@ def take_due(
             values = (OutboxState.FAILED.value, None, error.diagnostics, slot, id)
             connection.execute(statements.FAIL_DAMAGED_OUTBOX, values)
     return due
+
+
+def _due_besides(connection: sqlite3.Connection, until: int, limit: int, besides: frozenset[str]) -> list[Row]:
+    """Return due rows of other parties, longest due first.
+
+    The cost follows from the number of parties that have open rows, never from how many rows one of them has.
+    """
+    waiting = sorted((due_at, party) for party, due_at in _first_due(connection) if party not in besides)
+    # A party whose first row is due later than those of so many others cannot be among the rows wanted.
+    parties = [party for due_at, party in waiting[:limit] if due_at <= until]
+    cursors = [
+        connection.execute(statements.DUE_OUTBOX_OF_PARTY, (bytes_as_stored(party), until, limit)) for party in parties
+    ]
+    # Each gives its next row when that is wanted, so that no body is read for nothing.
+    rows = [row[:-1] for row in islice(heapq.merge(*cursors, key=itemgetter(_DUE_AT, _CREATED_AT)), limit)]
+    for cursor in cursors:
+        cursor.close()
+    return rows
+
+
+def _first_due(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    """Give every party that has open rows, and when the first of them is due."""
+    party = ""
+    while found := connection.execute(statements.NEXT_PARTY_WITH_OUTBOX, (bytes_as_stored(party),)).fetchone():
+        party = found[0]
+        yield party, found[1]
 
 
 def read_all(connection: sqlite3.Connection, state: str | None, codec: Codec) -> list[OutboxRow]:

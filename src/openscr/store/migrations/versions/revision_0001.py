@@ -116,6 +116,9 @@ SQLITE = (
     CREATE INDEX outbox_due ON outbox (due_at, created_at) WHERE state = 'open'
     """,
     """
+    CREATE INDEX outbox_party ON outbox (to_party, due_at, created_at) WHERE state = 'open'
+    """,
+    """
     CREATE TABLE alert (
         slot INTEGER NOT NULL CHECK (slot BETWEEN 0 AND 4095),
         id TEXT NOT NULL,
