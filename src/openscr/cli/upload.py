@@ -66,7 +66,7 @@ def upload(
     ) as client:
         for name, path in _watched(inputs):
             try:
-                data = sys.stdin.buffer.read() if path is None else path.read_bytes()
+                data = _read(path)
                 submission = send(client, data, rewrap=user is not None)
             except (OpenSCRError, OSError) as error:
                 failed += 1
@@ -78,6 +78,26 @@ def upload(
         note(f"openscr: {failed} of {len(inputs)} not accepted")
     if failed:
         raise typer.Exit(1)
+
+
+LARGEST_FILE = 5_242_880
+"""Bytes of a message that any Spine takes at most. Spec: 40 §6.6."""
+
+
+def _read(path: Path | None) -> bytes:
+    """Read a file, or standard input, no further than a message may go. Raises: `ConfigurationError`, `OSError`."""
+    from openscr.errors import ConfigurationError
+
+    if path is not None and path.exists() and not path.is_file():
+        raise ConfigurationError("not a regular file")
+    if path is None:
+        data = sys.stdin.buffer.read(LARGEST_FILE + 1)
+    else:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise ConfigurationError(f"larger than a message may be ({LARGEST_FILE} bytes)")
+    return data
 
 
 def _inputs(files: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
