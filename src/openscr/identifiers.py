@@ -3,6 +3,7 @@
 Spec: 40 §1, §8; 10 §6; 90 §6.4.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable
@@ -58,6 +59,16 @@ def is_nhs_number(text: str) -> bool:
 def has_ten_digits(text: str) -> bool:
     """Whether ``text`` is exactly ten ASCII digits, whatever its check digit."""
     return _TEN_DIGITS.match(text) is not None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or IP address means this machine alone; any name but ``localhost`` may lead elsewhere."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def slot_of(key: str) -> int:

@@ -29,7 +29,7 @@ from openscr.faces.operations.application import OperationsFace, plain_landing
 from openscr.faces.operations.landing import LandingPage
 from openscr.faces.spine.application import PATHS, SpineApplication
 from openscr.faces.spine.context import SpineContext
-from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
+from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
 from openscr.listeners import Listener, bind, client_tls, server_tls
 from openscr.metrics import Metrics
 from openscr.record.decision import RecordRules
@@ -73,7 +73,7 @@ class Service:
     async def start(self) -> None:
         """Open everything and accept requests. Raises: `ConfigurationError`, `StoreError`."""
         settings = self.settings
-        if settings.demo and not _is_loopback(settings.web.host):
+        if settings.demo and not is_loopback(settings.web.host):
             raise ConfigurationError(
                 f"web {settings.web}: with --demo the web listener carries the Spine paths without certificates, "
                 "so it must be on loopback (127.0.0.1)"
@@ -288,7 +288,3 @@ def _only_http(app: ASGIApp) -> ASGIApp:
             await app(scope, receive, send)
 
     return guarded
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")

@@ -86,6 +86,7 @@ def test_a_setting_of_the_machine_that_cannot_be_used_is_a_failure(openscr: Run,
     ("arguments", "said"),
     [
         (["--demo", "--web", "0.0.0.0:0"], "must be on loopback"),
+        (["--demo", "--web", "127.x.example:0"], "must be on loopback"),
         (["--store", "postgresql://localhost/x"], "is not supported"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -6,7 +6,6 @@ Errors of this module are `ValueError` and `msgspec.ValidationError` (which is o
 Spec: 00 §6.2, §6.3; 40 §6.1.
 """
 
-import ipaddress
 import re
 from datetime import date
 from typing import Annotated, Final, Literal
@@ -18,6 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 from openscr.codes import ACTOR_NEXT_MSH, ACTOR_TO_PARTY
 from openscr.directory.durations import read_duration, write_duration
 from openscr.directory.model import Contract, Endpoint, Party, Role, System, User
+from openscr.identifiers import is_loopback
 
 Kind = Literal["contract", "party", "system", "endpoint", "user"]
 
@@ -325,14 +325,5 @@ def _check_address(address: str) -> None:
         raise ValueError("address is an http or https URL, a path that begins with / (own party), or inbox:")
     if parts.username is not None or parts.fragment:
         raise ValueError("address holds neither user and password nor a fragment")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError("address with http: is allowed on loopback only; use https:")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
