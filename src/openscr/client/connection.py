@@ -14,16 +14,13 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from openscr.errors import AccessRefused, ConfigurationError, DeliveryError
+from openscr.transport.verdict import TRANSPORT_PAUSE, TRANSPORT_TRIES
 
 LARGEST_REQUEST: Final = 5_242_880
 """Bytes of a request that a Spine takes. Spec: 40 §6.6."""
 
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
 """Bytes of an answer that are read: the largest document with room for what is written around it."""
-
-TRANSPORT_TRIES: Final = 4
-TRANSPORT_PAUSE: Final = 0.1
-"""A connection that cannot be made, so that nothing can have been sent, is tried again 3 times after 100 ms. 40 §6.4"""
 
 
 class NoAnswer(DeliveryError):

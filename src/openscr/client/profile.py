@@ -17,7 +17,13 @@ from openscr.codes import (
     WITHDRAW,
     WITHDRAW_INITIAL,
 )
-from openscr.directory.model import Contract, Directory
+from openscr.directory.model import (
+    DEFAULT_PERSIST_DURATION,
+    DEFAULT_RETRIES,
+    DEFAULT_RETRY_INTERVAL,
+    Contract,
+    Directory,
+)
 from openscr.errors import ConfigurationError, EndpointUnknown
 from openscr.spine import Caller, Person
 
@@ -27,9 +33,9 @@ RELIABLE: Final = Contract(
     ack_requested="always",
     duplicate_elimination="always",
     actor=ACTOR_TO_PARTY,
-    retries=2,
-    retry_interval=60.0,
-    persist_duration=300.0,
+    retries=DEFAULT_RETRIES,
+    retry_interval=DEFAULT_RETRY_INTERVAL,
+    persist_duration=DEFAULT_PERSIST_DURATION,
     is_authenticated="transient",
 )
 """Contract of uploads and withdrawals where the directory says nothing else. Spec: 40 §6.2, DECISION 11."""

@@ -16,10 +16,7 @@ from aiohttp.tracing import Trace
 from openscr.access.certificates import names_of_certificate
 from openscr.delivery.outbox import HttpAnswer
 from openscr.errors import AccessRefused, DeliveryError
-
-TRANSPORT_TRIES = 4
-TRANSPORT_PAUSE = 0.1
-"""Connections that fail before anything was sent are tried again three times, 100 ms apart. Spec: 40 §6.4."""
+from openscr.transport.verdict import TRANSPORT_PAUSE, TRANSPORT_TRIES
 
 LARGEST_ANSWER = 1_048_576
 """Bytes of an answer that are read; an acknowledgement has about 1,600."""

@@ -17,18 +17,19 @@ from typing import Protocol
 import structlog
 
 from openscr.delivery.answers import render_late
-from openscr.directory.model import Contract, CurrentDirectory
+from openscr.directory.model import (
+    DEFAULT_PERSIST_DURATION,
+    DEFAULT_RETRIES,
+    DEFAULT_RETRY_INTERVAL,
+    Contract,
+    CurrentDirectory,
+)
 from openscr.errors import DeliveryError, StoreError
 from openscr.identifiers import Clock, utc_now
 from openscr.store.interface import OutboxRow, OutboxState, Store
 from openscr.transport.verdict import AttemptResult, Verdict, judge
 
 _log = structlog.get_logger("delivery")
-
-DEFAULT_RETRIES = 2
-DEFAULT_RETRY_INTERVAL = 60.0
-DEFAULT_PERSIST_DURATION = 300.0
-"""Contract towards a client that registers none. Seconds. Spec: 40 DECISION 11."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
+from typing import Final
 
 from openscr.errors import ConfigurationError
+
+DEFAULT_RETRIES: Final = 2
+DEFAULT_RETRY_INTERVAL: Final = 60.0
+DEFAULT_PERSIST_DURATION: Final = 300.0
+"""Reliable messaging where the directory says nothing: attempts after the first, and seconds. Spec: 40 DECISION 11."""
 
 
 @dataclass(frozen=True, slots=True)

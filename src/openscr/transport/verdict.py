@@ -15,6 +15,10 @@ from openscr.transport.ebxml import read_signal
 from openscr.transport.soap import read_fault
 from openscr.transport.xml import read_xml
 
+TRANSPORT_TRIES: Final = 4
+TRANSPORT_PAUSE: Final = 0.1
+"""Within one attempt, a connection that fails before anything was sent is tried again 3 times, 100 ms apart. 40 §6.4"""
+
 _KNOWN_CODES: Final = frozenset(
     {
         "ValueNotRecognized",
