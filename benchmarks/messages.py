@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openscr.codes import ACS_GET, EVENT, EVENT_LIST, SERVICE_PREFIX
+from openscr.directory.demo import GP_ASID
 from openscr.hl7.acs import VERSION_OF_REQUEST, write_get
 from openscr.hl7.psis import write_query
 from openscr.hl7.wrapper import Heading
 from openscr.identifiers import hl7_timestamp, mint_uuid, utc_now
 from openscr.spine import ConsentQuery, EventListQuery, EventQuery, MessageIds
 from openscr.testbench.population import number_of_prefix
-from openscr.testbench.samples import GP_ASID, GP_PERSON, sample_upload
+from openscr.testbench.samples import GP_PERSON, sample_upload
 from openscr.testbench.world import OWN_ASID
 from openscr.transport.wsa import write_request
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from openscr import __version__
 from openscr.codes import CORE_CONTENT, EVENT, GP_INITIAL_SUMMARY
+from openscr.directory.demo import GP_ASID
 from openscr.faces.operations.landing import PatientRow, ServiceFacts, Tone
 from openscr.hl7.presentation import read_presentation
 from openscr.identifiers import LONDON, Clock, UuidFactory, comparable_hl7_time
@@ -19,7 +20,7 @@ from openscr.spine import Caller, Consent, EventQuery, EventStatus, MessageIds
 from openscr.store.interface import EventRow, PatientEntry, PatientState
 from openscr.testbench.demo import Demo
 from openscr.testbench.population import NAMED_NUMBERS, demo_numbers
-from openscr.testbench.samples import GP_ASID, GP_PERSON
+from openscr.testbench.samples import GP_PERSON
 from openscr.testbench.world import PRACTICE_PARTY
 
 OLD = timedelta(days=90)

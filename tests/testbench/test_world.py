@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 
+from openscr.directory.demo import APPS
 from openscr.directory.form import build_directory, read_directory
 from openscr.faces.spine.interactions import INTERACTIONS
 from openscr.testbench.population import AUTHOR, PRACTICE
@@ -28,7 +29,8 @@ def test_the_spine_is_the_own_party():
 
 def test_apps_are_registered_and_may_send_everything_the_service_takes():
     apps = {system.app: system for system in DIRECTORY.systems.values() if system.app}
-    assert {app: (system.asid, system.party_key) for app, system in apps.items()} == {
+    assert {app: (system.asid, system.party_key) for app, system in apps.items()} == APPS
+    assert APPS == {
         "app-gp": ("200000000115", PRACTICE_PARTY),
         "app-viewer": ("200000000116", HOSPITAL_PARTY),
         "app-batch": ("200000000117", PRACTICE_PARTY),

@@ -17,6 +17,7 @@ from openscr.codes import (
     WITHDRAW,
     WITHDRAW_INITIAL,
 )
+from openscr.directory import demo
 from openscr.directory.model import (
     DEFAULT_PERSIST_DURATION,
     DEFAULT_RETRIES,
@@ -50,13 +51,8 @@ class Route:
     contract: Contract = RELIABLE
 
 
-_DEMO_PSIS: Final = Route("/reliablemessaging/reliablerequest", "S20001A000182")
-_DEMO_APPS: Final = {
-    "app-gp": ("200000000115", "Y90001-0000001"),
-    "app-viewer": ("200000000116", "RZZ01-0000001"),
-    "app-batch": ("200000000117", "Y90001-0000001"),
-}
-_DEMO_GP: Final = Person("555000000101", "555000000102", "R8000")
+_DEMO_PSIS: Final = Route(demo.RELIABLE_PATH, demo.PSIS_CPA)
+_DEMO_GP: Final = Person(demo.GP_USER, demo.GP_ROLE_PROFILE, "R8000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +79,12 @@ class Profile:
 
         Raises: `ConfigurationError` for an app that the demo world does not have.
         """
-        if app not in _DEMO_APPS:
-            raise ConfigurationError(f"the demo world has the apps {', '.join(_DEMO_APPS)}")
-        asid, party_key = _DEMO_APPS[app]
+        if app not in demo.APPS:
+            raise ConfigurationError(f"the demo world has the apps {', '.join(demo.APPS)}")
+        asid, party_key = demo.APPS[app]
         interactions = (INITIAL_UPLOAD, UPLOAD, WITHDRAW_INITIAL, WITHDRAW)
         routes = MappingProxyType(dict.fromkeys(interactions, _DEMO_PSIS))
-        return cls(asid, party_key, "200000000100", "YES-0000806", routes, person=person, answers_to="inbox:")
+        return cls(asid, party_key, demo.OWN_ASID, demo.OWN_PARTY, routes, person=person, answers_to="inbox:")
 
     @classmethod
     def of_directory(cls, directory: Directory, app: str, role_profile_id: str | None = None) -> "Profile":

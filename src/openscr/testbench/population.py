@@ -18,6 +18,7 @@ from itertools import count
 from typing import Any, Final
 
 from openscr.codes import GP_SUMMARY
+from openscr.directory.demo import GP_ROLE_PROFILE, GP_USER
 from openscr.identifiers import LONDON, check_digit
 from openscr.spine import Consent
 from openscr.store.interface import PatientEntry
@@ -46,7 +47,7 @@ NAMED_NUMBERS: Final = (FULL_RECORD, CONSENT_NO, NO_RECORD, MERGED, CORE_ONLY)
 
 POPULATION: Final = 41
 PRACTICE: Final = Practice("Y90001", "Demo Practice", "1 Example Lane, Testford, TE1 1ST")
-AUTHOR: Final = Clinician("555000000102", "555000000101", "Dr", "Gita", "Demopractice")
+AUTHOR: Final = Clinician(GP_ROLE_PROFILE, GP_USER, "Dr", "Gita", "Demopractice")
 
 _NAMESPACE: Final = uuid.UUID("6f1d3c2e-8a54-5b0e-9c77-41d2a5e0b936")
 _RANGE: Final = 10**6

@@ -18,6 +18,15 @@ from openscr.codes import (
     WITHDRAW,
     WITHDRAW_INITIAL,
 )
+from openscr.directory.demo import (
+    GP_ASID,
+    GP_ROLE_PROFILE,
+    GP_USER,
+    OWN_ASID,
+    OWN_PARTY,
+    PRACTICE_PARTY,
+    PSIS_CPA,
+)
 from openscr.hl7.gp_summary import read_summary_message, write_upload, write_withdrawal
 from openscr.hl7.psis import write_query
 from openscr.hl7.wrapper import Heading, read_wrapper
@@ -35,17 +44,13 @@ from openscr.spine import (
 )
 from openscr.store.interface import RawMessage
 from openscr.testbench.population import DemoPatient, Step, StepKind
-from openscr.testbench.world import OWN_ASID, OWN_PARTY, PRACTICE_PARTY
 from openscr.transport.ebxml import Reliability, write_user_message
 from openscr.transport.mime import CLIENT_CONTENT_TYPE, write_multipart
 from openscr.transport.wsa import write_request
 from openscr.transport.xml import read_xml
 
-GP_ASID = "200000000115"
-GP_PERSON = Person("555000000101", "555000000102", "S8000:G8000:R8000")
+GP_PERSON = Person(GP_USER, GP_ROLE_PROFILE, "S8000:G8000:R8000")
 """The demo's GP: sender of every sample and author of the population. Spec: 35 §9.5."""
-
-_PSIS_CPA = "S20001A000182"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def sample_upload(document: bytes, message_id: str, now: datetime) -> Sample:
     envelope = write_user_message(
         from_party=PRACTICE_PARTY,
         to_party=OWN_PARTY,
-        cpa_id=_PSIS_CPA,
+        cpa_id=PSIS_CPA,
         conversation_id=message_id,
         service=f"{SERVICE_PREFIX}psis",
         action=UPLOAD,

@@ -8,10 +8,10 @@ Spec: 00 §5, §6.3; 35 §9.5; 40 DECISION 27, §6.2.
 from importlib import resources
 from typing import Final
 
-OWN_PARTY: Final = "YES-0000806"
-OWN_ASID: Final = "200000000100"
-PRACTICE_PARTY: Final = "Y90001-0000001"
-HOSPITAL_PARTY: Final = "RZZ01-0000001"
+from openscr.directory.demo import HOSPITAL_PARTY, OWN_ASID, OWN_PARTY, PRACTICE_PARTY
+
+__all__ = ["CLIENT_PARTIES", "HOSPITAL_PARTY", "OWN_ASID", "OWN_PARTY", "PRACTICE_PARTY", "demo_directory"]
+
 CLIENT_PARTIES: Final = (PRACTICE_PARTY, HOSPITAL_PARTY)
 """The party keys whose messages the demo collects."""
 
