@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from openscr.codes import GP_INITIAL_SUMMARY, GP_SUMMARY, PAYLOAD_IDS
+from openscr.codes import GP_SUMMARY, INITIAL_UPLOAD, PAYLOAD_IDS, UPLOAD
 from openscr.hl7.presentation import presentation_of
 from openscr.identifiers import LONDON, is_nhs_number, is_uuid
 from openscr.spine import Consent
@@ -169,7 +169,7 @@ def test_every_document_is_valid_by_both_published_schemas():
     for patient in PATIENTS:
         for step in patient.steps:
             if step.document:
-                payload = PAYLOAD_IDS[GP_SUMMARY if step.kind is StepKind.UPLOAD else GP_INITIAL_SUMMARY]
+                payload = PAYLOAD_IDS[UPLOAD if step.kind is StepKind.UPLOAD else INITIAL_UPLOAD]
                 for schema in summary_schemas(payload):
                     schema.assertValid(etree.fromstring(step.document))
 
