@@ -1,9 +1,6 @@
 """The listeners: sockets, TLS, and the HTTP server that serves our applications on them.
 
-The protocol class puts the client's certificate, read once per connection, into ``scope["extensions"]["tls"]``, and
-answers a body that breaks off before its announced length with HTTP 400.
-
-Spec: 00 §3; 35 §3.1; 40 §5.1.
+Spec: 00 §3; 35 §3.1.
 """
 
 import asyncio
@@ -11,15 +8,18 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import structlog
 import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from openscr.access.certificates import ClientCertificate, names_of_certificate
-from openscr.errors import AccessRefused, ConfigurationError
+from openscr.errors import ConfigurationError
+from openscr.http_protocol import Limits, SpineProtocol
 from openscr.settings import Address
+
+_log = structlog.get_logger("listener")
 
 TLS_SUITES = ":".join(
     (
@@ -36,38 +36,6 @@ TLS_SUITES = ":".join(
 LEGACY_SUITES = ":".join(
     ("ECDHE-RSA-AES256-SHA384", "DHE-RSA-AES256-SHA256", "DHE-RSA-AES256-SHA", "ECDHE-RSA-AES256-SHA")
 )
-
-_CUT_OFF = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
-
-class SpineProtocol(HttpToolsProtocol):
-    """HTTP/1.1 over TCP or TLS, with the peer's certificate at hand."""
-
-    client_certificate: ClientCertificate | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Read the client's certificate, if the connection has one."""
-        super().connection_made(transport)
-        tls = transport.get_extra_info("ssl_object")
-        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
-        if certificate is not None:
-            with contextlib.suppress(AccessRefused):
-                self.client_certificate = names_of_certificate(certificate)
-
-    def on_message_begin(self) -> None:
-        """Begin a request, and tell the application who is at the other end."""
-        super().on_message_begin()
-        if self.client_certificate is not None:
-            self.scope["extensions"] = {"tls": {"client_certificate": self.client_certificate}}
-
-    def eof_received(self) -> None:
-        """Answer 400 when the client ends before its body does; a half-open connection can still read it."""
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_started and getattr(cycle, "more_body", False):
-            cycle.disconnected = True
-            cycle.message_event.set()
-            self.transport.write(_CUT_OFF)
-            self.transport.close()
 
 
 def server_tls(
@@ -99,7 +67,7 @@ def client_tls(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
     """Make the context for our own requests to clients: our certificate, and the authority that we trust."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Clients register hosts that their certificates often do not name; the authority is what is trusted. 35 §3.1.
+    # Clients register hosts that their certificates often do not name; delivery looks for the party's names. 35 §3.1.
     context.check_hostname = False
     context.load_verify_locations(authority)
     context.load_cert_chain(certificate, key)
@@ -113,7 +81,7 @@ def bind(address: Address, setting: str) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address.host, address.port))
-        listener.listen(1024)
+        listener.listen(Limits().backlog)
     except (OSError, OverflowError) as error:
         listener.close()
         reason = getattr(error, "strerror", None) or str(error)
@@ -131,13 +99,38 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _until_cut_off(app: ASGIApp) -> ASGIApp:
+    """Answer 503 to a request that a stop has cut off: its sender may try again."""
+
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            _log.warning("request cut off by the stop")
+            headers = [(b"content-length", b"0"), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": 503, "headers": headers})
+            await send({"type": "http.response.body"})
+
+    return answered
+
+
 class Listener:
     """One socket with the application that answers on it."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, *, tls: ssl.SSLContext | None, grace: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        *,
+        tls: ssl.SSLContext | None,
+        grace: float,
+        limits: Limits = Limits(),  # noqa: B008 frozen
+    ) -> None:
         self._socket = listener
         config = uvicorn.Config(
-            app,
+            _until_cut_off(app),
             http=SpineProtocol,
             loop="none",
             lifespan="off",
@@ -148,10 +141,12 @@ class Listener:
             proxy_headers=False,
             ws="none",
             timeout_graceful_shutdown=int(grace),
-            timeout_keep_alive=75,
-            h11_max_incomplete_event_size=None,
+            timeout_keep_alive=limits.keep_alive_seconds,
+            limit_concurrency=limits.connections,
+            backlog=limits.backlog,
         )
         config.load()
+        config.http_protocol_class = partial(SpineProtocol, limits=limits)  # type: ignore[assignment]
         config.ssl = tls
         self._tls = tls is not None
         self._server = _Server(config)

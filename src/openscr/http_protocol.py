@@ -1,0 +1,322 @@
+"""HTTP/1.1 as our listeners speak it: what a request may cost before anybody looks at it, and how a connection ends.
+
+The protocol puts the client's certificate, read once per connection, into ``scope["extensions"]["tls"]``. It answers
+what never becomes a whole request: 431 for a head that is too long, 408 for one that takes too long, 400 for a body
+that breaks off. When a connection ends with a request unread, the answer is still delivered: our side is shut, and what
+comes is thrown away for a while, because closing over unread input would reset the connection and lose the answer.
+
+Spec: 00 §3, §7; 35 §3.1; 40 §5.1, §6.6.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import structlog
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from openscr.access.certificates import ClientCertificate, names_of_certificate
+from openscr.errors import AccessRefused
+
+_log = structlog.get_logger("http")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may cost. Sizes are bytes, durations seconds.
+
+    ``head_seconds`` counts from the connection or the first byte of a further request to the end of its head,
+    ``body_seconds`` from there to its last byte; ``progress_seconds`` is the longest pause within a body.
+    ``drain_seconds`` and ``drain_bytes`` bound what is read only to be thrown away after an answer.
+    ``keep_alive_seconds`` is how long a connection may idle between requests. With more than ``connections`` at a time
+    requests are answered 503; ``backlog`` more may wait to be accepted.
+    """
+
+    head_bytes: int = 65_536
+    head_seconds: float = 20.0
+    body_seconds: float = 60.0
+    progress_seconds: float = 20.0
+    drain_seconds: float = 2.0
+    drain_bytes: int = 8_388_608
+    keep_alive_seconds: int = 75
+    connections: int = 2_048
+    backlog: int = 1_024
+
+
+class _Stage(IntEnum):
+    """How far the request that is being read has come."""
+
+    NONE = 0
+    HEAD = 1
+    BODY = 2
+
+
+_CUT_OFF = b"400 Bad Request"
+_TOO_SLOW = b"408 Request Timeout"
+_HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
+
+
+class _HeadTooLarge(Exception):
+    """Ends the parser's work; the answer has been given."""
+
+
+class _Transport:
+    """The connection as the protocol's base class sees it: to close it is left to `SpineProtocol.end`."""
+
+    __slots__ = ("_end", "_ending", "_transport", "get_extra_info", "pause_reading", "resume_reading", "write")
+
+    def __init__(self, transport: asyncio.Transport, end: Callable[[], None], ending: Callable[[], bool]) -> None:
+        self._transport = transport
+        self._end = end
+        self._ending = ending
+        # Bound once: these are on the way of every request.
+        self.write: Callable[[bytes], None] = transport.write
+        self.get_extra_info = transport.get_extra_info
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+
+    def is_closing(self) -> bool:
+        """Whether nothing more may be written."""
+        return self._ending() or self._transport.is_closing()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._end()
+
+    def forget(self) -> None:
+        """Write nothing from now on: an application that has not noticed the end may still try."""
+        self.write = _write_nothing
+
+
+def _write_nothing(_data: bytes) -> None:
+    """Write nothing."""
+
+
+class SpineProtocol(HttpToolsProtocol):
+    """HTTP/1.1 over TCP or TLS, with the peer's certificate at hand, within limits."""
+
+    client_certificate: ClientCertificate | None = None
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: Limits,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits
+        self._raw: asyncio.Transport | None = None
+        self._seen: _Transport | None = None
+        self._stage = _Stage.NONE
+        self._head_size = 0
+        # Bytes since the parser last told of something: a single field that never ends tells nothing. -1: it just did.
+        self._silent = 0
+        self._began = 0.0
+        self._moved = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        # Bytes still to be thrown away, once the connection is ending.
+        self._drain: int | None = None
+        self._input_ended = False
+
+    # --- the connection ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Read the client's certificate, if the connection has one, and wait for a request."""
+        self._raw = transport
+        self._seen = _Transport(transport, self.end, self._is_ending)
+        super().connection_made(self._seen)  # type: ignore[arg-type]
+        tls = transport.get_extra_info("ssl_object")
+        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+        if certificate is not None:
+            with contextlib.suppress(AccessRefused):
+                self.client_certificate = names_of_certificate(certificate)
+        self._stage = _Stage.HEAD
+        self._began = self._moved = self.loop.time()
+        self._set_timer()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, as long as the request stays within its limits."""
+        if self._is_ending():
+            self._throw_away(len(data))
+            return
+        stage = self._stage
+        super().data_received(data)
+        if self._is_ending():
+            return
+        if self._stage is _Stage.NONE:
+            if stage is not _Stage.NONE or self._silent < 0:
+                self._silent = 0
+                self._drop_timer()
+                return
+            if self._answering():
+                return
+            # Blank lines before a request: its time has begun.
+            self._stage = _Stage.HEAD
+            self._began = self.loop.time()
+        self._moved = self.loop.time()
+        self._silent = 0 if self._silent < 0 else self._silent + len(data)
+        if self._silent > self._limits.head_bytes:
+            self._refuse(_HEAD_TOO_LARGE)
+        elif self._timer is None:
+            self._set_timer()
+
+    def eof_received(self) -> None:
+        """Answer 400 when the client ends before its body does; a half-open connection can still read it."""
+        self._input_ended = True
+        if not self._is_ending() and self._stage is _Stage.BODY and not self.cycle.response_started:
+            self._refuse(_CUT_OFF)
+
+    def shutdown(self) -> None:
+        """End the connection, or let it end with the answer that is owed."""
+        if not self._answering():
+            # Nobody waits for an answer: what is half read was answered, or is no request yet.
+            self._stage = _Stage.NONE
+        super().shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the connection."""
+        self._drop_timer()
+        self._drain = 0
+        super().connection_lost(exc)
+
+    # --- what the parser tells --------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Begin a request, and tell the application who is at the other end."""
+        super().on_message_begin()
+        if self.client_certificate is not None:
+            self.scope["extensions"] = {"tls": {"client_certificate": self.client_certificate}}
+        if self._stage is not _Stage.HEAD:
+            self._stage = _Stage.HEAD
+            self._began = self.loop.time()
+        self._head_size = 0
+        self._silent = -1
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the request target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a trailer."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def _count(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > self._limits.head_bytes:
+            self._refuse(_HEAD_TOO_LARGE)
+            raise _HeadTooLarge
+
+    def on_headers_complete(self) -> None:
+        """Give the request to the application."""
+        self._stage = _Stage.BODY
+        self._began = self._moved = self.loop.time()
+        self._silent = -1
+        self._drop_timer()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._silent = -1
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take note that the request is whole."""
+        self._stage = _Stage.NONE
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, unless an answer was given."""
+        if self._answering():
+            # What was asked before is still answered; nothing after it can be read.
+            self.cycle.keep_alive = False
+        elif not self._is_ending():
+            super().send_400_response(msg)
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def _set_timer(self) -> None:
+        self._timer = self.loop.call_later(max(0.0, self._due() - self.loop.time()), self._look)
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _due(self) -> float:
+        limits = self._limits
+        if self._stage is _Stage.BODY:
+            return min(self._began + limits.body_seconds, self._moved + limits.progress_seconds)
+        return self._began + limits.head_seconds
+
+    def _look(self) -> None:
+        """See whether the request is late; it is not while it is we who do not read, or owe an answer before it."""
+        self._timer = None
+        if self._drain is not None or self._stage is _Stage.NONE:
+            return
+        if self.flow.read_paused or self._owes_another():
+            self._began = self._moved = self.loop.time()
+        if self.loop.time() < self._due():
+            self._set_timer()
+        else:
+            self._refuse(_TOO_SLOW)
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def _answering(self) -> bool:
+        """Whether the last request whose head has come has no answer yet."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _owes_another(self) -> bool:
+        """Whether an answer is owed to a request before the one that is being read."""
+        return bool(self.pipeline) or (self._stage is _Stage.HEAD and self._answering())
+
+    def _refuse(self, status: bytes) -> None:
+        """Answer what did not become a request, tell the application that it will not, and end the connection."""
+        cycle = self.cycle
+        _log.info("request refused", status=status[:3].decode(), stage=self._stage.name.lower())
+        pending = self._answering()
+        # An answer would be taken for that of the request before.
+        if not self._owes_another() and not (pending and cycle.response_started):
+            self.transport.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        if pending:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.end()
+
+    def _is_ending(self) -> bool:
+        return self._drain is not None
+
+    def end(self) -> None:
+        """Close the connection; with a request half read, only once its sender has had time to read the answer."""
+        transport, seen = self._raw, self._seen
+        if transport is None or seen is None:
+            return
+        seen.forget()
+        if self._drain is not None or self._stage is _Stage.NONE or self._input_ended or transport.is_closing():
+            self._drain = 0
+            self._drop_timer()
+            transport.close()
+            return
+        self._drain = self._limits.drain_bytes
+        self._drop_timer()
+        self._unset_keepalive_if_required()
+        if transport.can_write_eof():
+            transport.write_eof()
+        self.flow.resume_reading()
+        self._timer = self.loop.call_later(self._limits.drain_seconds, self.end)
+
+    def _throw_away(self, size: int) -> None:
+        if self._drain is not None:
+            self._drain -= size
+            if self._drain < 0:
+                self.end()

@@ -1,0 +1,5 @@
+"""Certificates for listeners."""
+
+from journeys.conftest import pki
+
+__all__ = ["pki"]
