@@ -21,12 +21,15 @@ from openscr.faces.spine.exchange import (
     read_body,
     send_reply,
 )
-from openscr.faces.spine.interactions import EBXML_PATHS, SYNC_PATHS
+from openscr.faces.spine.interactions import EBXML_PATHS, INTERACTIONS, RELIABLE_PATH, SYNC_PATHS
 from openscr.faces.spine.soap_endpoint import SoapEndpoint
+from openscr.transport.soap import parse_soap_action
 
 _log = structlog.get_logger("spine")
 
 PATHS = SYNC_PATHS | EBXML_PATHS
+_OTHER_PATHS = EBXML_PATHS - {RELIABLE_PATH}
+_INTERACTION_NAMES = frozenset(name for _, name in INTERACTIONS)
 
 
 class SpineApplication:
@@ -73,15 +76,26 @@ class SpineApplication:
         except BodyCutOff:
             return Handled("unknown", "cut-off", Reply(400, content_type=None, close=True))
         correlation_id = context.mint()
+        request = Request(headers, body, peer, correlation_id)
         try:
-            handled = await endpoint.handle(Request(headers, body, peer, correlation_id))
+            handled = await endpoint.handle(request)
         except StoreError as error:
-            _log.error("store failed", error=error.code, correlation_id=correlation_id)
+            name = _interaction_of(request)
+            _log.error("store failed", error=error.code, interaction=name, correlation_id=correlation_id)
             code = "208" if isinstance(error, StoreFull) else "200"
-            handled = Handled("unknown", f"fault-{code}", fault(code))
+            handled = Handled(name, f"fault-{code}", fault(code))
         except Exception as error:  # noqa: BLE001 the one place where nothing may escape
             # Nothing is stored, and the sender may retry. The error's own text could hold patient data.
-            _log.error("request failed", error=type(error).__name__, correlation_id=correlation_id)
-            handled = Handled("unknown", "fault-200", fault("200"))
+            name = _interaction_of(request)
+            _log.error("request failed", error=type(error).__name__, interaction=name, correlation_id=correlation_id)
+            handled = Handled(name, "fault-200", fault("200"))
+        if scope["path"] in _OTHER_PATHS and handled.interaction in _INTERACTION_NAMES:
+            _log.warning("not the path of its contract", interaction=handled.interaction, path=scope["path"])
         _log.info("answered", interaction=handled.interaction, outcome=handled.outcome, correlation_id=correlation_id)
         return handled
+
+
+def _interaction_of(request: Request) -> str:
+    """Return the interaction that a request names, if it is one that we know: what it says stands in no log."""
+    action = parse_soap_action(request.header(b"soapaction"))
+    return action[1] if action in INTERACTIONS else "unknown"

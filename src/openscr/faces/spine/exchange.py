@@ -72,11 +72,6 @@ def peer_of(scope: Scope) -> Peer:
     return Peer(tls.get("client_certificate"), client[0] if client else None)
 
 
-def headers_of(scope: Scope) -> dict[bytes, bytes]:
-    """Return the request headers by lower-case name."""
-    return dict(scope["headers"])
-
-
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
     """Read the body; over ``limit`` bytes is decided from its announced length or while reading. Spec: 40 §6.6.
 

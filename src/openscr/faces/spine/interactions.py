@@ -58,9 +58,12 @@ INTERACTIONS: Final = {
 SYNC_PATHS: Final = frozenset(
     {"/sync-service", "/syncservice-psis/psis", "/syncservice-lrs/acf", "/syncservice-pds/pds"}
 )
+RELIABLE_PATH: Final = "/reliablemessaging/reliablerequest"
+"""The path in the contracts of every interaction that is taken reliably. Spec: 40 §2."""
+
 EBXML_PATHS: Final = frozenset(
     {
-        "/reliablemessaging/reliablerequest",
+        RELIABLE_PATH,
         "/reliablemessaging/queryrequest",
         "/reliablemessaging/forwardreliable",
         "/reliablemessaging/intermediary",
