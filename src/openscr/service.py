@@ -25,7 +25,7 @@ from openscr.demo_pages import DemoPages
 from openscr.directory.form import build_directory, merge, read_directory
 from openscr.directory.model import CurrentDirectory, Directory
 from openscr.errors import ConfigurationError, StoreError
-from openscr.faces.operations.application import OperationsFace, plain_landing
+from openscr.faces.operations.application import OperationsFace, not_yet, plain_landing
 from openscr.faces.operations.landing import LandingPage
 from openscr.faces.spine.application import PATHS, SpineApplication
 from openscr.faces.spine.context import SpineContext
@@ -34,7 +34,7 @@ from openscr.listeners import Listener, bind, client_tls, server_tls
 from openscr.metrics import Metrics
 from openscr.record.decision import RecordRules
 from openscr.record.record import Record
-from openscr.settings import Settings
+from openscr.settings import Address, Settings, default_public_url
 from openscr.store.interface import OutboxState, Store
 from openscr.store.opening import open_store
 from openscr.testbench.demo import Demo
@@ -61,9 +61,10 @@ class Service:
         self.store: Store = open_store(settings.store)
         self.directory = CurrentDirectory(Directory())
         self.record: Record
-        self.outbox: Outbox
+        self.outbox: Outbox | None = None
         self.demo: Demo | None = None
         self._http: HttpCarrier | None = None
+        self._door = _Door()
         self._listeners: list[Listener] = []
         self._watcher: asyncio.Task[None] | None = None
         self._state: str | None = "starting"
@@ -82,15 +83,19 @@ class Service:
         # Taken first: another program on a port should be told before anything is made.
         web = bind(settings.web, "web")
         spine = bind(settings.spine, "spine") if "spine" in settings.faces else None
+        listener = Listener(self._door, web, tls=None, grace=STOP_GRACE)
+        self._listeners.append(listener)
         try:
-            await self.store.open()
+            if "operations" in settings.faces:
+                self._door.behind = Starlette(routes=OperationsFace(self, self.metrics.registry).waiting_routes())
+            await listener.start()
+            await self._open_store()
             await asyncio.to_thread(self._make_keys)
             await self._load_directory()
-            self._build()
+            self.outbox = self._build()
             if self.demo is not None:
                 await self.demo.settle()
-            context = self._spine_context(spine.getsockname()[1] if spine else 0)
-            self._listeners.append(Listener(self._web_application(context), web, tls=None, grace=STOP_GRACE))
+            context = self._spine_context(self.outbox, spine.getsockname()[1] if spine else 0)
             if spine is not None:
                 tls = server_tls(
                     settings.tls_certificate,
@@ -100,20 +105,28 @@ class Service:
                     highest=settings.tls_max_version,
                     legacy_ciphers=settings.legacy_ciphers,
                 )
-                app = _only_http(SpineApplication(context, mutual_tls=True))
+                app = SpineApplication(context, mutual_tls=True)
                 self._listeners.append(Listener(app, spine, tls=tls, grace=STOP_GRACE))
+                await self._listeners[-1].start()
             self.outbox.start()
-            for listener in self._listeners:
-                await listener.start()
+            application = self._web_application(context)
         except BaseException:
+            await self.stop()
             web.close()
             if spine is not None:
                 spine.close()
-            await self.stop()
             raise
         self._watcher = asyncio.create_task(self._watch_directory(), name="directory watcher")
-        self._state = None
         self.started_at = datetime.now(UTC)
+        self._state = None
+        self._door.behind = application
+
+    async def _open_store(self) -> None:
+        """Open the store; who asks meanwhile is told when that means a new schema."""
+        if await self.store.current_revision() != self.store.head_revision():
+            self._state = "migrating"
+        await self.store.open()
+        self._state = "starting"
 
     async def stop(self) -> None:
         """Stop accepting, finish what is under way, let go of everything; within ten seconds."""
@@ -125,7 +138,7 @@ class Service:
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
-        if hasattr(self, "outbox"):
+        if self.outbox is not None:
             await self.outbox.stop(max(0.5, deadline - monotonic()))
         if self._http is not None:
             await self._http.close()
@@ -169,7 +182,7 @@ class Service:
             except (StoreError, ConfigurationError) as error:
                 _log.warning("directory not refreshed", error=error.code)
 
-    def _build(self) -> None:
+    def _build(self) -> Outbox:
         settings = self.settings
         policy = AccessPolicy(
             matrix=load_matrix(settings.rbac),
@@ -195,7 +208,7 @@ class Service:
         if settings.demo:
             self.demo = Demo(self.store, self.record, settings.inbox_size, clock=self._clock, mint=self._mint)
             carriers[self.demo.inbox_scheme] = self.demo.collector
-        self.outbox = Outbox(
+        return Outbox(
             self.store,
             self.directory,
             carriers,
@@ -203,16 +216,16 @@ class Service:
             concurrency=settings.delivery_concurrency,
         )
 
-    def _spine_context(self, port: int) -> SpineContext:
+    def _spine_context(self, outbox: Outbox, port: int) -> SpineContext:
         settings = self.settings
         public_url = settings.public_url
         if settings.source("public_url") == "default" and port:
-            public_url = f"https://{settings.spine.host}:{port}/sync-service"
+            public_url = default_public_url(Address(settings.spine.host, port))
         if self.demo is not None:
             self.demo.public_url = public_url
         return SpineContext(
             record=self.record,
-            outbox=self.outbox,
+            outbox=outbox,
             directory=self.directory,
             metrics=self.metrics,
             public_url=public_url,
@@ -237,7 +250,7 @@ class Service:
         async def web(scope: Scope, receive: Receive, send: Send) -> None:
             await spine.get(scope["path"], pages)(scope, receive, send)
 
-        return _only_http(web)
+        return web
 
     def _landing(self) -> list[BaseRoute]:
         if self.demo is None:
@@ -258,7 +271,8 @@ class Service:
     async def components(self) -> dict[str, bool]:
         """Return each component's name and whether it is up. Spec: 00 §3.1."""
         writable = await self.store.writable()
-        return {"store": writable, "delivery": self._state != "stopping", "directory": self._has_own_party()}
+        delivering = self.outbox is not None and self.outbox.at_work
+        return {"store": writable, "delivery": delivering, "directory": self._has_own_party()}
 
     def _has_own_party(self) -> bool:
         with contextlib.suppress(ConfigurationError):
@@ -282,9 +296,12 @@ class Service:
         self.metrics.outbox(rows, max(0.0, age))
 
 
-def _only_http(app: ASGIApp) -> ASGIApp:
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await app(scope, receive, send)
+class _Door:
+    """What the web listener serves: until the service is ready 503, then what stands ``behind`` it."""
 
-    return guarded
+    def __init__(self) -> None:
+        self.behind: ASGIApp = not_yet
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through to what is behind the door now."""
+        await self.behind(scope, receive, send)

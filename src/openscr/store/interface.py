@@ -303,6 +303,9 @@ class Store(Protocol):
     async def current_revision(self) -> str | None:
         """Return the revision of the stored schema, none while there is none; the store need not be open."""
 
+    def head_revision(self) -> str:
+        """Return the revision of the schema that this program needs."""
+
     async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run ``work`` in one transaction of ``slot`` and return its result once that is durable.
 

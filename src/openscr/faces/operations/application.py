@@ -13,9 +13,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import Receive, Scope, Send
 
 from openscr import __version__
+
+RETRY_AFTER = "1"
+"""Seconds after which a service that is starting may be asked again."""
 
 SAMPLES = ("upload", "list", "event")
 
@@ -78,6 +82,14 @@ class OperationsFace:
             routes += [Route("/demo/inbox/{party_key}", self._inbox), Route("/demo/sample/{kind}", self._sample)]
         return routes
 
+    def waiting_routes(self) -> list[BaseRoute]:
+        """Return the routes of a service that is not ready: how it is, and for everything else that it is too early."""
+        return [
+            Route("/healthcheck", self._health),
+            Route("/readyz", self._ready),
+            Mount("/", not_yet),
+        ]
+
     async def _health(self, _request: Request) -> Response:
         components = await self.operations.components()
         up = all(components.values())
@@ -103,7 +115,7 @@ class OperationsFace:
         if self.demo is None:
             return PlainTextResponse("not found", status_code=404)
         since = request.query_params.get("since", "0")
-        if not since.isdigit() or len(since) > 18:
+        if not (since.isascii() and since.isdigit()) or len(since) > 18:
             return JSONResponse({"error": "since is the number that the last answer gave as next"}, status_code=400)
         following, messages = self.demo.inbox(request.path_params["party_key"], int(since))
         return JSONResponse({"next": following, "messages": [asdict(message) for message in messages]})
@@ -114,6 +126,12 @@ class OperationsFace:
             return PlainTextResponse("not found", status_code=404)
         sample = await self.demo.sample(kind)
         return Response(sample.body, headers={"SOAPAction": sample.soap_action, "Content-Type": sample.content_type})
+
+
+async def not_yet(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 503 to whatever is asked before the service is ready. Spec: 00 §3.1."""
+    response = PlainTextResponse("starting\n", status_code=503, headers={"Retry-After": RETRY_AFTER})
+    await response(scope, receive, send)
 
 
 async def plain_landing(_request: Request) -> Response:
