@@ -42,7 +42,7 @@ def test_every_module_lives_in_a_room() -> None:
 
 
 def test_nothing_shipped_imports_the_rooms_that_are_for_tests_and_demos() -> None:
-    """Only the composition root, its demo pages and the commands know the testbench; nobody knows the users' test kit."""
+    """Only the composition root with its pages and the commands know the testbench; nobody the users' test kit."""
     for path in MODULES:
         name = module_name(path)
         imported = {target for node in ast.walk(ast.parse(path.read_bytes())) for target in targets(node, name)}

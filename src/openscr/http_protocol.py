@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+import httptools
 import structlog
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -34,7 +35,8 @@ class Limits:
     ``body_seconds`` from there to its last byte; ``progress_seconds`` is the longest pause within a body.
     ``drain_seconds`` and ``drain_bytes`` bound what is read only to be thrown away after an answer.
     ``keep_alive_seconds`` is how long a connection may idle between requests. With more than ``connections`` at a time
-    requests are answered 503; ``backlog`` more may wait to be accepted.
+    requests are answered 503; ``backlog`` more may wait to be accepted. ``pipelined`` requests may wait on one
+    connection for the answer to the one before them.
     """
 
     head_bytes: int = 65_536
@@ -46,6 +48,7 @@ class Limits:
     keep_alive_seconds: int = 75
     connections: int = 2_048
     backlog: int = 1_024
+    pipelined: int = 64
 
 
 class _Stage(IntEnum):
@@ -59,9 +62,10 @@ class _Stage(IntEnum):
 _CUT_OFF = b"400 Bad Request"
 _TOO_SLOW = b"408 Request Timeout"
 _HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
+_TOO_MANY = b"503 Service Unavailable"
 
 
-class _HeadTooLarge(Exception):
+class _Refused(Exception):
     """Ends the parser's work; the answer has been given."""
 
 
@@ -122,6 +126,8 @@ class SpineProtocol(HttpToolsProtocol):
         self._began = 0.0
         self._moved = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        # The head of a request that offers another protocol, without the offer; none while there is no such request.
+        self._upgrading: bytes | None = None
         # Bytes still to be thrown away, once the connection is ending.
         self._drain: int | None = None
         self._input_ended = False
@@ -148,7 +154,7 @@ class SpineProtocol(HttpToolsProtocol):
             self._throw_away(len(data))
             return
         stage = self._stage
-        super().data_received(data)
+        self._feed(data)
         if self._is_ending():
             return
         if self._stage is _Stage.NONE:
@@ -168,11 +174,46 @@ class SpineProtocol(HttpToolsProtocol):
         elif self._timer is None:
             self._set_timer()
 
-    def eof_received(self) -> None:
-        """Answer 400 when the client ends before its body does; a half-open connection can still read it."""
+    def _feed(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _stay(self, rest: bytes) -> None:
+        """Read a request that offers another protocol as if it did not, as RFC 9110 §7.8 permits.
+
+        Java's own client offers HTTP/2 with every first request over plain HTTP. The parser takes such an offer for the
+        end of HTTP, so the head goes through a fresh one without it.
+        """
+        if self._upgrading is None:
+            # CONNECT: we are no proxy.
+            self.send_400_response("Invalid HTTP request received.")
+            return
+        head, self._upgrading = self._upgrading, None
+        self.parser = httptools.HttpRequestParser(self)
+        self._feed(head)
+        if rest and not self._is_ending():
+            self._feed(rest)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer what was asked before the client said that it will say no more; 400 if its body is not whole.
+
+        Returns: whether the connection stays half open for the answer; over TLS it cannot.
+        """
         self._input_ended = True
-        if not self._is_ending() and self._stage is _Stage.BODY and not self.cycle.response_started:
+        if self._is_ending() or self._raw is None:
+            return False
+        if self._stage is _Stage.BODY and not self.cycle.response_started:
             self._refuse(_CUT_OFF)
+            return False
+        if not self._answering() or not self._raw.can_write_eof():
+            return False
+        self.cycle.keep_alive = False
+        return True
 
     def shutdown(self) -> None:
         """End the connection, or let it end with the answer that is owed."""
@@ -214,15 +255,29 @@ class SpineProtocol(HttpToolsProtocol):
         self._head_size += size
         if self._head_size > self._limits.head_bytes:
             self._refuse(_HEAD_TOO_LARGE)
-            raise _HeadTooLarge
+            raise _Refused
 
     def on_headers_complete(self) -> None:
         """Give the request to the application."""
         self._stage = _Stage.BODY
         self._began = self._moved = self.loop.time()
         self._silent = -1
+        if self.parser.should_upgrade():
+            self._note_upgrade()
+            return
         self._drop_timer()
         super().on_headers_complete()
+        if len(self.pipeline) > self._limits.pipelined:
+            self._refuse(_TOO_MANY)
+            raise _Refused
+
+    def _note_upgrade(self) -> None:
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            return
+        version = self.parser.get_http_version().encode("ascii")
+        fields = [b"%b: %b\r\n" % field for field in self.headers if field[0] not in (b"upgrade", b"http2-settings")]
+        self._upgrading = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, b"".join(fields))
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -231,8 +286,16 @@ class SpineProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Take note that the request is whole."""
+        if self.parser.should_upgrade():
+            return
         self._stage = _Stage.NONE
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Turn to the next request; nothing more is read while requests wait for their answers."""
+        super().on_response_complete()
+        if self.pipeline and not self._is_ending():
+            self.flow.pause_reading()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, unless an answer was given."""

@@ -7,9 +7,12 @@ Spec: 00 §3, §4 ``serve``, §5; 90 §6.4.
 
 import asyncio
 import contextlib
+import fcntl
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
+from typing import IO
 
 import structlog
 from starlette.applications import Starlette
@@ -24,7 +27,7 @@ from openscr.delivery.outbox import Carrier, Outbox
 from openscr.demo_pages import DemoPages
 from openscr.directory.form import build_directory, merge, read_directory
 from openscr.directory.model import CurrentDirectory, Directory
-from openscr.errors import ConfigurationError, StoreError
+from openscr.errors import ConfigurationError, Conflict, StoreError
 from openscr.faces.operations.application import OperationsFace, not_yet, plain_landing
 from openscr.faces.operations.landing import LandingPage
 from openscr.faces.spine.application import PATHS, SpineApplication
@@ -65,6 +68,7 @@ class Service:
         self.demo: Demo | None = None
         self._http: HttpCarrier | None = None
         self._door = _Door()
+        self._hold: IO[bytes] | None = None
         self._listeners: list[Listener] = []
         self._watcher: asyncio.Task[None] | None = None
         self._state: str | None = "starting"
@@ -80,6 +84,7 @@ class Service:
                 "so it must be on loopback (127.0.0.1)"
             )
         settings.make_data_folder()
+        self._hold = _hold(settings.data)
         # Taken first: another program on a port should be told before anything is made.
         web = bind(settings.web, "web")
         spine = bind(settings.spine, "spine") if "spine" in settings.faces else None
@@ -143,6 +148,8 @@ class Service:
         if self._http is not None:
             await self._http.close()
         await self.store.close()
+        if self._hold is not None:
+            self._hold.close()
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -165,7 +172,9 @@ class Service:
         if await self.store.directory_revision() == 0:
             # A first run: the demo's world, or our own party alone; everything else is imported.
             entries = merge([], read_directory(Demo.directory_file(own_only=not self.settings.demo)), replace=True)
-            await self.store.write_directory(entries, replace=True)
+            with contextlib.suppress(Conflict):
+                # Somebody's import came first: it stands.
+                await self.store.write_directory(entries, replace=True, revision=0)
         await self._refresh_directory()
 
     async def _refresh_directory(self) -> None:
@@ -294,6 +303,22 @@ class Service:
         rows = {state.value: figures.rows.get(state.value, 0) for state in OutboxState}
         age = (self._clock() - figures.oldest).total_seconds() if figures.oldest is not None else 0.0
         self.metrics.outbox(rows, max(0.0, age))
+
+
+def _hold(data: Path) -> IO[bytes]:
+    """Keep a data folder to ourselves until the file is closed or the process ends, however it ends.
+
+    Two services on one outbox would send every message twice. Raises: `ConfigurationError` if another one has it.
+    """
+    file = (data / "serve.lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise ConfigurationError(
+            f"data {data}: another openscr serve runs on this folder; stop it, or name another with --data"
+        ) from error
+    return file
 
 
 class _Door:

@@ -312,6 +312,96 @@ async def test_more_connections_than_there_may_be_are_answered_503() -> None:
             assert await second.ended()
 
 
+UPGRADES = {
+    "Java's own client": (
+        ("Connection", "Upgrade, HTTP2-Settings"),
+        ("HTTP2-Settings", "AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAABgAGAAA"),
+        ("Upgrade", "h2c"),
+    ),
+    "a web socket": (("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")),
+}
+
+
+@pytest.mark.parametrize("name", UPGRADES)
+@pytest.mark.parametrize("cut", [None, 40, 100, -3])
+@on_uvloop
+async def test_a_request_that_offers_another_protocol_is_read_whole(name: str, cut: int | None) -> None:
+    """The offer is declined by answering in HTTP/1.1; the body counts, and so does the next request."""
+    request = request_bytes("/", b"four", UPGRADES[name])
+    pieces = [request] if cut is None else [request[:cut], request[cut:]]
+    async with listening(Echo(), PATIENT) as listener, connected(listener.url) as connection:
+        for _ in range(2):
+            for piece in pieces:
+                await connection.send(piece)
+            answer = await connection.answer()
+            assert (answer.status, answer.body) == (200, b"4")
+        answer = await connection.exchange(request + request_bytes("/", b"three", ()))
+        assert (answer.status, answer.body) == (200, b"4")
+        assert (await connection.answer()).body == b"5"
+
+
+@on_uvloop
+async def test_a_tunnel_is_refused() -> None:
+    async with listening(Echo(), PATIENT) as listener:
+        async with connected(listener.url) as connection:
+            assert await status_after(connection, b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n") == 400
+        await still_serves(listener)
+
+
+@on_uvloop
+async def test_who_ends_after_a_whole_request_is_answered() -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.set()
+        await go_on.wait()
+        await Echo()(scope, receive, send)
+
+    async with listening(slow, PATIENT) as listener, connected(listener.url) as connection:
+        await connection.send(request_bytes("/", b"four", ()))
+        await asked.wait()
+        await connection.end_sending()
+        # Another connection's round trip: the end of the first one has been noticed by then.
+        async with connected(listener.url) as other:
+            assert await status_after(other, b"no HTTP\r\n\r\n") == 400
+        go_on.set()
+        answer = await connection.answer()
+        assert (answer.status, answer.body) == (200, b"4")
+        assert await connection.ended()
+
+
+@on_uvloop
+async def test_a_flood_of_requests_without_reading_the_answers_is_ended() -> None:
+    """What waits on one connection is bounded; nobody else notices."""
+    limits = Limits(pipelined=8, drain_seconds=0.2)
+    most = 0
+
+    async def count(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal most
+        most += 1
+        await asyncio.sleep(0)
+        await Echo()(scope, receive, send)
+
+    async with listening(count, limits) as listener:
+        async with connected(listener.url) as connection:
+            with contextlib.suppress(ConnectionError):
+                await connection.send(request_bytes("/", b"", ()) * 5_000)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(5):
+                    await connection.reader.read()
+        assert most <= 20
+        await still_serves(listener)
+
+
+@on_uvloop
+async def test_a_few_requests_at_once_are_answered_in_turn() -> None:
+    limits = Limits(pipelined=8)
+    async with listening(Echo(), limits) as listener, connected(listener.url) as connection:
+        for _ in range(3):
+            await connection.send(b"".join(request_bytes("/", b"x" * size, ()) for size in range(8)))
+            assert [int((await connection.answer()).body) for _ in range(8)] == list(range(8))
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     bodies=st.lists(st.binary(max_size=300), min_size=1, max_size=4),

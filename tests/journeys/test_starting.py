@@ -11,6 +11,7 @@ import pytest
 
 from journeys.messages import PRACTICE, fresh_patient
 from journeys.wire import Answer, connected, request_bytes, signal_of
+from openscr.errors import ConfigurationError
 from openscr.service import Service
 from openscr.settings import Address, load_settings
 from openscr.store.sqlite import SqliteStore
@@ -156,3 +157,18 @@ async def test_an_address_of_ipv6_is_written_in_brackets(data: Path, monkeypatch
         assert service.demo.public_url == f"https://[::1]:{port}/sync-service"
     finally:
         await service.stop()
+
+
+async def test_one_data_folder_has_one_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one would send every message again: it is told so and the first goes on. Then the folder is free."""
+    first = a_service(tmp_path, monkeypatch)
+    await first.start()
+    try:
+        with pytest.raises(ConfigurationError, match="another openscr serve"):
+            await a_service(tmp_path, monkeypatch).start()
+        assert (await get(first.urls[0], "/readyz")).status == 200
+    finally:
+        await first.stop()
+    second = a_service(tmp_path, monkeypatch)
+    await second.start()
+    await second.stop()

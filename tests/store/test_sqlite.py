@@ -182,7 +182,10 @@ async def test_a_full_disk_is_an_outage(store: SqliteStore) -> None:
     assert all(isinstance(refusal, StoreUnavailable) for refusal in refusals if refusal is not None)
     for number in range(2, 40):
         assert (await find_receipt(store, number) is None) == (number in failed)
+    # A row would still fit somewhere; a message would not, and that is what readiness is about.
+    assert not await store.writable()
     await execute(store, "PRAGMA max_page_count = 1000000")
+    assert await store.writable()
     await upload(store, failed[0])
     report = await store.verify()
     assert report.intact

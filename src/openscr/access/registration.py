@@ -25,6 +25,7 @@ class Cause(StrEnum):
     RECEIVER_NOT_OURS = "receiver_not_ours"
     ASID_HEADER_DIFFERS = "asid_header_differs"
     UNKNOWN_PARTY = "unknown_party"
+    UNKNOWN_CERTIFICATE = "unknown_certificate"
     PARTY_NOT_OF_CERTIFICATE = "party_not_of_certificate"
 
 

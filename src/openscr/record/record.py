@@ -445,4 +445,4 @@ class Record:
         async def work(transaction: Transaction) -> None:
             await transaction.append_audit(entry)
 
-        await self._store.transact(slot_of(known or caller.party_key), work)
+        await self._store.transact(slot_of(known or caller.party_key or caller.certificate or ""), work)

@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from openscr.errors import ConfigurationError, Conflict, StoreError, StoreUnavailable
+from openscr.errors import ConfigurationError, Conflict, OutcomeUnknown, StoreError, StoreUnavailable
 from openscr.identifiers import SLOTS, slot_of
 from openscr.store import statements
 from openscr.store.chain import read_row
@@ -75,6 +75,8 @@ class SqliteStore:
         self._writer: GroupCommitWriter | None = None
         # Used on the event loop alone.
         self._codec = Codec()
+        # Whether a transaction failed for a reason of the store, and no large write has succeeded since.
+        self._refused = False
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -107,9 +109,17 @@ class SqliteStore:
         return head_revision()
 
     async def writable(self) -> bool:
-        """Whether the store takes writes now; found out by writing."""
+        """Whether the store takes writes now; found out by writing.
+
+        After a transaction that was refused a little write proves nothing: then it is as large as a big message.
+        """
         try:
-            await self._write(lambda connection: connection.execute(statements.PROBE))
+            if self._refused:
+                await self._write(lambda connection: connection.execute(statements.PROBE_LARGE))
+                await self._write(lambda connection: connection.execute(statements.PROBE_LARGE_END))
+                self._refused = False
+            else:
+                await self._write(lambda connection: connection.execute(statements.PROBE))
         except StoreError:
             return False
         return True
@@ -123,7 +133,11 @@ class SqliteStore:
         but its transaction.
         """
         codec = self._codec
-        return await self._write(lambda connection: run_to_end(work, SqliteTransaction(connection, codec, slot)))
+        try:
+            return await self._write(lambda connection: run_to_end(work, SqliteTransaction(connection, codec, slot)))
+        except (StoreUnavailable, OutcomeUnknown):
+            self._refused = True
+            raise
 
     async def _write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         if self._writer is None:

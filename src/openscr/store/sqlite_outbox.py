@@ -75,7 +75,8 @@ def _due_besides(connection: sqlite3.Connection, until: int, limit: int, besides
     """
     waiting = sorted((due_at, party) for party, due_at in _first_due(connection) if party not in besides)
     # A party whose first row is due later than those of so many others cannot be among the rows wanted.
-    parties = [party for due_at, party in waiting[:limit] if due_at <= until]
+    latest = min(until, waiting[limit - 1][0]) if limit <= len(waiting) else until
+    parties = [party for due_at, party in waiting if due_at <= latest]
     cursors = [
         connection.execute(statements.DUE_OUTBOX_OF_PARTY, (bytes_as_stored(party), until, limit)) for party in parties
     ]

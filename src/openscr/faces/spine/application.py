@@ -3,11 +3,13 @@
 Spec: 40 §2, 35 §3.2.
 """
 
+from collections.abc import Sequence
 from time import perf_counter
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from openscr.access.registration import Cause
 from openscr.errors import StoreError, StoreFull
 from openscr.faces.spine.context import SpineContext, fault, parties_behind, too_large
 from openscr.faces.spine.ebxml_endpoint import EbxmlEndpoint
@@ -15,6 +17,7 @@ from openscr.faces.spine.exchange import (
     BodyCutOff,
     BodyTooLarge,
     Handled,
+    Peer,
     Reply,
     Request,
     peer_of,
@@ -23,8 +26,10 @@ from openscr.faces.spine.exchange import (
 )
 from openscr.faces.spine.interactions import EBXML_PATHS, INTERACTIONS, RELIABLE_PATH, SYNC_PATHS
 from openscr.faces.spine.soap_endpoint import SoapEndpoint
+from openscr.spine import AckType, Caller, MessageIds, Outcome
 from openscr.transport.soap import parse_soap_action
 
+_DECIDING_HEADERS = (b"soapaction", b"content-type", b"nhsd-asid")
 _log = structlog.get_logger("spine")
 
 PATHS = SYNC_PATHS | EBXML_PATHS
@@ -62,13 +67,26 @@ class SpineApplication:
         await send_reply(send, handled.reply)
         self._context.metrics.request("spine", handled.interaction, handled.outcome, perf_counter() - started)
 
+    async def _audit_unknown(self, peer: Peer) -> None:
+        """Keep that a trusted certificate knocked that belongs to no party. Spec: 35 §3.2, §9.4."""
+        certificate = peer.certificate
+        identity = certificate.identity if certificate is not None else ""
+        caller = Caller("", "", certificate=identity, address=peer.address)
+        try:
+            await self._context.record.audit_refusal(
+                caller, MessageIds("", ""), Outcome(AckType.REJECTED), reason=Cause.UNKNOWN_CERTIFICATE, nhs_number=None
+            )
+        except StoreError as error:
+            _log.error("store failed", error=error.code)
+
     async def _handle(self, endpoint: SoapEndpoint | EbxmlEndpoint, scope: Scope, receive: Receive) -> Handled:
         """Read the body and let the endpoint answer; whatever goes wrong becomes an answer here."""
         context = self._context
         peer = peer_of(scope)
         if self._mutual_tls and not (peer.certificate and parties_behind(context.directory.snapshot, peer.certificate)):
+            await self._audit_unknown(peer)
             return Handled("unknown", "403", Reply(403, content_type=None))
-        headers = dict(scope["headers"])
+        headers = _single_headers(scope["headers"])
         try:
             body = await read_body(headers, receive, context.max_body_bytes)
         except BodyTooLarge:
@@ -93,6 +111,16 @@ class SpineApplication:
             _log.warning("not the path of its contract", interaction=handled.interaction, path=scope["path"])
         _log.info("answered", interaction=handled.interaction, outcome=handled.outcome, correlation_id=correlation_id)
         return handled
+
+
+def _single_headers(pairs: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return headers by name; two different values of one that decides are as good as an impossible one."""
+    headers = dict(pairs)
+    if len(headers) != len(pairs):
+        for name in _DECIDING_HEADERS:
+            if len({value for key, value in pairs if key == name}) > 1:
+                headers[name] = b"contradictory"
+    return headers
 
 
 def _interaction_of(request: Request) -> str:

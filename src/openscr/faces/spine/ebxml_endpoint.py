@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from openscr.access.registration import check_cpa, check_receiver, check_sender
+from openscr.access.registration import Cause, check_cpa, check_receiver, check_sender
 from openscr.codes import ACTOR_TO_PARTY, SIGNAL_SERVICE
 from openscr.delivery.answers import ReplyAddress, acknowledgement_row
 from openscr.directory.model import Directory
@@ -19,8 +19,7 @@ from openscr.errors import EBXML_ERRORS, AccessRefused, WireError
 from openscr.faces.spine.context import SpineContext, fault, parties_behind
 from openscr.faces.spine.exchange import Handled, Peer, Reply, Request
 from openscr.faces.spine.interactions import INTERACTIONS, Domain, Interaction
-from openscr.hl7.acs import read_consent_message
-from openscr.hl7.gp_summary import UNREADABLE, read_summary_message
+from openscr.hl7 import acs, gp_summary
 from openscr.hl7.wrapper import Wrapper, read_wrapper
 from openscr.identifiers import ebxml_timestamp, slot_of
 from openscr.record.record import Reception
@@ -41,6 +40,10 @@ from openscr.transport.soap import parse_soap_action
 from openscr.transport.xml import read_xml
 
 _log = structlog.get_logger("spine.ebxml")
+_STRANGERS = {"from_party": Cause.UNKNOWN_PARTY, "certificate": Cause.PARTY_NOT_OF_CERTIFICATE}
+LONGEST_PARTY_KEY = 64
+"""Characters of an unregistered party key that the audit keeps."""
+
 _ACKNOWLEDGMENT = f"{SIGNAL_SERVICE}/Acknowledgment"
 _MESSAGE_ERROR = f"{SIGNAL_SERVICE}/MessageError"
 
@@ -67,6 +70,7 @@ class _Payload:
     nhs_number: str | None
     refusal: Outcome | None
     digest: bytes = b""
+    rules: tuple[str, ...] = ()
 
 
 class EbxmlEndpoint:
@@ -122,7 +126,10 @@ class EbxmlEndpoint:
         part = multipart.part(content_id) if content_id else None
         errors = self._check_envelope(row, envelope, directory, request.peer, part)
         if errors or part is None:
-            _log.info("refused", checks=errors, correlation_id=request.correlation_id)
+            _log.info("refused", checks=" ".join(errors), correlation_id=request.correlation_id)
+            for key, cause in _STRANGERS.items():
+                if key in errors:
+                    await self._audit_stranger(row, envelope, request, cause)
             return "message-error", self._message_error(envelope, directory, errors), None
         arrival = _Arrival(row, envelope, request.body, part, request.peer, directory, request.correlation_id)
         payload = self._read_payload(arrival)
@@ -142,6 +149,8 @@ class EbxmlEndpoint:
         now = context.clock()
         if time_to_live_passed(envelope, now):
             return "message-error", self._message_error(envelope, directory, ("expired",)), None
+        if payload.rules:
+            _log.info("rules broken", rules=" ".join(payload.rules), correlation_id=request.correlation_id)
         return await self._receive(arrival, payload)
 
     def _check_envelope(
@@ -185,16 +194,19 @@ class EbxmlEndpoint:
             content = arrival.part.content(arrival.body)
             root = read_xml(content)
         except WireError:
-            return _Payload(None, None, None, UNREADABLE)
+            unreadable = gp_summary.UNREADABLE if arrival.row.domain is Domain.SUMMARY else acs.UNREADABLE
+            return _Payload(None, None, None, unreadable)
         wrapper = read_wrapper(root)
         if arrival.row.domain is Domain.SUMMARY:
-            summary = read_summary_message(root, wrapper, content, arrival.row.name)
+            summary = gp_summary.read_summary_message(root, wrapper, content, arrival.row.name)
             request = summary.request
-            return _Payload(wrapper, request, summary.nhs_number, summary.refusal)
-        consent = read_consent_message(wrapper, arrival.row.name, accept_ask=self._context.accept_ask_in_set)
+            rules = tuple(finding.rule for finding in summary.findings)
+            return _Payload(wrapper, request, summary.nhs_number, summary.refusal, rules=rules)
+        consent = acs.read_consent_message(wrapper, arrival.row.name, accept_ask=self._context.accept_ask_in_set)
         change = consent.request if isinstance(consent.request, ConsentChange) else None
         digest = hashlib.sha256(content).digest()
-        return _Payload(wrapper, change, consent.nhs_number, consent.refusal, digest)
+        rules = tuple(finding.rule for finding in (*consent.rejected, *consent.findings))
+        return _Payload(wrapper, change, consent.nhs_number, consent.refusal, digest, rules)
 
     def _caller(self, arrival: _Arrival, payload: _Payload) -> Caller:
         certificate = arrival.peer.certificate
@@ -202,7 +214,7 @@ class EbxmlEndpoint:
             asid=payload.wrapper.sender_asid if payload.wrapper else "",
             party_key=arrival.envelope.from_party,
             person=payload.wrapper.person if payload.wrapper else None,
-            certificate=certificate.name if certificate else None,
+            certificate=certificate.identity if certificate else None,
             address=arrival.peer.address,
         )
 
@@ -213,6 +225,19 @@ class EbxmlEndpoint:
             arrival.envelope.message_id,
             arrival.correlation_id,
         )
+
+    async def _audit_stranger(self, row: Interaction, envelope: Envelope, request: Request, cause: Cause) -> None:
+        """Keep that a party tried to speak that is not registered, or not the certificate's. Spec: 35 §3.2, §9.4."""
+        certificate = request.peer.certificate
+        caller = Caller(
+            "",
+            envelope.from_party[:LONGEST_PARTY_KEY],
+            certificate=certificate.identity if certificate else None,
+            address=request.peer.address,
+        )
+        ids = MessageIds("", row.name, envelope.message_id, request.correlation_id)
+        outcome = Outcome(AckType.REJECTED)
+        await self._context.record.audit_refusal(caller, ids, outcome, reason=cause, nhs_number=None)
 
     async def _audit_refusal(self, arrival: _Arrival, payload: _Payload, cause: str) -> None:
         await self._context.record.audit_refusal(
@@ -263,7 +288,7 @@ class EbxmlEndpoint:
             digest=payload.digest,
             answer=lambda outcome: acknowledgement_row(address, outcome, directory, context.mint(), now),
             # Published clients carry the ASID of another environment, or a party key. Spec: 40 §8 step 10.
-            deviations=("receiver_not_ours",) if receiver and not check_receiver(directory, receiver) else (),
+            deviations=(Cause.RECEIVER_NOT_OURS.value,) if receiver and not check_receiver(directory, receiver) else (),
         )
         received = await context.record.receive(
             reception,

@@ -186,6 +186,7 @@ SQLITE = (
     CREATE TABLE probe (
         id INTEGER NOT NULL CHECK (id = 1),
         written INTEGER NOT NULL,
+        padding BLOB,
         PRIMARY KEY (id)
     ) STRICT
     """,
