@@ -4,9 +4,13 @@ import asyncio
 import ssl
 import warnings
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from journeys.messages import HOSPITAL, PRACTICE, Client, Post, collected, fresh_patient, get
 from journeys.runner import Server, client_context, import_directory, launch, live_directory
@@ -41,6 +45,25 @@ async def test_a_registered_certificate_is_let_in(demo: Server, version: ssl.TLS
     tls = demo.tls()
     tls.minimum_version = tls.maximum_version = version
     answer = await PRACTICE.event_list(FULL_RECORD).to(demo.spine, tls)
+    assert soap_of(answer, EVENT_LIST_ANSWER).relates_to
+
+
+async def test_a_revoked_certificate_is_kept_out(data: Path, start: Callable[..., Server]) -> None:
+    """With ``tls.crl_file`` the revoked one fails its handshake; the others are let in. Spec: 35 §3.1."""
+    folder = data / "pki"
+    authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
+    revoked = x509.load_pem_x509_certificate((folder / "gp.client.test.pem").read_bytes())
+    now = datetime.now(UTC)
+    entry = x509.RevokedCertificateBuilder().serial_number(revoked.serial_number).revocation_date(now).build()
+    listed = x509.CertificateRevocationListBuilder().issuer_name(authority.subject).add_revoked_certificate(entry)
+    crl = listed.last_update(now - timedelta(days=1)).next_update(now + timedelta(days=1)).sign(key, hashes.SHA256())
+    (data / "crl.pem").write_bytes(crl.public_bytes(serialization.Encoding.PEM))
+    server = start(demo=True, tls_crl_file=data / "crl.pem")
+    with pytest.raises(REFUSED):
+        await knock(server, client_context(folder, "gp.client.test"))
+    answer = await HOSPITAL.event_list(FULL_RECORD).to(server.spine, client_context(folder, "viewer.client.test"))
     assert soap_of(answer, EVENT_LIST_ANSWER).relates_to
 
 

@@ -3,14 +3,19 @@
 import asyncio
 import json
 import os
+import re
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from journeys.messages import PRACTICE, fresh_patient
+from journeys.runner import Server
 from journeys.wire import Answer, connected, request_bytes, signal_of
+from openscr.codes import EVENT_LIST_ANSWER
 from openscr.errors import ConfigurationError
 from openscr.service import Service
 from openscr.settings import Address, load_settings
@@ -172,3 +177,18 @@ async def test_one_data_folder_has_one_service(tmp_path: Path, monkeypatch: pyte
     second = a_service(tmp_path, monkeypatch)
     await second.start()
     await second.stop()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_the_lines_of_the_page_work_when_pasted(demo: Server) -> None:
+    """As they stand on the page of a running service: the upload is taken, the list and the record come."""
+    page = (await get(demo.web, "/")).body.decode()
+    lines = re.findall(r'<pre class="command".*?<code>(.*?)</code>', page, re.DOTALL)
+    answers = []
+    for line in lines:
+        shell = await asyncio.create_subprocess_exec("sh", "-c", unescape(line), stdout=asyncio.subprocess.PIPE)
+        answers.append((await shell.communicate())[0])
+    upload, found, record = answers
+    assert b":Acknowledgment" in upload
+    assert EVENT_LIST_ANSWER.encode() in found
+    assert b"GPSummary" in record
