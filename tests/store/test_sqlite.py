@@ -167,6 +167,18 @@ async def test_two_programs_share_a_file(store: SqliteStore) -> None:
     assert (await store.verify()).intact
 
 
+async def test_programs_that_open_a_file_at_once_wait_for_each_other(store: SqliteStore) -> None:
+    """Whoever opens the file holds it for a moment; nobody who opens it then is refused, in use or not."""
+    for closed in (False, True) * 20:
+        if closed:
+            await store.close()
+        programs = [SqliteStore(store.path) for _ in range(4)]
+        await asyncio.gather(*(program.open() for program in programs))
+        for program in programs:
+            await program.close()
+        await store.open()
+
+
 async def execute(store: SqliteStore, statement: str) -> None:
     """Run a statement on the writing connection."""
     await store._write(lambda connection: connection.execute(statement).fetchall())

@@ -15,6 +15,7 @@ from openscr.errors import ConfigurationError, Conflict, OutcomeUnknown, StoreEr
 from openscr.store.migrations import REVISIONS, head_revision, upgrade_sqlite
 
 _CACHE_KIB: Final = 32 * 1024
+_OPENING_SECONDS: Final = 5.0
 _OLDEST_ENGINE: Final = (3, 37, 0)
 _PAGE_BYTES: Final = 8192
 _WAL_PAGES: Final = 2000
@@ -71,7 +72,9 @@ def translate_commit_error(error: sqlite3.Error) -> StoreError:
 
 def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqlite3.Connection:
     """Return a connection in autocommit mode; ``busy_timeout`` in seconds. Raises: `sqlite3.Error`."""
-    connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+    # Whatever is asked of it later, opening is patient: another program that opens the same file holds it for a moment.
+    patience = max(busy_timeout, _OPENING_SECONDS)
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
     try:
         if read_only:
             connection.execute("PRAGMA query_only = ON")
@@ -87,6 +90,7 @@ def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqli
             # Pages that several groups change are then written back to the file once.
             connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+        connection.execute(f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}")
     except sqlite3.Error:
         connection.close()
         raise
