@@ -1,0 +1,220 @@
+"""The shapes of those who take part: persons, organisations, devices, and participations of entries and summaries.
+
+Spec: 10 §4.1, §5, §8.1.
+"""
+
+from typing import Final
+
+from openscr.clinical import participants as clinical
+from openscr.codes import OID_ASID, OID_ROLE_PROFILE, OID_USER
+from openscr.hl7.datatypes import (
+    ADDRESS,
+    CODE,
+    CODED,
+    II,
+    NAME,
+    ODS,
+    TELECOM,
+    TEXT,
+    CodeOnly,
+    Datatype,
+    Extension,
+)
+from openscr.hl7.shapes import Choice, Content, Leaf, Node, Shape, Sub, Within
+
+_AGENT: Final = {"classCode": "AGNT"}
+_PERSON: Final = {"classCode": "PSN", "determinerCode": "INSTANCE"}
+_ORGANISATION: Final = {"classCode": "ORG", "determinerCode": "INSTANCE"}
+_DEVICE: Final = {"classCode": "DEV", "determinerCode": "INSTANCE"}
+_NAME: Final = Leaf("name", "name", NAME)
+_SDS_ORGANISATION: Final = Content(Leaf("id", "ods", ODS), _NAME)
+
+SDS_PERSON: Final = Shape(
+    "UKCT_MT160018UK01.AgentPersonSDS",
+    _AGENT,
+    Content(
+        Leaf("id", "role_profile_id", Extension(OID_ROLE_PROFILE)),
+        Within("agentPersonSDS", _PERSON, Content(Leaf("id", "user_id", Extension(OID_USER)), _NAME)),
+    ),
+    of=clinical.SdsPerson,
+)
+SDS_ORGANISATION: Final = Shape(
+    "UKCT_MT160017UK01.AgentOrgSDS",
+    _AGENT,
+    Content(Within("agentOrganizationSDS", _ORGANISATION, _SDS_ORGANISATION)),
+    of=clinical.SdsOrganisation,
+)
+_EMPLOYER_SDS: Final = Shape(
+    "representedOrganizationSDS", _ORGANISATION, _SDS_ORGANISATION, of=clinical.SdsOrganisation
+)
+_EMPLOYER: Final = Shape(
+    "representedOrganization",
+    _ORGANISATION,
+    Content(
+        Leaf("addr", "address", ADDRESS, required=False),
+        Leaf("code", "organisation_type", CODE, required=False),
+        _NAME,
+        Leaf("desc", "description", TEXT, required=False),
+    ),
+    of=clinical.Organisation,
+)
+_REPRESENTED_SDS: Final = Shape(
+    "representedPersonSDS",
+    _PERSON,
+    Content(Leaf("id", "user_id", Extension(OID_USER)), _NAME),
+    of=clinical.RepresentedPerson,
+    when=("user_id", True),
+)
+_REPRESENTED: Final = Shape(
+    "representedPerson", _PERSON, Content(_NAME), of=clinical.RepresentedPerson, when=("user_id", False)
+)
+ORGANISATION: Final = Shape(
+    "UKCT_MT160017UK01.AgentOrg",
+    _AGENT,
+    Content(
+        Leaf("code", "role", CODED),
+        Leaf("addr", "address", ADDRESS),
+        Leaf("telecom", "telecom", TELECOM, required=False, many=True),
+        Within(
+            "agentOrganization",
+            _ORGANISATION,
+            Content(
+                Leaf("addr", "own_address", ADDRESS, required=False),
+                Leaf("code", "organisation_type", CODE),
+                _NAME,
+                Leaf("desc", "description", TEXT, required=False),
+            ),
+        ),
+        Sub("represented", _EMPLOYER_SDS, others=(_EMPLOYER,)),
+    ),
+    of=clinical.Organisation,
+)
+PERSON: Final = Shape(
+    "UKCT_MT160018UK01.AgentPerson",
+    _AGENT,
+    Content(
+        Leaf("code", "job_role", CODED),
+        Leaf("addr", "address", ADDRESS),
+        Leaf("telecom", "telecom", TELECOM, required=False, many=True),
+        Within("agentPerson", _PERSON, Content(_NAME)),
+        Sub("organisation", _EMPLOYER, others=(_EMPLOYER_SDS, _REPRESENTED, _REPRESENTED_SDS)),
+    ),
+    of=clinical.Person,
+)
+
+
+def _non_agent(name: str) -> Shape:
+    return Shape(
+        name,
+        {"classCode": "ROL"},
+        Content(
+            Leaf("id", "id", II, required=False),
+            Leaf("code", "relationship", CODED),
+            Within("playingNonAgentPerson", _PERSON, Content(_NAME), required=False),
+        ),
+        of=clinical.NonAgent,
+    )
+
+
+NON_AGENT: Final = _non_agent("participantNonAgentRole")
+NON_AGENT_ROLE: Final = _non_agent("nonAgentRole")
+"""The same under the name that it has as a receiver and as the author of a letter. Spec: 10 §8.1."""
+
+_SDS_ID: Final = Leaf("id", "sds_id", Extension(OID_ASID))
+_II: Final = Leaf("id", "id", II, required=False)
+_CODE_ONLY: Final = Leaf("code", "code", CODE, required=False)
+_TITLE: Final = Leaf("name", "name", TEXT, required=False)
+_DESCRIPTION: Final = Leaf("desc", "description", TEXT, required=False)
+_DEVICE_SDS: Final = Shape(
+    "agentDeviceSDS", _DEVICE, Content(_SDS_ID), of=clinical.DeviceDetails, when=("sds_id", True)
+)
+_DESCRIBED_DEVICE: Final = Shape(
+    "agentDevice",
+    _DEVICE,
+    Content(
+        _II,
+        _CODE_ONLY,
+        _TITLE,
+        _DESCRIPTION,
+        Leaf("manufacturerModelName", "model", TEXT, required=False),
+        Leaf("softwareName", "software", TEXT, required=False),
+    ),
+    of=clinical.DeviceDetails,
+    when=("sds_id", False),
+)
+_DEVICE_OWNER_SDS: Final = Shape(
+    "representedOrganizationSDS",
+    _ORGANISATION,
+    Content(Leaf("id", "sds_id", ODS)),
+    of=clinical.DeviceOrganisation,
+    when=("sds_id", True),
+)
+_DEVICE_OWNER: Final = Shape(
+    "representedOrganization",
+    _ORGANISATION,
+    Content(
+        _II,
+        _CODE_ONLY,
+        Leaf("name", "name", NAME, required=False),
+        _DESCRIPTION,
+        Leaf("telecom", "telecom", TELECOM, required=False),
+        Leaf("addr", "address", ADDRESS, required=False),
+    ),
+    of=clinical.DeviceOrganisation,
+    when=("sds_id", False),
+)
+DEVICE: Final = Shape(
+    "UKCT_MT120601UK02.AgentDevice",
+    _AGENT,
+    Content(
+        _II,
+        Leaf("code", "code", CODED, required=False),
+        Sub("device", _DEVICE_SDS, others=(_DESCRIBED_DEVICE,), required=True),
+        Sub("organisation", _DEVICE_OWNER_SDS, others=(_DEVICE_OWNER,), required=True),
+    ),
+    of=clinical.Device,
+)
+PLACE: Final = Shape(
+    "participantIncidentalLocation",
+    {"classCode": "ISDLOC"},
+    Content(
+        Leaf("code", "code", CODED),
+        Within(
+            "location",
+            {"classCode": "PLC", "determinerCode": "INSTANCE"},
+            Content(
+                Leaf("addr", "address", ADDRESS, required=False),
+                _TITLE,
+                Leaf("telecom", "telecom", TELECOM, required=False),
+            ),
+            required=False,
+        ),
+    ),
+    of=clinical.Place,
+)
+
+
+def participation(
+    name: str,
+    type_code: str | None,
+    agents: tuple[Shape, ...],
+    time: Datatype | None,
+    *,
+    time_required: bool = True,
+    mode: bool = False,
+) -> Shape:
+    """Return the shape of a participation: its time, its mode where it has one, and one of ``agents``.
+
+    Without a type code the participant says it. A required time that is not given is that of the summary. 10 §8.1.
+    """
+    nodes: list[Node] = []
+    if time is not None:
+        nodes.append(Leaf("time", "time", time, required=time_required, defaults_to_created=True))
+    if mode:
+        nodes.append(Leaf("modeCode", "mode", CodeOnly(), required=False))
+    return Shape(
+        name,
+        {"contextControlCode": "OP", **({"typeCode": type_code} if type_code else {})},
+        Content(*nodes, Choice(agents)),
+        bound={} if type_code else {"typeCode": "type_code"},
+    )

@@ -1,0 +1,164 @@
+"""The JSON form: every rule of reading, with the place of each mistake."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openscr.clinical import FormMistake, MistakenForm, read_form, read_json, read_toml, write_form, write_json
+from shared import MESSAGES
+
+EXAMPLE = (MESSAGES / "gp-summary" / "summary.json").read_text()
+SMALL: dict[str, Any] = {
+    "format": "openscr-summary/1",
+    "patient": {"nhs_number": "999 000 0018"},
+    "author": {
+        "kind": "person_sds",
+        "role_profile_id": "100000000110",
+        "user_id": "100000000101",
+        "name": {"text": "Dr Ada Testwell"},
+    },
+}
+ALLERGY = {"code": {"code": "91936005"}, "time": {"low": "2021-03-12"}}
+
+
+def mistakes(form: object) -> dict[str, str]:
+    with pytest.raises(MistakenForm) as found:
+        read_form(form)
+    return {each.pointer: each.text for each in found.value.mistakes}
+
+
+def test_the_example_comes_back() -> None:
+    """Reading the worked example and writing it gives the same members and values."""
+    assert write_form(read_json(EXAMPLE)) == json.loads(EXAMPLE)
+
+
+def test_the_smallest_summary() -> None:
+    summary = read_form(SMALL)
+    assert summary.patient.nhs_number == "9990000018"
+    assert summary.interaction == "REPC_IN150016UK05"
+    assert read_json(write_json(summary)) == summary
+
+
+def test_toml_has_the_same_members() -> None:
+    """TOML dates are times, tables are objects."""
+    text = """
+    format = "openscr-summary/1"
+    created = 2025-11-11T10:30:45
+    patient.nhs_number = "9990000018"
+    author = {kind = "person_sds", role_profile_id = "1", user_id = "2", name = {text = "Dr Ada Testwell"}}
+    [[allergies]]
+    code = {code = "91936005"}
+    time = {low = 2021-03-12}
+    """
+    summary = read_toml(text)
+    assert summary.created == "20251111103045"
+    assert summary.allergies[0].time.low == "20210312"  # type: ignore[attr-defined]
+    with pytest.raises(MistakenForm, match="not TOML"):
+        read_toml("format =")
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "place", "said"),
+    [
+        ("format", "openscr-summary/2", "/format", 'must be "openscr-summary/1"'),
+        ("interaction", "REPC_IN150018UK02", "/interaction", "must be one of"),
+        ("status", "done", "/status", "active or nullified"),
+        ("patient", {"nhs_number": "9990000019"}, "/patient/nhs_number", "modulus 11"),
+        ("patient", {}, "/patient/nhs_number", "is missing"),
+        ("patient", None, "/patient", "null"),
+        ("colour", "blue", "/colour", "not a member"),
+        ("a/b~c", 1, "/a~1b~0c", "not a member"),
+        ("event_id", "not-a-uuid", "/event_id", "must be a UUID"),
+        ("created", "11/11/2025", "/created", "not a time"),
+        ("created", 2025, "/created", "must be a time"),
+        ("author", {"kind": "robot"}, "/author/kind", "must be one of person_sds"),
+        ("author", {**SMALL["author"], "name": {}}, None, None),
+        ("author", {**SMALL["author"], "name": "Ada"}, "/author/name", "must be an object"),
+        ("allergies", ALLERGY, "/allergies", "must be a list"),
+        ("allergies", [{**ALLERGY, "type": "Sneeze"}], "/allergies/0/type", "record element"),
+        ("allergies", [{"time": "2021"}], "/allergies/0/code", "is missing"),
+        ("allergies", [{"code": {"code": "1"}}], "/allergies/0/time", "is missing"),
+        ("allergies", [{**ALLERGY, "code": {"code": ""}}], "/allergies/0/code/code", "must not be empty"),
+        ("allergies", [{**ALLERGY, "code": {"code": 1}}], "/allergies/0/code/code", "must be a string"),
+        ("allergies", [{**ALLERGY, "id": "1"}], "/allergies/0/id", "must be a UUID"),
+        ("allergies", [{**ALLERGY, "time": {"low": "2021", "center": "2021"}}], "/allergies/0/time", "low and high"),
+        ("allergies", [{**ALLERGY, "author": {**SMALL["author"], "job_role": "R8000"}}], "/allergies/0/author/job_role",
+         "only the author"),
+        ("medications", {"acute": [{**ALLERGY}]}, "/medications/acute/0/code", "not a member"),
+        ("medications", [], None, None),
+        ("problems", [{"time": "2021"}], "/problems/0/about", "is missing"),
+        ("risks_to_patient", [{"time": "2021", "about": []}], "/risks_to_patient/0/about", "must not be empty"),
+        ("observations", [{**ALLERGY, "value": {"type": "XX"}}], "/observations/0/value/type", "must be one of PQ"),
+        ("observations", [{**ALLERGY, "value": {"type": "ST"}}], "/observations/0/value/text", "is missing"),
+        ("observations", [{**ALLERGY, "value": {"type": "ST", "text": "a", "b": 1}}], "/observations/0/value/b",
+         "not a member"),
+        ("documents", [{**ALLERGY, "time": "2021", "text": "a", "version": "1"}], "/documents/0/version", "whole"),
+        ("presentation", {}, "/presentation/html", "is missing"),
+    ],
+)  # fmt: skip
+def test_each_mistake_has_its_place(member: str, value: object, place: str | None, said: str | None) -> None:
+    """Unknown, missing, null, empty or of the wrong type: an error that names the place; else nothing is wrong."""
+    form = {**SMALL, member: value}
+    if place is None:
+        read_form(form)
+        return
+    found = mistakes(form)
+    assert place in found, found
+    assert said is not None
+    assert said in found[place]
+
+
+def test_all_mistakes_are_told() -> None:
+    assert set(mistakes({"format": "x", "patient": {"nhs_number": "1"}, "author": {}, "a": 1})) == {
+        "/format", "/author/kind", "/a"
+    }  # fmt: skip
+
+
+def test_repeated_members_are_mistakes() -> None:
+    text = json.dumps(SMALL).replace('"user_id": "100000000101"', '"user_id": "1", "user_id": "2"')
+    with pytest.raises(MistakenForm, match="/author/user_id: stands twice"):
+        read_json(text)
+
+
+@pytest.mark.parametrize("text", ["", "[", "[]", "NaN", b"\xff", "[" * 100_000])
+def test_what_is_no_json_summary(text: str | bytes) -> None:
+    with pytest.raises(MistakenForm):
+        read_json(text)
+
+
+def test_ids_in_either_case_are_written_in_upper_case() -> None:
+    lower = "6d68c00c-7135-5bf6-8adb-278528c9f62d"
+    summary = read_form({**SMALL, "event_id": lower, "replaces": lower})
+    assert summary.event_id == summary.replaces == lower.upper()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_any_change_is_read_or_told(data: st.DataObject) -> None:
+    """Whatever stands anywhere in a form, it is a summary or a list of mistakes, never another error."""
+    form = json.loads(EXAMPLE)
+    place: Any = form
+    while isinstance(place, dict | list) and place and data.draw(st.integers(0, 5)):
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        inner = place[key]
+        if not isinstance(inner, dict | list) or not data.draw(st.booleans()):
+            place[key] = data.draw(json_values)
+            break
+        place = inner
+    found: list[FormMistake] = []
+    try:
+        summary = read_form(form)
+        assert read_json(write_json(summary)) == summary
+    except MistakenForm as error:
+        found = error.mistakes
+    assert all(each.pointer == "" or each.pointer.startswith("/") for each in found)
