@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from openscr.cli.console import fail, say, say_bytes, say_json
+from openscr.cli.console import fail, note, say, say_bytes, say_json
 from openscr.cli.options import (
     DEMO,
     As,
@@ -54,6 +54,7 @@ class Format(StrEnum):
     TEXT = "text"
     HTML = "html"
     XML = "xml"
+    JSON = "json"
 
 
 def register(app: typer.Typer) -> None:
@@ -65,7 +66,7 @@ def get(
     nhs_number: NhsNumber,
     event: EventOption = None,
     form: Annotated[
-        Format, typer.Option("--format", help="text for the terminal, html a page, xml the document as it is stored.")
+        Format, typer.Option("--format", help="text for the terminal, html a page, xml the document as it is stored, json its coded content.")
     ] = Format.TEXT,
     override: Override = None,
     override_text: OverrideText = None,
@@ -109,8 +110,21 @@ def _printed(document: bytes, form: Format) -> bytes:
 
     if form is Format.XML:
         return document
+    if form is Format.JSON:
+        return _as_json(document)
     presentation = presentation_of(document)
     if form is Format.HTML:
         return f"{_PAGE}{presentation.html()}\n</body>\n</html>\n".encode()
     width = min(120, shutil.get_terminal_size((100, 24)).columns)
     return presentation.text(width).encode()
+
+
+def _as_json(document: bytes) -> bytes:
+    """Return the JSON form of a document, and tell people when the form does not hold everything. Spec: 00 §6.2."""
+    from openscr.clinical import write_json
+    from openscr.hl7.summary_reader import read_summary
+
+    reading = read_summary(document)
+    if reading.lost:
+        note(f"openscr: {len(reading.lost)} things in the document have no place in the JSON form; xml has them all")
+    return write_json(reading.summary).encode()
