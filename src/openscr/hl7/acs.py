@@ -10,6 +10,7 @@ from lxml import etree
 from openscr.codes import (
     ACS_GET,
     ACS_GET_ANSWER,
+    ACS_HAS,
     ACS_SET,
     CRS_NS,
     HL7_NS,
@@ -27,6 +28,7 @@ from openscr.hl7.wrapper import (
     Wrapper,
     attributes_of,
     count_person_ids,
+    descend,
     local_name,
     nearest,
     system_ids,
@@ -52,7 +54,11 @@ CRS = f"{{{CRS_NS}}}"
 WRAPPERS = {ACS_SET: "setResourcePermissionsResponse", ACS_GET: "getResourcePermissionsResponse"}
 """Element around the answer, by request. Spec: 40 §4.3."""
 
-_PAYLOADS = {ACS_SET: "setResourcePermissionsRequest", ACS_GET: "getResourcePermissionsRequest"}
+_PAYLOADS = {
+    ACS_SET: "setResourcePermissionsRequest",
+    ACS_GET: "getResourcePermissionsRequest",
+    ACS_HAS: "hasResourcePermissionsRequest",
+}
 _K = "ErrorBase1712."
 _W = "ErrorBase1732."
 _ASSERTION_PARAMETER_KEYS = {
@@ -63,7 +69,9 @@ _ASSERTION_PARAMETER_KEYS = {
     "INVALID_FUNCTION_CODE": "99706",
     "INVALID_ACCESSOR_TYPE": "99707",
     "MISSING_PERMISSIONS_IN_SET": "99708",
+    "ACCESSOR_ID_EMPTY": "99709",
     "FUNCTION_CONTEXT_EMPTY": "99710",
+    "ACR_CANNOT_BE_USED_AS_LRTYPE": "99711",
     "RESOURCE_TYPE_EMPTY": "99712",
     "RESOURCE_ID_EMPTY": "99713",
 }
@@ -376,6 +384,70 @@ def _check_get(
             if len(resource.findall(f"{CRS}Id")) != 1:
                 found.append(_finding("G10", "RESOURCE_ID_EMPTY", _at(resource, "Id")))
     return found
+
+
+def check_has(wrapper: Wrapper, header: HeaderFacts | None = None) -> list[Finding]:
+    """Judge a HAS: rules 9-21 of the wrapper, and when it is in order H1-H13 and the NHS number. Spec: 30 §5.3.
+
+    The service does not answer HAS; whoever is to send one to Spine can have it checked.
+    """
+    rejected = check_acs_wrapper(wrapper, ACS_HAS, header)
+    payload = _payload(wrapper, ACS_HAS)
+    if rejected or payload is None:
+        return rejected
+    body = payload.find(f"{CRS}accessControlQuery")
+    contexts = body.findall(f"{CRS}resourceContext") if body is not None else []
+    sets = body.findall(f"{CRS}accessControlSet") if body is not None else []
+    number = next(iter(attributes_of(contexts, "extension")), "")
+    within = body if body is not None else payload
+    context = contexts[-1] if contexts else within
+    found: list[Finding] = []
+    if len(contexts) != 1:
+        found.append(_context_finding("H1", "MANDATORY_DATA_MISSING", context, "accessControlQuery.resourceContext"))
+    if not sets:
+        found.append(_finding("H2", "INVALID_ACA_CARDINALITY", within))
+    if OID_NHS_NUMBER not in attributes_of(contexts, "root"):
+        text = f"accessControlQuery.resourceContext with root OID={OID_NHS_NUMBER}"
+        found.append(_context_finding("H3", "MANDATORY_DATA_MISSING", context, text))
+    if not attributes_of(contexts, "extension"):
+        found.append(_finding("H4", "INVALID_ACA_CARDINALITY", context))
+    if len(number) < 10:
+        found.append(_context_finding("H5", "RESOURCE_CONTEXT_TOO_SHORT", context, "10"))
+    if len(number) > 10:
+        found.append(_context_finding("H6", "RESOURCE_CONTEXT_TOO_LONG", context, "10"))
+    for one in sets:
+        found += _check_access_control_set(one, number)
+    if not found and not is_nhs_number(number):
+        issue = detail_issue("35160", field="NHS Number")
+        key = f"{_K}MANDATORY_DATA_MISSING"
+        found.append(Finding("acs-nhs-number", key, "NHS number is not valid", issue, context))
+    return found
+
+
+def _check_access_control_set(one: etree._Element, number: str) -> list[Finding]:
+    """Rules H7-H13."""
+    found: list[Finding] = []
+    if _text(one, "function/context") != "Sealing" and _text(one, "resource/Id") != number:
+        found.append(_finding("H7", "INVALID_COMBINATION_FC_RC_RI", _at(one, "resource/Id")))
+    if _count(one, "accessor/type") != 1:
+        found.append(_finding("H8", "INVALID_ACCESSOR_TYPE", _at(one, "accessor/type")))
+    ids = descend(one, f"{CRS}accessor", f"{CRS}accessorId", f"{CRS}Id")
+    names = _count(one, "accessor/accessorId/name")
+    if names != 1 and not any(each.get("root") and each.get("extension") for each in ids):
+        found.append(_finding("H9", "ACCESSOR_ID_EMPTY", _at(one, "accessor/accessorId")))
+    for rule, path, key in (
+        ("H10", "function/context", "FUNCTION_CONTEXT_EMPTY"),
+        ("H11", "function/code", "ACR_CANNOT_BE_USED_AS_LRTYPE"),
+        ("H12", "resource/type", "RESOURCE_TYPE_EMPTY"),
+        ("H13", "resource/Id", "RESOURCE_ID_EMPTY"),
+    ):
+        if _count(one, path) != 1:
+            found.append(_finding(rule, key, _at(one, path)))
+    return found
+
+
+def _count(element: etree._Element, path: str) -> int:
+    return len(descend(element, *(CRS + name for name in path.split("/"))))
 
 
 def _criteria(body: etree._Element | None) -> ConsentCriteria:
