@@ -9,8 +9,8 @@
 Spec: 00 §4 ``validate``, §6.1; 10 §11.5.
 """
 
-from openscr.validation.examination import validate
+from openscr.validation.examination import unreadable, validate
 from openscr.validation.report import SPINE, Diagnosis, Report, Severity
 from openscr.validation.schemas import Schemas
 
-__all__ = ["SPINE", "Diagnosis", "Report", "Schemas", "Severity", "validate"]
+__all__ = ["SPINE", "Diagnosis", "Report", "Schemas", "Severity", "unreadable", "validate"]

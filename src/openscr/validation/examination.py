@@ -13,6 +13,7 @@ from typing import Final
 
 from lxml import etree
 
+from openscr.codes import SOAP_NS
 from openscr.errors import MalformedMultipart, UnsafeXml, WireError
 from openscr.hl7.wrapper import HL7, local_name
 from openscr.transport.mime import Multipart, Part, read_multipart
@@ -40,6 +41,13 @@ def validate(data: bytes, schemas: Schemas | None = None) -> Report:
     Spec: 00 §4.
     """
     return _Examination(data, schemas).report()
+
+
+def unreadable(cause: str, *, too_large: bool = False) -> Report:
+    """Return the report on an input that could not even be read; ``cause`` says why."""
+    findings = Findings(Lines(b""))
+    findings.note("file", 0, text=cause, variant="size" if too_large else "", about="" if too_large else f"{cause}:")
+    return Report(None, "unread", findings.in_order())
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +202,7 @@ class _Examination:
 
     def _examine_document(self, document: Document, framing: Framing) -> _Read:
         root = document.root
-        if local_name(root) != "Envelope":
+        if local_name(root) != "Envelope" and etree.QName(root).namespace != SOAP_NS:
             found = interaction_below(root)
             if found is None:
                 bare = local_name(root) in {"GPSummary", "MessageWithdrawal"} and str(root.tag).startswith(HL7)

@@ -16,6 +16,7 @@ from openscr.codes import (
     EVENT_LIST_ANSWER,
     EVENT_LIST_SM,
     EVENT_LIST_SM_ANSWER,
+    HL7_NS,
     INITIAL_UPLOAD,
     POLLING_UPLOAD,
     UPLOAD,
@@ -23,6 +24,7 @@ from openscr.codes import (
 from openscr.errors import ConfigurationError
 from openscr.hl7.wrapper import HL7, local_name
 from openscr.transport.xml import read_schema
+from openscr.validation.places import PREFIXES
 
 TIGHTENED: Final = "TightenedSchemas"
 PLAIN: Final = "Schemas"
@@ -33,11 +35,14 @@ TWINS: Final = {POLLING_UPLOAD: UPLOAD, EVENT_LIST_SM: EVENT_LIST, EVENT_LIST_SM
 """Interactions without a schema of their own, which are their twins but for the name (and ``permissions``). 40 §12."""
 
 _PLACES: Final = ("", "omvt", "mim")
+_SUBJECT: Final = re.compile(r"Element '[^']*'(?:, attribute '[^']*')?: (?:\[[^\]]*\] )?")
 _VALUE: Final = re.compile(
     r"(?:The value )?'.*'(?= (?:is not accepted by the pattern|is not an element of the set|is not a valid value|"
     r"has a length of|does not match the fixed value|is greater than|is less than))",
     re.DOTALL,
 )
+_PREFIXED: Final = {uri: "" if uri == HL7_NS else f"{prefix}:" for uri, prefix in PREFIXES.items()}
+_NAMESPACE: Final = re.compile(r"\{([^{}]*)\}")
 
 
 class Schemas:
@@ -111,7 +116,15 @@ def _located(
         found = tree.xpath(error.path, namespaces=prefixes) if error.path else []
         element = found[0] if isinstance(found, list) and found and isinstance(found[0], etree._Element) else None
         place = originals.get(element, interaction) if element is not None else interaction
-        yield place, _VALUE.sub("The value", error.message)
+        yield place, _readable(error.message)
+
+
+def _readable(message: str) -> str:
+    """Return an error of the schema without the message's own value, and with prefixes instead of namespaces."""
+    subject = _SUBJECT.match(message)
+    begin = subject.end() if subject is not None else 0
+    text = message[:begin] + _VALUE.sub("The value", message[begin:])
+    return _NAMESPACE.sub(lambda found: _PREFIXED.get(found.group(1), found.group()), text)
 
 
 def _prefixes(root: etree._Element) -> dict[str, str]:
