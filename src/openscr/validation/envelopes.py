@@ -27,7 +27,7 @@ _COUNTS: Final = {
     _HEADER: "[soapHeaderCount]",
     "/SOAP:Envelope/SOAP:Body": "[soapBodyCount]",
 }
-_RULES: Final = {
+RULES: Final = {
     "header_version": ("E3", "INVALID_MESSAGE_HEADER_VERSION", _MESSAGE_HEADER),
     "duplicate_elimination": (
         "E4",
@@ -112,7 +112,8 @@ def check_ebxml(document: Document, findings: Findings, soap_action: tuple[str, 
         return None
     for name in _check_pattern(envelope):
         _note_ebxml(document, findings, name)
-    if soap_action is not None and soap_action != (envelope.short_service, envelope.action):
+    stated = (envelope.short_service, envelope.action)
+    if soap_action is not None and all(stated) and soap_action != stated:
         error = EBXML_ERRORS["soap_action"]
         place = document.resolve(f"{_MESSAGE_HEADER}/eb:Action")
         findings.note_at("ebxml-action", document, place, code=error.code, system=EBXML_SYSTEM, text=error.description)
@@ -120,7 +121,7 @@ def check_ebxml(document: Document, findings: Findings, soap_action: tuple[str, 
 
 
 def _note_ebxml(document: Document, findings: Findings, name: str) -> None:
-    label, key, location = _RULES[name]
+    label, key, location = RULES[name]
     error = EBXML_ERRORS[name]
     findings.note_at(
         f"ebxml-{label}",

@@ -29,6 +29,7 @@ from openscr.validation.schemas import Schemas
 
 _ANY_NAME: Final = re.compile(rb"<(?:[\w.-]{1,40}:)?(" + KNOWN_NAME.pattern.encode() + rb")[\s/>]")
 _FIRST_ELEMENT: Final = re.compile(rb"<(?:[\w.-]{1,40}:)?([A-Za-z_][\w.-]{0,80})")
+_BOM: Final = b"\xef\xbb\xbf"
 _LOOKED_AT: Final = 65_536
 """Bytes of an unreadable input in which the name of its interaction is looked for."""
 
@@ -118,7 +119,7 @@ class _Examination:
                     code="101",
                     system=FAULT_SYSTEM,
                     text="The service/interaction is not supported for the requested URI",
-                    variant="soap-action",
+                    variant="routing",
                 )
 
     def _examine_multipart(self, framing: Framing, body: bytes) -> _Read:
@@ -193,7 +194,7 @@ class _Examination:
                 family = "ebxml" if ebxml else "psis" if name and family_of(name) == "psis" else "soap"
             else:
                 family = family_of(name)
-            if not recognised and _first_element(body) is None:
+            if not recognised and not body.removeprefix(_BOM).lstrip().startswith(b"<"):
                 self._findings.note("message", framing.body, variant="no-xml")
             else:
                 self._findings.note_unreadable(error, family, Lines(body), framing.body)
@@ -237,7 +238,7 @@ class _Examination:
         action = parse_soap_action(framing.header("soapaction"))
         if action is not None and action[1] != local_name(found):
             self._findings.note(
-                "http", framing.offset_of("soapaction"), code="101", system=FAULT_SYSTEM, variant="soap-action-differs"
+                "http", framing.offset_of("soapaction"), code="101", system=FAULT_SYSTEM, variant="routing-differs"
             )
         name = check_payload(document, found, self._findings, Envelope(None, header), self._schemas)
         return _Read(name, f"SOAP request, {describe(name or '')}")

@@ -126,13 +126,13 @@ REMEDIES: Final = _table(
         "Capture the message as bytes. If it was really sent so, write the length in bytes of what is sent.",
     ),
     (
-        "http/soap-action",
+        "http/routing",
         "The request names no service and interaction, so Spine cannot route it (SOAP fault 101).",
         'Send the header SOAPAction: "urn:nhs:names:services:<service>/<interaction>", for example '
         "urn:nhs:names:services:psis/REPC_IN150016UK05.",
     ),
     (
-        "http/soap-action-differs",
+        "http/routing-differs",
         "SOAPAction names another interaction than the body holds (SOAP fault 101).",
         "Write the same interaction in SOAPAction, wsa:Action, interactionId and the name of the body's root.",
     ),
