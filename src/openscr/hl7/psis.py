@@ -204,8 +204,8 @@ def read_query(wrapper: Wrapper, header: HeaderFacts) -> QueryMessage:
     holders = query.findall(f"{HL7}nHSNumber")
     values = [v for h in holders for v in h.iterfind(f"{HL7}value") if v.get("root") == OID_NHS_NUMBER]
     numbers = attributes_of(values, "extension")
-    place_of_number = nearest(query, f"{HL7}nHSNumber", f"{HL7}value")
     if len(numbers) != 1:
+        place_of_number = nearest(query, f"{HL7}nHSNumber", f"{HL7}value")
         findings.append(_finding("psis-Q2", _MISSING, "NHS Number", place_of_number, "nhsNumber"))
     if len(overrides) != 1:
         findings.append(_finding("psis-Q3", _MISSING, "DissentOverride", overrides[-1] if overrides else query))
@@ -220,7 +220,7 @@ def read_query(wrapper: Wrapper, header: HeaderFacts) -> QueryMessage:
             findings.append(_finding("psis-strict", _MISSING, "EventRecord", place, "eventRecord"))
     nhs_number = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
     if not findings and not is_nhs_number(numbers[0]):
-        findings.append(_finding("psis-nhs-number", _MISSING, "NHS Number", place_of_number, "NHS number is not valid"))
+        findings.append(_finding("psis-nhs-number", _MISSING, "NHS Number", values[0], "NHS number is not valid"))
     if findings:
         return QueryMessage(wrapper, nhs_number, tuple(findings), unanswerable)
     ids = MessageIds(wrapper.message_id, wrapper.name)
