@@ -241,3 +241,20 @@ def test_soap_action_of_another_interaction() -> None:
     assert validate(data).ok
     other = data.replace(b"psisquery/QUPC_IN180000UK04", b"psisquery/QUPC_IN190000UK04", 1)
     assert rules(validate(other)) == ["http"]
+
+
+def test_a_document_alone_is_judged_and_cannot_travel() -> None:
+    """`openscr upload` wraps such a file; until then there is a warning, and the rules of the document hold."""
+    at, end = PAYLOAD.index(b"<GPSummary"), PAYLOAD.index(b"</GPSummary>") + len(b"</GPSummary>")
+    document = PAYLOAD[at:end].replace(b"<GPSummary", b'<GPSummary xmlns="urn:hl7-org:v3"', 1)
+    report = validate(document)
+    assert report.ok
+    assert report.interaction is None
+    assert [finding.rule for finding in report.diagnoses] == ["message"]
+    (finding,) = errors(validate(without_status(document)))
+    assert (finding.rule, finding.xpath, finding.line) == ("gp-G4", "/GPSummary", 1)
+    withdrawal = example("gp-summary", "04")
+    at, end = withdrawal.index(b"<MessageW"), withdrawal.index(b"</MessageWithdrawal>") + len(b"</MessageWithdrawal>")
+    alone = withdrawal[at:end].replace(b"<MessageWithdrawal", b'<MessageWithdrawal xmlns="urn:hl7-org:v3"', 1)
+    assert validate(alone).ok
+    assert rules(validate(alone.replace(b"<effectiveTime", b"<time"))) == ["wd-W5"]

@@ -3,6 +3,7 @@
 Spec: 10 §2, §12, §18; 40 §12; corpus VALIDITY.md.
 """
 
+import re
 import socket
 from pathlib import Path
 
@@ -74,6 +75,41 @@ def test_schema_errors_have_a_line_and_no_content(published: Schemas, change: Ch
     assert b"<" + name in data.splitlines()[found[0].line - 1]
     for value in (b"1.2.3", b"V3NPfIT7.2.02", b"9990001030"):
         assert value.decode() not in str(report.form("x"))
+
+
+ROW = re.compile(r"\| `([^`]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", re.MULTILINE)
+
+
+def counted(cell: str) -> int | None:
+    """The number of errors in a cell of the table; none where there is no schema."""
+    found = re.search(r"\((\d+)\)", cell)
+    return None if "no XSD" in cell else int(found.group(1)) if found else 0
+
+
+@pytest.mark.parametrize(("folder", "column"), [("TightenedSchemas", 0), ("Schemas", 1)])
+def test_the_table_of_validity_is_met(folder: str, column: int) -> None:
+    """Every message of examples and corpus has as many errors as was measured, document inside and out."""
+    schemas = Schemas(shared("mim", folder))
+    text = shared("corpus", "VALIDITY.md").read_text("utf-8")
+    wanted: dict[Path, int | None] = {}
+    for section in text.split("\n## ")[1:]:
+        title = section.split("\n")[0]
+        base = shared("spec", "examples", *title.split("/")[2:]) if title.startswith("spec") else None
+        for name, element, *cells in ROW.findall(section):
+            path = (base or shared("corpus")) / name
+            # Files without the namespace are another finding; fragments are no messages; SMSP is not spoken yet.
+            if "namespace" in element or name.startswith("smsp/"):
+                continue
+            count = counted(cells[column])
+            known = wanted.get(path, 0)
+            wanted[path] = None if count is None or known is None else count + known
+    assert len(wanted) > 90
+    for path, count in wanted.items():
+        found = [finding for finding in validate(path.read_bytes(), schemas).diagnoses if finding.rule == "xsd"]
+        if count is None:
+            assert [finding.severity for finding in found] == [Severity.WARNING], path
+        else:
+            assert [finding.severity for finding in found] == [Severity.ERROR] * count, (path, found)
 
 
 def test_its_version_is_asked_for_by_the_tightened_schemas_and_forbidden_by_the_plain_ones(published: Schemas) -> None:

@@ -17,6 +17,7 @@ from openscr.codes import (
     GP_INITIAL_SUMMARY,
     GP_SUMMARY,
     HL7_NS,
+    INITIAL_UPLOAD,
     OID_ASID,
     OID_JOB_ROLE,
     OID_NHS_NUMBER,
@@ -27,7 +28,9 @@ from openscr.codes import (
     OID_USER,
     OID_WITHDRAWAL_REASON,
     PRESENTATION_NS,
+    UPLOAD,
     UPLOADS,
+    WITHDRAW,
     WITHDRAW_INITIAL,
     WITHDRAWAL_REASONS,
     WITHDRAWALS,
@@ -49,6 +52,7 @@ from openscr.hl7.wrapper import (
     local_name,
     nearest,
     read_person,
+    read_wrapper,
     write_message,
 )
 from openscr.identifiers import has_ten_digits, is_nhs_number
@@ -171,6 +175,28 @@ def read_summary_message(root: etree._Element, wrapper: Wrapper, payload: bytes,
     else:
         request = _read_withdrawal(document, numbers, wrapper, interaction, findings)
     return SummaryMessage(wrapper, nhs_number, (), tuple(findings), None if findings else request)
+
+
+def check_document(document: etree._Element, payload: bytes) -> tuple[Finding, ...]:
+    """Judge a ``GPSummary`` or ``MessageWithdrawal`` that has no interaction around it, parsed from ``payload``.
+
+    The rules of the wrapper and C1-C5 have nothing to look at. Spec: 10 §11.2, §11.3.
+    """
+    findings: list[Finding] = []
+    # What is a wrapper's in a message is the document's own here; no rule of the document asks for more of it.
+    wrapper = read_wrapper(document)
+    numbers = _nhs_numbers(document)
+    if local_name(document) == "GPSummary":
+        _read_upload(document, numbers, wrapper, payload, document_interaction(document), findings)
+    else:
+        _read_withdrawal(document, numbers, wrapper, WITHDRAW, findings)
+    return tuple(findings)
+
+
+def document_interaction(document: etree._Element) -> str:
+    """Return the interaction that brings a summary of this type: an initial one has its own."""
+    code = child(document, _CODE)
+    return INITIAL_UPLOAD if code is not None and code.get("code") == GP_INITIAL_SUMMARY else UPLOAD
 
 
 def _nhs_numbers(document: etree._Element | None) -> list[str]:

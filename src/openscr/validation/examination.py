@@ -22,7 +22,16 @@ from openscr.transport.xml import read_xml
 from openscr.validation.envelopes import check_ebxml, check_signal, check_soap_header, is_ebxml, is_signal
 from openscr.validation.findings import FAULT_SYSTEM, Findings
 from openscr.validation.framing import Framing, read_framing
-from openscr.validation.payloads import KNOWN_NAME, Envelope, check_payload, describe, family_of, interaction_below
+from openscr.validation.payloads import (
+    DOCUMENTS,
+    KNOWN_NAME,
+    Envelope,
+    check_bare_document,
+    check_payload,
+    describe,
+    family_of,
+    interaction_below,
+)
 from openscr.validation.places import Document, Lines
 from openscr.validation.report import Report, Severity
 from openscr.validation.schemas import Schemas
@@ -206,9 +215,11 @@ class _Examination:
         if local_name(root) != "Envelope" and etree.QName(root).namespace != SOAP_NS:
             found = interaction_below(root)
             if found is None:
-                bare = local_name(root) in {"GPSummary", "MessageWithdrawal"} and str(root.tag).startswith(HL7)
-                self._findings.note("message", document.offset(root), xpath=document.xpath(root), variant="bare" * bare)
-                return _Read(None, f"{local_name(root)[:60]} alone" if bare else "no message", recognised=False)
+                if str(root.tag) in DOCUMENTS:
+                    check_bare_document(document, self._findings, self._schemas)
+                    return _Read(None, f"{local_name(root)} without its interaction")
+                self._findings.note("message", document.offset(root), xpath=document.xpath(root))
+                return _Read(None, "no message", recognised=False)
             name = check_payload(document, found, self._findings, None, self._schemas)
             return _Read(name, describe(name or ""))
         if is_ebxml(root):

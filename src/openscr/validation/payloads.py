@@ -42,7 +42,7 @@ from openscr.hl7.acs import (
     read_consent_message,
 )
 from openscr.hl7.deviations import deviations_of
-from openscr.hl7.gp_summary import read_summary_message
+from openscr.hl7.gp_summary import check_document, document_interaction, read_summary_message
 from openscr.hl7.psis import HeaderFacts, check_query_wrapper, read_query
 from openscr.hl7.wrapper import HL7, Finding, Wrapper, child, local_name, read_wrapper
 from openscr.validation.findings import Findings
@@ -55,6 +55,12 @@ KNOWN_NAME: Final = re.compile(
     r"HAS_SCRA_PERMISSIONS_INSM01|SCRA_EXTENDEDRESPONSE_INSM01"
 )
 """What the names of interactions look like."""
+
+DOCUMENTS: Final = frozenset({f"{HL7}GPSummary", f"{HL7}MessageWithdrawal"})
+"""What an upload or a withdrawal carries."""
+
+_OF_THE_WRAPPER: Final = frozenset({"its_version_missing"})
+"""Deviations that a document alone cannot show."""
 
 _SUMMARIES: Final = UPLOADS | WITHDRAWALS
 _EVENT_QUERIES: Final = frozenset({EVENT_LIST, EVENT_LIST_SM, EVENT})
@@ -200,6 +206,21 @@ def _note_deviations(document: Document, wrapper: Wrapper, interaction: str, fin
         findings.note_at(f"gp-{name.replace('_', '-')}", document, place, severity=Severity.WARNING)
 
 
+def check_bare_document(document: Document, findings: Findings, schemas: Schemas | None) -> None:
+    """Judge a document that has no interaction around it, and say that it cannot travel so."""
+    root = document.root
+    findings.note(
+        "message", document.offset(root), severity=Severity.WARNING, xpath=document.xpath(root), variant="bare"
+    )
+    findings.add(document, root, check_document(root, document.data))
+    if root.tag == f"{HL7}GPSummary":
+        for name, place in deviations_of(read_wrapper(root), root, document_interaction(root)):
+            if name not in _OF_THE_WRAPPER:
+                findings.note_at(f"gp-{name.replace('_', '-')}", document, place, severity=Severity.WARNING)
+    if schemas is not None:
+        _check_schema(document, root, schemas, findings)
+
+
 def _check_other(
     document: Document, wrapper: Wrapper, name: str, header: HeaderFacts | None, findings: Findings
 ) -> None:
@@ -244,3 +265,9 @@ def _check_schema(document: Document, element: etree._Element, schemas: Schemas,
         )
     for place, text in errors or ():
         findings.note_at("xsd", document, place, text=text)
+    if child(element, f"{HL7}acknowledgement") is None:
+        return
+    # The schema of an answer looks only past the documents in it; they have a schema of their own.
+    for summary in element.iter(f"{HL7}GPSummary"):
+        for place, text in schemas.errors(summary) or ():
+            findings.note_at("xsd", document, place, text=text)

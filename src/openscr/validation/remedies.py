@@ -50,7 +50,7 @@ REMEDIES: Final = _table(
     ),
     (
         "message/bare",
-        "This is the document alone, without the interaction that carries it, so it cannot be sent as it is.",
+        "This is the document alone, without the interaction that carries it, so that it cannot be sent as it is.",
         "Put it under ControlActEvent/subject of an interaction such as REPC_IN150016UK05. For a GPSummary, openscr "
         "upload does that.",
     ),

@@ -18,10 +18,12 @@ from openscr.codes import (
     EVENT_LIST_SM_ANSWER,
     HL7_NS,
     INITIAL_UPLOAD,
+    PAYLOAD_IDS,
     POLLING_UPLOAD,
     UPLOAD,
 )
 from openscr.errors import ConfigurationError
+from openscr.hl7.gp_summary import document_interaction
 from openscr.hl7.wrapper import HL7, local_name
 from openscr.transport.xml import read_schema
 from openscr.validation.places import PREFIXES
@@ -65,12 +67,14 @@ class Schemas:
     def errors(self, interaction: etree._Element) -> list[tuple[etree._Element, str]] | None:
         """Return each schema error with the element that it is about; none when there is no schema for this.
 
-        The tightened schemas are the ones that Spine's own harness uses, so they are asked first. Values of the message
-        are left out of the texts. Raises: `ConfigurationError` when the schema cannot be loaded.
+        ``interaction`` may also be a ``GPSummary``, which has a schema of its own. The tightened schemas are the ones
+        that Spine's own harness uses, so they are asked first. Values of the message are left out of the texts.
+        Raises: `ConfigurationError` when the schema cannot be loaded.
         """
         name = local_name(interaction)
-        wanted = TWINS.get(name, name)
-        path = next((p for folder in self._folders if (p := folder / f"{wanted}.xsd").is_file()), None)
+        wanted = _payload_schemas(interaction) if name == "GPSummary" else (TWINS.get(name, name),)
+        paths = (folder / f"{stem}.xsd" for folder in self._folders for stem in wanted)
+        path = next((path for path in paths if path.is_file()), None)
         if path is None:
             return None
         schema = self._loaded.get(path)
@@ -82,6 +86,12 @@ class Schemas:
         tree = etree.ElementTree(copy)
         schema.validate(tree)
         return list(_located(schema, tree, originals, interaction))
+
+
+def _payload_schemas(document: etree._Element) -> tuple[str, ...]:
+    """Return the names of a summary's schema, in both versions of the vocabulary. Spec: 10 §12."""
+    payload = PAYLOAD_IDS[document_interaction(document)]
+    return f"{payload}_4200", f"{payload}_7202"
 
 
 def _find(folder: Path, name: str) -> Path | None:
