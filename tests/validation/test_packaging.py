@@ -236,6 +236,12 @@ def test_mime_that_cannot_be_split(data: bytes) -> None:
     assert finding.text
 
 
+def test_a_request_without_body_and_an_answer_without() -> None:
+    head = UPLOAD.partition(b"\r\n\r\n")[0].replace(b"Content-Length: 8367", b"Content-Length: 0") + b"\r\n\r\n"
+    assert rules(validate(head)) == ["message"]
+    assert validate(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").ok
+
+
 def test_soap_action_of_another_interaction() -> None:
     data = example("transport", "11-")
     assert validate(data).ok

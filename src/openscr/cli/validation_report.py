@@ -123,10 +123,8 @@ def _words(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     yield "mend", diagnosis.mend
     said = " | ".join(part for part in (diagnosis.key, diagnosis.text) if part)
     if said:
-        yield (
-            ("schema" if diagnosis.rule == "xsd" else "Spine"),
-            f"{said} ({diagnosis.code})" if diagnosis.code else said,
-        )
+        label = "schema" if diagnosis.rule == "xsd" else "Spine" if diagnosis.key else "detail"
+        yield label, f"{said} ({diagnosis.code})" if diagnosis.code else said
 
 
 def print_summary(inputs: int, refused: int, errors: int, warnings: int, skipped: int) -> None:

@@ -56,7 +56,7 @@ def validate(data: bytes, schemas: Schemas | None = None) -> Report:
 def unreadable(cause: str, *, too_large: bool = False) -> Report:
     """Return the report on an input that could not even be read; ``cause`` says why."""
     findings = Findings(Lines(b""))
-    findings.note("file", 0, text=cause, variant="size" if too_large else "", about="" if too_large else f"{cause}:")
+    findings.note("file", 0, text=cause, variant="size" if too_large else "", about="" if too_large else f"{cause}.")
     return Report(None, "unread", findings.in_order())
 
 
@@ -90,6 +90,8 @@ class _Examination:
         if framing.is_http:
             self._check_http(framing, body)
             if not body.strip():
+                if framing.start_line.startswith("POST "):
+                    self._findings.note("message", 0, variant="no-body")
                 return _Read(None, f"HTTP {framing.status or 'request'} without a body")
         read = self._examine_multipart(framing, body) if framing.is_multipart else self._examine_xml(body, framing)
         if framing.is_http:
