@@ -46,9 +46,28 @@ class WireError(OpenSCRError):
 
 
 class UnsafeXml(WireError):
-    """XML that the locked parser refuses: not well-formed, with a DTD, too deep, not UTF-8."""
+    """XML that the locked parser refuses: not well-formed, with a DTD, too deep, not UTF-8.
+
+    ``offset`` is the byte at which the trouble shows, or ``line`` and ``column`` (both from 1) are where the parser
+    stopped; ``cause`` is the parser's own name for the kind of trouble, which quotes nothing of the document.
+    """
 
     code = "UNSAFE_XML"
+
+    def __init__(
+        self,
+        diagnostics: str,
+        *,
+        offset: int | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        cause: str = "",
+    ) -> None:
+        super().__init__(diagnostics)
+        self.offset = offset
+        self.line = line
+        self.column = column
+        self.cause = cause
 
 
 class MalformedMultipart(WireError):

@@ -36,6 +36,7 @@ def test_these_are_the_commands_of_this_release() -> None:
         "serve",
         "demo",
         "upload",
+        "validate",
         "withdraw",
         "list",
         "get",

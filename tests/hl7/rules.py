@@ -495,11 +495,13 @@ ACS_TEXTS = {
     "INVALID_FUNCTION_CODE": ("99706", "[ACS-99706] - Invalid function code"),
     "INVALID_ACCESSOR_TYPE": ("99707", "[ACS-99707] - Invalid accessor type"),
     "MISSING_PERMISSIONS_IN_SET": ("99708", "[ACS-99708] - Permission missing in set request"),
+    "ACCESSOR_ID_EMPTY": ("99709", "[ACS-99709] - Accessor id missing"),
+    "ACR_CANNOT_BE_USED_AS_LRTYPE": ("99711", "[ACS-99711] - Function code missing"),
     "FUNCTION_CONTEXT_EMPTY": ("99710", "[ACS-99710] - Function context missing"),
     "RESOURCE_TYPE_EMPTY": ("99712", "[ACS-99712] - Resource type missing"),
     "RESOURCE_ID_EMPTY": ("99713", "[ACS-99713] - Resource id missing"),
 }
-CONTEXT_RULES = {"S1", "S9", "S10", "G1", "G3", "G5", "G6"}
+CONTEXT_RULES = {"S1", "S9", "S10", "G1", "G3", "G5", "G6", "H1", "H3", "H5", "H6"}
 
 
 def acs(label: str, change: Change, *faults: tuple[str, str, str], base: str) -> Row:
@@ -727,6 +729,70 @@ GET_RULES = (
         GET,
     ),
 )
+
+HAS = "11-"
+HAS_QUERY = f"{ACT}/crs:hasResourcePermissionsRequest/crs:accessControlQuery"
+FIRST = f"{HAS_QUERY}/crs:accessControlSet[1]"
+HAS_RULES = (
+    acs(
+        "H1",
+        drop(f"{HAS_QUERY}/crs:resourceContext"),
+        ("H1", SCR_ONLY, "accessControlQuery.resourceContext"),
+        ("H3", SCR_ONLY, QUERY_ROOT_TEXT),
+        ("H4", "INVALID_ACA_CARDINALITY", ""),
+        ("H5", "RESOURCE_CONTEXT_TOO_SHORT", "10"),
+        ("H7", "INVALID_COMBINATION_FC_RC_RI", ""),
+        ("H7", "INVALID_COMBINATION_FC_RC_RI", ""),
+        base=HAS,
+    ),
+    acs("H2", drop(f"{HAS_QUERY}/crs:accessControlSet"), ("H2", "INVALID_ACA_CARDINALITY", ""), base=HAS),
+    acs("H3", put(f"{HAS_QUERY}/crs:resourceContext", "root", "1.2.3"), ("H3", SCR_ONLY, QUERY_ROOT_TEXT), base=HAS),
+    acs(
+        "H4",
+        without(f"{HAS_QUERY}/crs:resourceContext", "extension"),
+        ("H4", "INVALID_ACA_CARDINALITY", ""),
+        ("H5", "RESOURCE_CONTEXT_TOO_SHORT", "10"),
+        ("H7", "INVALID_COMBINATION_FC_RC_RI", ""),
+        ("H7", "INVALID_COMBINATION_FC_RC_RI", ""),
+        base=HAS,
+    ),
+    acs(
+        "H5",
+        both(
+            put(f"{HAS_QUERY}/crs:resourceContext", "extension", "999001201"),
+            say(f"{HAS_QUERY}/crs:accessControlSet/crs:resource/crs:Id", "999001201"),
+        ),
+        ("H5", "RESOURCE_CONTEXT_TOO_SHORT", "10"),
+        base=HAS,
+    ),
+    acs(
+        "H6",
+        both(
+            put(f"{HAS_QUERY}/crs:resourceContext", "extension", "99900120160"),
+            say(f"{HAS_QUERY}/crs:accessControlSet/crs:resource/crs:Id", "99900120160"),
+        ),
+        ("H6", "RESOURCE_CONTEXT_TOO_LONG", "10"),
+        base=HAS,
+    ),
+    acs("H7", say(f"{FIRST}/crs:resource/crs:Id", "9990012024"), ("H7", "INVALID_COMBINATION_FC_RC_RI", ""), base=HAS),
+    acs("H8", drop(f"{FIRST}/crs:accessor/crs:type"), ("H8", "INVALID_ACCESSOR_TYPE", ""), base=HAS),
+    acs("H9", empty(f"{FIRST}/crs:accessor/crs:accessorId"), ("H9", "ACCESSOR_ID_EMPTY", ""), base=HAS),
+    acs("H10", drop(f"{FIRST}/crs:function/crs:context"), ("H10", "FUNCTION_CONTEXT_EMPTY", ""), base=HAS),
+    acs("H11", drop(f"{FIRST}/crs:function/crs:code"), ("H11", "ACR_CANNOT_BE_USED_AS_LRTYPE", ""), base=HAS),
+    acs("H12", drop(f"{FIRST}/crs:resource/crs:type"), ("H12", "RESOURCE_TYPE_EMPTY", ""), base=HAS),
+    acs("H13", repeat(f"{FIRST}/crs:resource/crs:Id"), ("H13", "RESOURCE_ID_EMPTY", ""), base=HAS),
+    Row(
+        "NHS number",
+        both(
+            put(f"{HAS_QUERY}/crs:resourceContext", "extension", "9990012017"),
+            say(f"{HAS_QUERY}/crs:accessControlSet/crs:resource/crs:Id", "9990012017"),
+        ),
+        (("acs-nhs-number", f"{K1712}MANDATORY_DATA_MISSING", "NHS number is not valid"),),
+        (GENERAL_400, NHS_NUMBER),
+        HAS,
+    ),
+)
+"""HAS is not answered by the service; its rules are for the validator. Spec: 30 §5.3."""
 
 ACS_WRAPPER_RULES = (
     acs_wrapper("9", "INVALID_ID", drop(f"{ANY}/h:id")),

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 from openscr.errors import WRAPPER_ERRORS
-from openscr.hl7.acs import ConsentMessage, read_consent_message
+from openscr.hl7.acs import ConsentMessage, check_has, read_consent_message
 from openscr.hl7.gp_summary import SummaryMessage, read_summary_message
 from openscr.hl7.psis import HeaderFacts, QueryMessage, read_query
 from openscr.hl7.wrapper import Finding, read_wrapper
@@ -26,6 +26,8 @@ from .rules import (
     GET,
     GET_CRITERIA,
     GET_RULES,
+    HAS,
+    HAS_RULES,
     LIST,
     PSIS_SYSTEM,
     QUERY_RULES,
@@ -190,6 +192,18 @@ def test_consent_header_rules(row: Row) -> None:
     assert read == row.location
 
 
+@pytest.mark.parametrize("row", HAS_RULES, ids=str)
+def test_has_rules(row: Row) -> None:
+    """Rules H1-H13, with the issue that each would be answered with. Spec: 30 §5.3."""
+    request = read_request(read_xml(mutated(message("acs", HAS), row.change)), "HAS_RESOURCE_PERMISSIONS_INUK01")
+    assert request.body is not None
+    facts = HeaderFacts(request.action.partition("/")[2], request.receiver_asid, request.sender_asid)
+    found = check_has(read_wrapper(request.body), facts)
+    assert told(found) == list(row.found)
+    issued = dict.fromkeys((finding.issue.code, finding.issue.display) for finding in found)
+    assert list(issued) == list(row.issues)[1:]
+
+
 def test_set_is_not_compared_with_its_header() -> None:
     """Rules 16-18 do not hold for SET. Spec: 40 §4.2."""
     for row in ACS_WRAPPER_RULES:
@@ -248,6 +262,7 @@ def table_labels(file: str, heading: str, pattern: str) -> set[str]:
         ("20-psis-query.md", "## 12. Validation", r"[SBCAQ]\d", QUERY_RULES),
         ("30-acs.md", "### 5.1 SET", r"S\d+", SET_RULES),
         ("30-acs.md", "### 5.2 GET", r"G\d+", GET_RULES),
+        ("30-acs.md", "### 5.3 HAS", r"H[\dH–]+", HAS_RULES),
         ("40-transport.md", "### 4.2", r"[\d–/]+", (*ACS_HEADER_RULES, *ACS_WRAPPER_RULES)),
     ],
 )

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from openscr import __version__
-from openscr.cli import admin, consent, demo, directory, get, listing, patients, pki, serve, upload, withdraw
+from openscr.cli import admin, consent, demo, directory, get, listing, patients, pki, serve, upload, validate, withdraw
 from openscr.cli.console import fail
 from openscr.errors import OpenSCRError
 
@@ -25,6 +25,8 @@ OpenSCR: a complete Summary Care Record service.
   openscr upload FILE...        send GP Summaries           openscr withdraw NHS EVENT --reason 01
   openscr list NHS              all events of a patient     openscr get NHS
   openscr consent get NHS       the patient's consent       openscr consent set NHS yes|no|ask
+
+  openscr validate FILE...      what is wrong with a message, and how to mend it
 
   openscr directory|patients    who is registered           openscr pki        development certificates
   openscr admin                 schema, verification, messages still to be delivered
@@ -56,7 +58,7 @@ def overview(
         raise typer.Exit
 
 
-for register in (serve, demo, upload, withdraw, listing, get, consent, pki, directory, patients, admin):
+for register in (serve, demo, upload, validate, withdraw, listing, get, consent, pki, directory, patients, admin):
     register.register(app)
 
 

@@ -28,12 +28,16 @@ from openscr.codes import (
     OID_USER,
     OID_WITHDRAWAL_REASON,
     PRESENTATION_NS,
+    UPLOAD,
     UPLOADS,
+    WITHDRAW,
     WITHDRAW_INITIAL,
     WITHDRAWAL_REASONS,
     WITHDRAWALS,
 )
 from openscr.errors import GENERAL, WRAPPER_ERRORS, Issue, detail_issue
+from openscr.hl7.deviations import find_deviations, presentation_values
+from openscr.hl7.reliable_wrapper import check_wrapper
 from openscr.hl7.wrapper import (
     HL7,
     NAMESPACE,
@@ -46,7 +50,9 @@ from openscr.hl7.wrapper import (
     descend,
     extensions,
     local_name,
+    nearest,
     read_person,
+    read_wrapper,
     write_message,
 )
 from openscr.identifiers import has_ten_digits, is_nhs_number
@@ -88,11 +94,7 @@ REFUSAL = "Refusal"
 """Local part of the care record element that states the refusal of consent."""
 
 _TEXT_OF = etree.XPath("string()")
-_PRESENTATION = etree.XPath(
-    "h:excerptFrom/*/h:component/h:presentationText/h:value", namespaces={"h": HL7_NS}, smart_strings=False
-)
 _ENTRIES = etree.XPath("h:pertinentInformation2/h:pertinentCREType/h:component/*", namespaces={"h": HL7_NS})
-_HTML: Final = f"{{{PRESENTATION_NS}}}html"
 _SEARCHED = tuple(f"{{{PRESENTATION_NS}}}{name}" for name in ("td", "h1", "h2", "h3"))
 
 
@@ -106,7 +108,7 @@ class SummaryMessage:
 
     wrapper: Wrapper
     nhs_number: str | None
-    rejected: tuple[Issue, ...] = ()
+    rejected: tuple[Finding, ...] = ()
     findings: tuple[Finding, ...] = ()
     request: Upload | Withdrawal | None = None
 
@@ -114,7 +116,7 @@ class SummaryMessage:
     def refusal(self) -> Outcome | None:
         """The outcome that the message's own faults decide, or none when it may be processed. Spec: 10 §14."""
         if self.rejected:
-            return Outcome(AckType.REJECTED, self.rejected)
+            return Outcome(AckType.REJECTED, tuple(finding.issue for finding in self.rejected))
         if self.findings:
             issues = dict.fromkeys((GENERAL["400"], *(finding.issue for finding in self.findings)))
             return Outcome(AckType.ERROR, tuple(issues))
@@ -125,33 +127,8 @@ UNREADABLE = Outcome(AckType.REJECTED, (WRAPPER_ERRORS["202"],))
 """Outcome of a payload that is not well-formed XML. Spec: 10 §14."""
 
 
-def check_wrapper(wrapper: Wrapper, interaction: str) -> tuple[Issue, ...]:
-    """Return the wrapper errors of an asynchronous message, in the order of their codes. Spec: 10 §14."""
-    failed = []
-    if not wrapper.message_id:
-        failed.append("501")
-    if not wrapper.creation_time:
-        failed.append("502")
-    if not wrapper.version_code:
-        failed.append("503")
-    if wrapper.control_act is None:
-        failed.append("504")
-    if not wrapper.receiver_asid:
-        failed.append("506")
-    if not wrapper.sender_asid:
-        failed.append("507")
-    if wrapper.control_act is not None:
-        if len(wrapper.authors) > 1:
-            failed.append("508")
-        if not 1 <= len(wrapper.systems) <= 2:
-            failed.append("509")
-    if wrapper.interaction_ids != 1 or not wrapper.name == wrapper.interaction == interaction:
-        failed.append("515")
-    return tuple(WRAPPER_ERRORS[code] for code in failed)
-
-
-def _fault(rule: str, key: str, text: str) -> Finding:
-    return Finding(rule, key, text, Issue("400", text))
+def _fault(rule: str, key: str, text: str, place: etree._Element) -> Finding:
+    return Finding(rule, key, text, Issue("400", text), place)
 
 
 def check_common(wrapper: Wrapper) -> list[Finding]:
@@ -160,13 +137,14 @@ def check_common(wrapper: Wrapper) -> list[Finding]:
     for agent in [agent for author1 in wrapper.root.iter(_AUTHOR1) for agent in author1.iterchildren(_AGENT_SYSTEM)]:
         ids = [i for i in descend(agent, _SYSTEM_SDS, _ID) if i.get("root") == OID_ASID]
         if len(attributes_of(ids, "extension")) != 1:
-            findings.append(_fault("gp-C1", _MISSING, "Agent System SDS ID missing"))
+            place = nearest(agent, _SYSTEM_SDS, _ID)
+            findings.append(_fault("gp-C1", _MISSING, "Agent System SDS ID missing", place))
     for author in wrapper.authors:
         for agent in author.iterchildren(_AGENT_PERSON):
             for rule, path, root, text in _PERSON_RULES:
                 ids = [i for i in descend(agent, *path) if i.get("root") == root]
                 if len(attributes_of(ids, "extension")) != 1:
-                    findings.append(_fault(rule, _MISSING, text))
+                    findings.append(_fault(rule, _MISSING, text, nearest(agent, *path)))
     return findings
 
 
@@ -199,6 +177,28 @@ def read_summary_message(root: etree._Element, wrapper: Wrapper, payload: bytes,
     return SummaryMessage(wrapper, nhs_number, (), tuple(findings), None if findings else request)
 
 
+def check_document(document: etree._Element, payload: bytes) -> tuple[Finding, ...]:
+    """Judge a ``GPSummary`` or ``MessageWithdrawal`` that has no interaction around it, parsed from ``payload``.
+
+    The rules of the wrapper and C1-C5 have nothing to look at. Spec: 10 §11.2, §11.3.
+    """
+    findings: list[Finding] = []
+    # What is a wrapper's in a message is the document's own here; no rule of the document asks for more of it.
+    wrapper = read_wrapper(document)
+    numbers = _nhs_numbers(document)
+    if local_name(document) == "GPSummary":
+        _read_upload(document, numbers, wrapper, payload, document_interaction(document), findings)
+    else:
+        _read_withdrawal(document, numbers, wrapper, WITHDRAW, findings)
+    return tuple(findings)
+
+
+def document_interaction(document: etree._Element) -> str:
+    """Return the interaction that brings a summary of this type: an initial one has its own."""
+    code = child(document, _CODE)
+    return INITIAL_UPLOAD if code is not None and code.get("code") == GP_INITIAL_SUMMARY else UPLOAD
+
+
 def _nhs_numbers(document: etree._Element | None) -> list[str]:
     if document is None:
         return []
@@ -214,12 +214,23 @@ LONGEST_ID = 64
 """Characters of an event id at most; a UUID has 36."""
 
 
-def _check_nhs_number(numbers: list[str], rule: str, text: str, findings: list[Finding]) -> None:
+def _check_nhs_number(
+    numbers: list[str], rule: str, text: str, document: etree._Element, findings: list[Finding]
+) -> None:
     """G6 or W6, and the format and check digit, which share one issue. Spec: 10 §14."""
+    if len(numbers) == 1 and is_nhs_number(numbers[0]):
+        return
     if len(numbers) != 1:
-        findings.append(Finding(f"{rule}6", _INVALID_DATA, text, _NHS_NUMBER_ISSUE))
-    elif not is_nhs_number(numbers[0]):
-        findings.append(Finding(f"{rule[:2]}-nhs-number", _INVALID_DATA, "NHS number is not valid", _NHS_NUMBER_ISSUE))
+        rule = f"{rule}6"
+    else:
+        rule, text = f"{rule[:2]}-nhs-number", "NHS number is not valid"
+    place = nearest(document, *_RECORD_TARGET)
+    findings.append(Finding(rule, _INVALID_DATA, text, _NHS_NUMBER_ISSUE, place))
+
+
+def _place_of_subject(wrapper: Wrapper) -> etree._Element:
+    """Where the document should stand, or stands once too often."""
+    return nearest(wrapper.root, f"{HL7}ControlActEvent", f"{HL7}subject")
 
 
 # --- uploads --------------------------------------------------------------------------------------------------------
@@ -237,25 +248,27 @@ def _read_upload(
     findings: list[Finding],
 ) -> Upload | None:
     if document is None:
-        findings.append(_fault("gp-G1", _INVALID_DATA, "hl7:GPSummary root not found"))
+        findings.append(_fault("gp-G1", _INVALID_DATA, "hl7:GPSummary root not found", _place_of_subject(wrapper)))
         return None
     parts = children(document)
     ids = attributes_of(parts.get(_ID), "root")
     codes = attributes_of(parts.get(_CODE), "code")
     statuses = attributes_of(parts.get(f"{HL7}statusCode"), "code")
     times = attributes_of(parts.get(f"{HL7}effectiveTime"), "value")
-    for rule, values, path in (
-        ("gp-G2", ids, "hl7:id/@root"),
-        ("gp-G3", codes, "hl7:code/@code"),
-        ("gp-G4", statuses, "hl7:statusCode/@code"),
-        ("gp-G5", times, "hl7:effectiveTime/@value"),
+    for rule, values, name, attribute in (
+        ("gp-G2", ids, "id", "root"),
+        ("gp-G3", codes, "code", "code"),
+        ("gp-G4", statuses, "statusCode", "code"),
+        ("gp-G5", times, "effectiveTime", "value"),
     ):
         if len(values) != 1 or (values is ids and not _is_usable_id(values[0])):
-            findings.append(_fault(rule, _INVALID_DATA, f"A single hl7:GPSummary/{path} must be provided"))
+            text = f"A single hl7:GPSummary/hl7:{name}/@{attribute} must be provided"
+            findings.append(_fault(rule, _INVALID_DATA, text, nearest(document, HL7 + name)))
     _check_nhs_number(
         numbers,
         "gp-G",
         "A single nhsNumber should be provided in hl7:GPSummary/hl7:recordTarget/hl7:patient/hl7:id/@extension",
+        document,
         findings,
     )
     targets = attributes_of(
@@ -263,18 +276,18 @@ def _read_upload(
     )
     if len(targets) > 1:
         # Spine itself faults only at three; at two it silently forgets both. Spec: 10 §11.2.
-        findings.append(_fault("gp-G7", _INVALID_DATA, "zero or one replacementOf targets may be provided"))
+        place = nearest(document, f"{HL7}replacementOf", f"{HL7}priorMessageRef", _ID)
+        findings.append(_fault("gp-G7", _INVALID_DATA, "zero or one replacementOf targets may be provided", place))
     authors = parts.get(_AUTHOR, [])
     author_times = attributes_of([t for author in authors for t in author.iterchildren(_TIME)], "value")
     if len(author_times) != 1:
-        findings.append(
-            _fault("gp-G8", _INVALID_DATA, "A single hl7:GPSummary/hl7:author/hl7:time/@value must be provided")
-        )
-    agents = _check_agents(authors, findings)
+        text = "A single hl7:GPSummary/hl7:author/hl7:time/@value must be provided"
+        findings.append(_fault("gp-G8", _INVALID_DATA, text, nearest(document, _AUTHOR, _TIME)))
+    agents = _check_agents(document, authors, findings)
     if findings:
         return None
     content, refused = _content_of(document)
-    presented = _PRESENTATION(document)
+    presented = presentation_values(document)
     dissent, no_content = _search_presentation(presented)
     if refused:
         dissent = (*dissent, REFUSAL)
@@ -301,65 +314,13 @@ def _read_upload(
         content=content,
         dissent=dissent,
         metadata=metadata,
-        deviations=_deviations(wrapper, parts, presented, interaction, ids[0]),
+        deviations=find_deviations(wrapper, parts, presented, ids[0], interaction),
     )
 
 
-_INFORMATION = f"{HL7}pertinentInformation2"
-_KNOWN_PARTS: Final = frozenset(
-    HL7 + name
-    for name in (
-        "id",
-        "code",
-        "statusCode",
-        "effectiveTime",
-        "author",
-        "excerptFrom",
-        "pertinentInformation1",
-        "pertinentInformation2",
-        "recordTarget",
-        "replacementOf",
-    )
-)
-
-
-def _deviations(
-    wrapper: Wrapper,
-    parts: Mapping[str, list[etree._Element]],
-    presented: list[etree._Element],
-    interaction: str,
-    event_id: str,
-) -> tuple[str, ...]:
-    """Name the deviations of 10 §17 that show in what was read anyway. What is inside the entries is not looked at."""
-    found = []
-    if wrapper.authors and next(wrapper.authors[0].itersiblings(f"{HL7}author1", preceding=True), None) is not None:
-        found.append("author1_before_author")
-    if wrapper.control_act is not None and wrapper.control_act.get("classCode") == "ALRT":
-        found.append("control_act_alrt")
-    if wrapper.root.get("ITSVersion") is None:
-        found.append("its_version_missing")
-    if wrapper.message_id != event_id:
-        if wrapper.message_id.upper() != event_id.upper():
-            found.append("message_id_not_event_id")
-        if wrapper.message_id != wrapper.message_id.upper():
-            found.append("lower_case_id")
-    if event_id != event_id.upper() and "lower_case_id" not in found:
-        found.append("lower_case_id")
-    if not presented or any(len(value) != 1 or value[0].tag != _HTML for value in presented):
-        found.append("presentation_not_html")
-    if interaction != INITIAL_UPLOAD:
-        information = parts.get(_INFORMATION)
-        if not information or any(len(heading) == 0 for heading in information):
-            found.append("entries_empty_or_missing")
-        names = list(parts)
-        if names.index(f"{HL7}statusCode") < names.index(f"{HL7}effectiveTime"):
-            found.append("status_before_time")
-    if not parts.keys() <= _KNOWN_PARTS:
-        found.append("unknown_element")
-    return tuple(found)
-
-
-def _check_agents(authors: list[etree._Element], findings: list[Finding]) -> dict[str, list[etree._Element]]:
+def _check_agents(
+    document: etree._Element, authors: list[etree._Element], findings: list[Finding]
+) -> dict[str, list[etree._Element]]:
     """Rules G9-G13 (W9-W11 use the same counts): which agents the author participation names."""
     agents: dict[str, list[etree._Element]] = {name: [] for name in _AGENT_NAMES}
     role_profiles = 0
@@ -377,6 +338,7 @@ def _check_agents(authors: list[etree._Element], findings: list[Finding]) -> dic
                 "gp-G9",
                 _INVALID_DATA,
                 "Either a single agentPersonSDS or agentOrganizationSDS must be provided as the event author",
+                _holder_of(document),
             )
         )
     identified = sum(
@@ -389,16 +351,24 @@ def _check_agents(authors: list[etree._Element], findings: list[Finding]) -> dic
                 _INVALID_DATA,
                 "A single organizationSDS ID attribute of root codeSystem 1.2.826.0.1285.0.1.10 or "
                 "1.2.826.0.1285.0.2.0.109 must be provided",
+                nearest(organisations[-1], _ID),
             )
         )
     if len(persons) != role_profiles:
-        findings.append(_fault("gp-G11", _INVALID_DATA, ROLE_PROFILE_RULE))
+        findings.append(_fault("gp-G11", _INVALID_DATA, ROLE_PROFILE_RULE, nearest(_holder_of(document), _ID)))
     if len(persons) != sum(len(extensions(p, _ID, OID_USER)) for p in persons):
-        findings.append(_fault("gp-G12", _INVALID_DATA, USER_RULE))
+        findings.append(_fault("gp-G12", _INVALID_DATA, USER_RULE, nearest(persons[-1], _ID)))
     for name in ("agentPersonSDS", "agentPerson", "agentOrganizationSDS", "agentOrganization"):
         if agents[name] and sum(1 for agent in agents[name] for _ in agent.iterchildren(_NAME)) != 1:
-            findings.append(_fault("gp-G13", _INVALID_DATA, _NAME_RULE))
+            findings.append(_fault("gp-G13", _INVALID_DATA, _NAME_RULE, nearest(agents[name][-1], _NAME)))
     return agents
+
+
+def _holder_of(document: etree._Element) -> etree._Element:
+    """Where the agent of the author stands or should stand: the participation's agent element, else the author."""
+    author = nearest(document, _AUTHOR)
+    holders = [each for each in author.iterchildren("*") if each.tag != _TIME] if author is not document else []
+    return holders[-1] if holders else author
 
 
 ROLE_PROFILE_RULE = (
@@ -522,23 +492,27 @@ def _read_withdrawal(
     findings: list[Finding],
 ) -> Withdrawal | None:
     if document is None:
-        findings.append(_fault("wd-W1", _INVALID_DATA, "hl7:MessageWithdrawal root not found"))
+        findings.append(
+            _fault("wd-W1", _INVALID_DATA, "hl7:MessageWithdrawal root not found", _place_of_subject(wrapper))
+        )
         return None
     parts = children(document)
     ids = attributes_of(parts.get(_ID), "root")
     codes = attributes_of(parts.get(_CODE), "code")
     times = attributes_of(parts.get(f"{HL7}effectiveTime"), "value")
-    for rule, values, path in (
-        ("wd-W3", ids, "hl7:id/@root"),
-        ("wd-W4", codes, "hl7:code/@code"),
-        ("wd-W5", times, "hl7:effectiveTime/@value"),
+    for rule, values, name, attribute in (
+        ("wd-W3", ids, "id", "root"),
+        ("wd-W4", codes, "code", "code"),
+        ("wd-W5", times, "effectiveTime", "value"),
     ):
         if len(values) != 1 or (values is ids and not _is_usable_id(values[0])):
-            findings.append(_fault(rule, _INVALID_DATA, f"A single hl7:MessageWithdrawal/{path} must be provided"))
+            rule_text = f"A single hl7:MessageWithdrawal/hl7:{name}/@{attribute} must be provided"
+            findings.append(_fault(rule, _INVALID_DATA, rule_text, nearest(document, HL7 + name)))
     _check_nhs_number(
         numbers,
         "wd-W",
         "A single nhsNumber should be provided in hl7:MessageWithdrawal/hl7:recordTarget/hl7:patient/hl7:id/@extension",
+        document,
         findings,
     )
     reasons = [r for reason in parts.get(f"{HL7}reason", ()) for r in reason.iterfind(f"{HL7}justifyingReason")]
@@ -551,22 +525,25 @@ def _read_withdrawal(
                 _INVALID_DATA,
                 f"A single justifyingReason code of codeSystem {OID_WITHDRAWAL_REASON} should be provided in "
                 "hl7:MessageWithdrawal/hl7:reason/hl7:justifyingReason/hl7:code",
+                nearest(document, f"{HL7}reason", f"{HL7}justifyingReason", _CODE),
             )
         )
     targets = attributes_of(
         [i for s in parts.get(f"{HL7}subject", ()) for i in s.iterfind(f"{HL7}messageRef/{_ID}")], "root"
     )
     if len(targets) > 1:
-        findings.append(_fault("wd-W8", _INVALID_DATA, "zero or one replacementOf targets may be provided"))
+        place = nearest(document, f"{HL7}subject", f"{HL7}messageRef", _ID)
+        findings.append(_fault("wd-W8", _INVALID_DATA, "zero or one replacementOf targets may be provided", place))
     authors = parts.get(_AUTHOR, [])
     persons = [p for a in authors for holder in a for p in holder if local_name(p) == "agentPersonSDS"]
     roles = [i for a in authors for holder in a for i in extensions(holder, _ID, OID_ROLE_PROFILE)]
     if len(persons) != 1:
-        findings.append(_fault("wd-W9", _INVALID_DATA, "A single agentPersonSDS must be provided as the event author"))
+        rule_text = "A single agentPersonSDS must be provided as the event author"
+        findings.append(_fault("wd-W9", _INVALID_DATA, rule_text, _holder_of(document)))
     if len(persons) != len(roles):
-        findings.append(_fault("wd-W10", _INVALID_DATA, ROLE_PROFILE_RULE))
+        findings.append(_fault("wd-W10", _INVALID_DATA, ROLE_PROFILE_RULE, nearest(_holder_of(document), _ID)))
     if len(persons) != sum(len(extensions(p, _ID, OID_USER)) for p in persons):
-        findings.append(_fault("wd-W11", _INVALID_DATA, USER_RULE))
+        findings.append(_fault("wd-W11", _INVALID_DATA, USER_RULE, nearest(persons[-1], _ID)))
     if findings:
         return None
     text = next((t for r in reasons if (t := r.findtext(f"{HL7}text"))), "") or "Not Provided in message"

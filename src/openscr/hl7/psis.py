@@ -35,6 +35,7 @@ from openscr.hl7.wrapper import (
     Wrapper,
     attributes_of,
     local_name,
+    nearest,
     system_ids,
     write_acknowledgement_element,
     write_message,
@@ -90,7 +91,7 @@ class QueryMessage:
     @property
     def refusal(self) -> Outcome | None:
         """The outcome that the message's own faults decide, or none when it may be processed. Spec: 20 §9.2."""
-        if not self.findings:
+        if not self.findings or self.unanswerable is not None:
             return None
         issues = dict.fromkeys((GENERAL["400"], *(finding.issue for finding in self.findings)))
         return Outcome(AckType.ERROR, tuple(issues))
@@ -101,26 +102,43 @@ _INCONSISTENT_ID = f"{_W}INCONSISTENT_HL7_INTERACTION_ID"
 _MISSING = "ErrorBase1733.MANDATORY_FIELD_MISSING"
 
 
-def _finding(rule: str, key: str, field: str, text: str = "") -> Finding:
-    return Finding(rule, key, text, detail_issue("35160", field=field))
+_ACT = f"{HL7}ControlActEvent"
+_SYSTEM_ID = (f"{HL7}AgentSystemSDS", f"{HL7}agentSystemSDS", f"{HL7}id")
+_AGENT = (_ACT, f"{HL7}author", f"{HL7}AgentPersonSDS")
+_PERSON_PATHS = {
+    "psis-A1": (*_AGENT, f"{HL7}id"),
+    "psis-A2": (*_AGENT, f"{HL7}agentPersonSDS", f"{HL7}id"),
+    "psis-A3": (*_AGENT, f"{HL7}part", f"{HL7}partSDSRole", f"{HL7}id"),
+}
+
+
+def _finding(rule: str, key: str, field: str, place: etree._Element, text: str = "") -> Finding:
+    return Finding(rule, key, text, detail_issue("35160", field=field), place)
 
 
 def check_query_wrapper(wrapper: Wrapper, header: HeaderFacts, query: etree._Element | None) -> list[Finding]:
-    """Rules B2-B7, C1-C6 and A1-A5, in their order. Spec: 20 §12."""
+    """Rules B1-B7, C1-C6 and A1-A5, in their order. Spec: 20 §12."""
     found: list[Finding] = []
+    root = wrapper.root
+    if not wrapper.message_id:
+        found.append(_finding("psis-B1", f"{_W}INVALID_ID", "Id", nearest(root, f"{HL7}id")))
     if not wrapper.creation_time:
-        found.append(_finding("psis-B2", f"{_W}INVALID_CREATION_TIME", "Creation Time"))
+        place = nearest(root, f"{HL7}creationTime")
+        found.append(_finding("psis-B2", f"{_W}INVALID_CREATION_TIME", "Creation Time", place))
     if not wrapper.version_code:
-        found.append(_finding("psis-B3", f"{_W}INVALID_VERSION_CODE", "Version Code"))
+        place = nearest(root, f"{HL7}versionCode")
+        found.append(_finding("psis-B3", f"{_W}INVALID_VERSION_CODE", "Version Code", place))
     if wrapper.control_acts != 1:
-        found.append(_finding("psis-B4", f"{_W}INVALID_CONTROL_ACT", "Control Act"))
+        found.append(_finding("psis-B4", f"{_W}INVALID_CONTROL_ACT", "Control Act", nearest(root, _ACT)))
     if len(wrapper.authors) > 1:
         key = f"{_W}CONTROL_ACT_AUTHOR_INVALID[checkBody.invalidNumberAuthorElements]"
-        found.append(_finding("psis-B5", key, "Author"))
+        found.append(_finding("psis-B5", key, "Author", wrapper.authors[-1]))
     if not 1 <= len(wrapper.systems) <= 2:
-        found.append(_finding("psis-B6", f"{_W}CONTROL_ACT_AUTHOR_INVALID_CARDINALITY", "Author System"))
+        key = f"{_W}CONTROL_ACT_AUTHOR_INVALID_CARDINALITY"
+        found.append(_finding("psis-B6", key, "Author System", nearest(root, _ACT, f"{HL7}author1")))
     if query is None:
-        found.append(_finding("psis-B7", f"{_W}CONTROL_ACT_QUERY_INVALID", "Query"))
+        place = nearest(root, _ACT, f"{HL7}query")
+        found.append(_finding("psis-B7", f"{_W}CONTROL_ACT_QUERY_INVALID", "Query", place))
     consistency = "[checkHeaderBodyConsistency."
     for rule, failed, label in (
         ("psis-C1", wrapper.interaction_ids != 1, "invalidNumberInteractionIdElements]"),
@@ -133,11 +151,14 @@ def check_query_wrapper(wrapper: Wrapper, header: HeaderFacts, query: etree._Ele
         ("psis-C4", wrapper.interaction != wrapper.name, "invalidInteractionIdDoesNotMatchBodyRoot]"),
     ):
         if failed:
-            found.append(_finding(rule, _INCONSISTENT_ID + consistency + label, "Interaction Id"))
+            place = nearest(root, f"{HL7}interactionId")
+            found.append(_finding(rule, _INCONSISTENT_ID + consistency + label, "Interaction Id", place))
     if not wrapper.receiver_asid or wrapper.receiver_asid != header.receiver_asid:
-        found.append(_finding("psis-C5", f"{_W}INCONSISTENT_COMM_FUNC_RCV", "Receiver"))
+        place = nearest(root, f"{HL7}communicationFunctionRcv", f"{HL7}device", f"{HL7}id")
+        found.append(_finding("psis-C5", f"{_W}INCONSISTENT_COMM_FUNC_RCV", "Receiver", place))
     if not wrapper.sender_asid or wrapper.sender_asid != header.sender_asid:
-        found.append(_finding("psis-C6", f"{_W}INCONSISTENT_COMM_FUNC_SND", "Sender"))
+        place = nearest(root, f"{HL7}communicationFunctionSnd", f"{HL7}device", f"{HL7}id")
+        found.append(_finding("psis-C6", f"{_W}INCONSISTENT_COMM_FUNC_SND", "Sender", place))
     if wrapper.authors:
         person = wrapper.person or Person("", "", "")
         for rule, value, label in (
@@ -147,57 +168,61 @@ def check_query_wrapper(wrapper: Wrapper, header: HeaderFacts, query: etree._Ele
         ):
             if not value:
                 key = f"{_W}CONTROL_ACT_AUTHOR_INVALID[checkAuthorPerson.{label}]"
-                found.append(_finding(rule, key, "Author"))
+                found.append(_finding(rule, key, "Author", nearest(root, *_PERSON_PATHS[rule])))
     if wrapper.systems and not any(
         i.get("root") == OID_ASID and i.get("extension") for i in system_ids(wrapper.systems[0])
     ):
-        found.append(_finding("psis-A4", f"{_W}CONTROL_ACT_AUTHOR_AGENT_INVALID", "Author System"))
+        place = nearest(wrapper.systems[0], *_SYSTEM_ID)
+        found.append(_finding("psis-A4", f"{_W}CONTROL_ACT_AUTHOR_AGENT_INVALID", "Author System", place))
     if len(wrapper.systems) == 2:
         second = system_ids(wrapper.systems[1])
         if len(second) != 1 or not second[0].get("root") or not second[0].get("extension"):
-            found.append(_finding("psis-A5", f"{_W}CONTROL_ACT_AUTHOR_AGENT2_INVALID", "Author Device"))
+            place = nearest(wrapper.systems[1], *_SYSTEM_ID)
+            found.append(_finding("psis-A5", f"{_W}CONTROL_ACT_AUTHOR_AGENT2_INVALID", "Author Device", place))
     return found
 
 
 def read_query(wrapper: Wrapper, header: HeaderFacts) -> QueryMessage:
     """Read an event list or event query whose wrapper was read already. Nothing is raised. Spec: 20 §5, §12."""
-    if not wrapper.message_id:
-        return QueryMessage(wrapper, None, unanswerable=f"/SOAP:Envelope/SOAP:Body/hl7:{wrapper.name}/hl7:id")
+    unanswerable = None if wrapper.message_id else f"/SOAP:Envelope/SOAP:Body/hl7:{wrapper.name}/hl7:id"
     queries = list(wrapper.control_act.iterchildren(f"{HL7}query")) if wrapper.control_act is not None else []
     query = queries[0] if len(queries) == 1 and len(queries[0]) else None
     findings = check_query_wrapper(wrapper, header, query)
     if query is None:
-        return QueryMessage(wrapper, None, tuple(findings))
+        return QueryMessage(wrapper, None, tuple(findings), unanswerable)
     overrides = query.findall(f"{HL7}dissentOverride")
     override = DissentOverride()
     coded = [v for o in overrides for v in o.iterfind(f"{HL7}value") if v.get("codeSystem") == OID_DISSENT_OVERRIDE]
     code = next((c for c in attributes_of(coded, "code") if c), "")
     if not code:
-        findings.append(_finding("psis-Q1", _MISSING, "DissentOverride", "dissentOverride"))
+        place = nearest(query, f"{HL7}dissentOverride", f"{HL7}value")
+        findings.append(_finding("psis-Q1", _MISSING, "DissentOverride", place, "dissentOverride"))
     elif code not in DISSENT_OVERRIDES:
-        findings.append(_finding("psis-Q1", _MISSING, "DissentOverride", "dissentOverride outside 0-5"))
+        findings.append(_finding("psis-Q1", _MISSING, "DissentOverride", coded[0], "dissentOverride outside 0-5"))
     else:
         override = DissentOverride(code, (coded[0].findtext(f"{HL7}originalText") or "").strip())
     holders = query.findall(f"{HL7}nHSNumber")
     values = [v for h in holders for v in h.iterfind(f"{HL7}value") if v.get("root") == OID_NHS_NUMBER]
     numbers = attributes_of(values, "extension")
     if len(numbers) != 1:
-        findings.append(_finding("psis-Q2", _MISSING, "NHS Number", "nhsNumber"))
+        place_of_number = nearest(query, f"{HL7}nHSNumber", f"{HL7}value")
+        findings.append(_finding("psis-Q2", _MISSING, "NHS Number", place_of_number, "nhsNumber"))
     if len(overrides) != 1:
-        findings.append(_finding("psis-Q3", _MISSING, "DissentOverride"))
+        findings.append(_finding("psis-Q3", _MISSING, "DissentOverride", overrides[-1] if overrides else query))
     if len(holders) != 1:
-        findings.append(_finding("psis-Q3", _MISSING, "NHS Number"))
+        findings.append(_finding("psis-Q3", _MISSING, "NHS Number", holders[-1] if holders else query))
     event_id = ""
     if wrapper.name == EVENT:
         records = [v for e in query.iterfind(f"{HL7}eventRecord") for v in e.iterfind(f"{HL7}value")]
         event_id = next((root for root in attributes_of(records, "root") if root), "")
         if not event_id:
-            findings.append(_finding("psis-strict", _MISSING, "EventRecord", "eventRecord"))
+            place = nearest(query, f"{HL7}eventRecord", f"{HL7}value")
+            findings.append(_finding("psis-strict", _MISSING, "EventRecord", place, "eventRecord"))
     nhs_number = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
     if not findings and not is_nhs_number(numbers[0]):
-        findings.append(_finding("psis-nhs-number", _MISSING, "NHS Number", "NHS number is not valid"))
+        findings.append(_finding("psis-nhs-number", _MISSING, "NHS Number", values[0], "NHS number is not valid"))
     if findings:
-        return QueryMessage(wrapper, nhs_number, tuple(findings))
+        return QueryMessage(wrapper, nhs_number, tuple(findings), unanswerable)
     ids = MessageIds(wrapper.message_id, wrapper.name)
     request: EventListQuery | EventQuery
     if wrapper.name == EVENT:

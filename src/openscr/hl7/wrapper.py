@@ -6,7 +6,7 @@ namespace and local name, never by prefix; the order of elements does not matter
 Spec: 10 §2, §3; 20 §3; 30 §3.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from lxml import etree
@@ -42,13 +42,16 @@ class Finding:
     """One rule that a message breaks.
 
     ``rule`` is our id of the rule (``gp-G7``), ``key`` Spine's constant with its label, ``text`` what follows it.
-    ``issue`` is what the answer says about it. Spec: 00 §4, 20 §12.
+    ``issue`` is what the answer says about it. ``place`` is the element that the rule looked at or, of one that is
+    missing, the nearest ancestor that is there; what a person needs to find it is worked out from that when somebody
+    asks (`openscr.validation`). Spec: 00 §4, 20 §12.
     """
 
     rule: str
     key: str
     text: str
     issue: Issue
+    place: etree._Element | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,19 @@ def descend(parent: etree._Element, *tags: str) -> list[etree._Element]:
     for tag in tags:
         found = [element for above in found for element in above.iterchildren(tag)]
     return found
+
+
+def nearest(parent: etree._Element, *tags: str) -> etree._Element:
+    """Return where this path of tags leads, or the last element on the way that is there.
+
+    Of several with one name it is the last: where there is one too many, that one.
+    """
+    for tag in tags:
+        found = list(parent.iterchildren(tag))
+        if not found:
+            break
+        parent = found[-1]
+    return parent
 
 
 def extensions(parent: etree._Element, tag: str, root: str) -> list[str]:

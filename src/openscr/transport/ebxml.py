@@ -7,7 +7,7 @@ attributes would have to say is then not reported too.
 Spec: 40 §5, §8, §10.3, §10.5.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -132,11 +132,39 @@ def read_envelope(root: etree._Element) -> Envelope:
     by_name = _by_tag(header)
     message_headers = by_name.get(_MESSAGE_HEADER, [])
     fields = _message_header_fields(message_headers)
+    for location in _missing_fields(fields):
+        raise UnreadableMessage("the ebXML header must hold exactly one value here", location)
+    return _facts(by_name, message_headers, fields, body)
+
+
+def check_envelope(root: etree._Element) -> tuple[tuple[str, ...], Envelope | None]:
+    """Return the locations of all that E1 and E2 find, and the facts as far as they are there.
+
+    There are no facts when E1 finds something. Spec: 40 §5.6.
+    """
+    try:
+        header, body = _header_and_body(root)
+    except UnreadableMessage as error:
+        return (error.location or "/SOAP:Envelope",), None
+    by_name = _by_tag(header)
+    message_headers = by_name.get(_MESSAGE_HEADER, [])
+    fields = _message_header_fields(message_headers)
+    return tuple(_missing_fields(fields)), _facts(by_name, message_headers, fields, body)
+
+
+def _missing_fields(fields: Mapping[str, Sequence[etree._Element]]) -> Iterator[str]:
     for path in _MANDATORY:
         found = fields.get(path, ())
         if len(found) != 1 or not text_of(found[0]).strip(_WHITE_SPACE):
-            location = f"{_HEADER_PATH}/{path}"
-            raise UnreadableMessage("the ebXML header must hold exactly one value here", location)
+            yield f"{_HEADER_PATH}/{path}"
+
+
+def _facts(
+    by_name: Mapping[object, list[etree._Element]],
+    message_headers: Sequence[etree._Element],
+    fields: Mapping[str, Sequence[etree._Element]],
+    body: etree._Element,
+) -> Envelope:
     ack_requests = by_name.get(_ACK_REQUESTED, [])
     sync_replies = by_name.get(_SYNC_REPLY, [])
     ack = ack_requests[0] if ack_requests else None
@@ -148,14 +176,14 @@ def read_envelope(root: etree._Element) -> Envelope:
         from_party=_value(fields, "eb:From/eb:PartyId"),
         to_party=_value(fields, "eb:To/eb:PartyId"),
         cpa_id=_value(fields, "eb:CPAId"),
-        conversation_id=text_of(fields["eb:ConversationId"][0]),
+        conversation_id=text_of(next(iter(fields.get("eb:ConversationId", ())), None)),
         service=_value(fields, "eb:Service"),
         action=_value(fields, "eb:Action"),
         message_id=_value(fields, "eb:MessageData/eb:MessageId"),
         timestamp=_value(fields, "eb:MessageData/eb:Timestamp"),
         ref_to_message_id=_value(fields, "eb:MessageData/eb:RefToMessageId") or None,
         time_to_live=_value(fields, "eb:MessageData/eb:TimeToLive") or None,
-        header_version=_attribute(message_headers[0], EB_NS, "version"),
+        header_version=_attribute(next(iter(message_headers), None), EB_NS, "version"),
         duplicate_eliminations=len(fields.get("eb:DuplicateElimination", ())),
         ack_requests=len(ack_requests),
         ack_version=_attribute(ack, EB_NS, "version"),

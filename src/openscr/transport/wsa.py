@@ -30,6 +30,34 @@ _RECEIVER: Final = f"{{{HL7_NS}}}communicationFunctionRcv"
 _SENDER: Final = f"{{{HL7_NS}}}communicationFunctionSnd"
 _DEVICE_ID: Final = f"{{{HL7_NS}}}device/{{{HL7_NS}}}id"
 
+
+@dataclass(frozen=True, slots=True)
+class HeaderRule:
+    """One rule of the request header: its number, its label in the rules of event queries, and Spine's constant."""
+
+    number: int
+    query_label: str
+    key: str
+
+
+HEADER_RULES: Final = {
+    "/SOAP:Envelope": HeaderRule(1, "S0", "ErrorBaseTms.MESSAGE_NOT_WELL_FORMED[soapEnvelopeCount]"),
+    _HEADER_PATH: HeaderRule(2, "S0", "ErrorBaseTms.MESSAGE_NOT_WELL_FORMED[soapHeaderCount]"),
+    "/SOAP:Envelope/SOAP:Body": HeaderRule(3, "S0", "ErrorBaseTms.MESSAGE_NOT_WELL_FORMED[soapBodyCount]"),
+    f"{_HEADER_PATH}/wsa:MessageID": HeaderRule(
+        4, "S1", "ErrorBaseTms.SOAP_MESSAGE_ID_ERROR[checkHeader.invalidMessageIDLength]"
+    ),
+    f"{_HEADER_PATH}/wsa:Action": HeaderRule(5, "S2", "ErrorBaseTms.SOAP_ACTION_ERROR"),
+    f"{_HEADER_PATH}/wsa:To": HeaderRule(6, "S3", "ErrorBaseTms.SOAP_TO_ERROR"),
+    f"{_HEADER_PATH}/hl7:communicationFunctionRcv/hl7:device/hl7:id": HeaderRule(
+        7, "S4", "ErrorBaseTms.SOAP_COMM_FUNC_RCV_ERROR"
+    ),
+    f"{_HEADER_PATH}/hl7:communicationFunctionSnd/hl7:device/hl7:id": HeaderRule(
+        8, "S5", "ErrorBaseTms.SOAP_COMM_FUNC_SND_ERROR"
+    ),
+}
+"""The header rules by the location that a fault names. Spec: 40 §4.2, 20 §9.2, §12."""
+
 # ACS wants exactly one wsa:Action where the query rules want one that is not empty (rule 5).
 _ACS_SUFFIX: Final = "_RESOURCE_PERMISSIONS_INUK01"
 

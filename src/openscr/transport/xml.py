@@ -13,12 +13,13 @@ Spec: 40 §6.6, 20 §7.2.
 import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, cast
 
 from lxml import etree
 
 from openscr.codes import XML_NS
-from openscr.errors import UnsafeXml
+from openscr.errors import ConfigurationError, UnsafeXml
 
 MAX_DEPTH: Final = 200
 """Nested elements that are allowed. Spec: 40 §6.6."""
@@ -80,23 +81,48 @@ def read_xml(data: bytes, *, answer: bool = False) -> etree._Element:
     # The single byte is found many times faster than the word, and most messages hold none.
     mentions_doctype = b"!" in data and b"<!DOCTYPE" in data
     if mentions_doctype and _has_doctype(data):
-        raise UnsafeXml(_DOCTYPE)
+        raise UnsafeXml(_DOCTYPE, offset=data.find(b"<!DOCTYPE"), cause="DOCTYPE")
     if not _is_utf8(data):
-        raise UnsafeXml("XML must be encoded in UTF-8")
+        raise UnsafeXml("XML must be encoded in UTF-8", offset=_first_foreign_byte(data), cause="ENCODING")
     root = None
-    line = 0
+    broken: UnsafeXml | None = None
     try:
         root = etree.fromstring(data, _parsers.parser)
     except etree.XMLSyntaxError as error:
-        # The parser's own text quotes names and values of the message, so only its line number leaves this place.
-        line = error.lineno or 0
+        # The parser's own text quotes names and values of the message, so it does not leave this place.
+        line, column = error.position
+        cause = _cause_of(error)
+        broken = UnsafeXml(f"XML is not well-formed (line {line or 0})", line=line, column=column, cause=cause)
     if root is None:
-        raise UnsafeXml(f"XML is not well-formed (line {line})")
+        raise broken or UnsafeXml("XML is not well-formed")
     if mentions_doctype and root.getroottree().docinfo.internalDTD is not None:
-        raise UnsafeXml(_DOCTYPE)
+        raise UnsafeXml(_DOCTYPE, offset=data.find(b"<!DOCTYPE"), cause="DOCTYPE")
     if (_TOO_DEEP_ANSWER if answer else _TOO_DEEP)(root):
-        raise UnsafeXml(f"XML has more than {MAX_DEPTH} nested elements")
+        raise UnsafeXml(f"XML has more than {MAX_DEPTH} nested elements", offset=_first_too_deep(data), cause="DEPTH")
     return root
+
+
+def _cause_of(error: etree.XMLSyntaxError) -> str:
+    return next((entry.type_name for entry in _parsers.parser.error_log if entry.type == error.code), "")
+
+
+def _first_foreign_byte(data: bytes) -> int:
+    """Where the first byte stands that is not part of UTF-8 text; 0 when the declaration names another encoding."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start
+    return max(data.find(b"\0"), 0)
+
+
+def _first_too_deep(data: bytes) -> int:
+    depth = 0
+    for token, opens, closes in _tags(data):
+        depth += opens
+        if depth > MAX_DEPTH:
+            return token.start()
+        depth -= closes
+    return 0
 
 
 def _has_doctype(data: bytes) -> bool:
@@ -123,6 +149,18 @@ def text_of(element: etree._Element | None) -> str:
     if len(element) == 0:
         return element.text or ""
     return cast("str", _STRING(element))
+
+
+def read_schema(path: Path) -> etree.XMLSchema:
+    """Load an XML schema, with what it includes, from files that the user holds and trusts; never from the network.
+
+    Raises: `ConfigurationError` when it is not a schema. Spec: 00 §4 ``validate --mim``.
+    """
+    parser = etree.XMLParser(no_network=True, resolve_entities=False, load_dtd=False)
+    try:
+        return etree.XMLSchema(etree.parse(path, parser))
+    except (etree.XMLSyntaxError, etree.XMLSchemaParseError) as error:
+        raise ConfigurationError(f"{path} is not a usable XML schema: {error}") from None
 
 
 # --- output ---------------------------------------------------------------------------------------------------------
@@ -221,6 +259,14 @@ def _tags(data: bytes) -> Iterator[tuple[re.Match[bytes], bool, bool]]:
             yield token, True, data.endswith(b"/>", token.start(), token.end())
         elif data.startswith(b"/", token.start() + 1):
             yield token, False, True
+
+
+def element_offsets(data: bytes) -> Iterator[int]:
+    """Yield where each element begins in ``data``, well-formed and without DTD, in document order: ``<`` first.
+
+    The n-th offset belongs to the n-th element of ``root.iter("*")``.
+    """
+    return (token.start() for token, opens, _ in _tags(data) if opens)
 
 
 def inherited_declarations(element: etree._Element) -> bytes:

@@ -200,7 +200,7 @@ class EbxmlEndpoint:
         if arrival.row.domain is Domain.SUMMARY:
             summary = gp_summary.read_summary_message(root, wrapper, content, arrival.row.name)
             request = summary.request
-            rules = tuple(finding.rule for finding in summary.findings)
+            rules = tuple(finding.rule for finding in (*summary.rejected, *summary.findings))
             return _Payload(wrapper, request, summary.nhs_number, summary.refusal, rules=rules)
         consent = acs.read_consent_message(wrapper, arrival.row.name, accept_ask=self._context.accept_ask_in_set)
         change = consent.request if isinstance(consent.request, ConsentChange) else None

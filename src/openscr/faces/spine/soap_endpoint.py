@@ -49,23 +49,11 @@ from openscr.spine import (
 )
 from openscr.store.interface import RawMessage
 from openscr.transport.soap import parse_soap_action
-from openscr.transport.wsa import SoapRequest, read_request, write_response
+from openscr.transport.wsa import HEADER_RULES, SoapRequest, read_request, write_response
 from openscr.transport.xml import element_span, read_xml
 
 _log = structlog.get_logger("spine.soap")
 
-_HEADER = "/SOAP:Envelope/SOAP:Header"
-_RULE_KEYS = {
-    "/SOAP:Envelope": "ErrorBaseTms.MESSAGE_NOT_WELL_FORMED[soapEnvelopeCount]",
-    _HEADER: "ErrorBaseTms.MESSAGE_NOT_WELL_FORMED[soapHeaderCount]",
-    "/SOAP:Envelope/SOAP:Body": "ErrorBaseTms.MESSAGE_NOT_WELL_FORMED[soapBodyCount]",
-    f"{_HEADER}/wsa:MessageID": "ErrorBaseTms.SOAP_MESSAGE_ID_ERROR[checkHeader.invalidMessageIDLength]",
-    f"{_HEADER}/wsa:Action": "ErrorBaseTms.SOAP_ACTION_ERROR",
-    f"{_HEADER}/wsa:To": "ErrorBaseTms.SOAP_TO_ERROR",
-    f"{_HEADER}/hl7:communicationFunctionRcv/hl7:device/hl7:id": "ErrorBaseTms.SOAP_COMM_FUNC_RCV_ERROR",
-    f"{_HEADER}/hl7:communicationFunctionSnd/hl7:device/hl7:id": "ErrorBaseTms.SOAP_COMM_FUNC_SND_ERROR",
-}
-"""Spine's constant of each header rule, by the location in the fault; it goes to the log. Spec: 20 §9.2, §12."""
 _MEDIA_TYPES = frozenset({"text/xml", "application/xml", ""})
 
 
@@ -175,7 +163,7 @@ class SoapEndpoint:
         request = read_request(root, row.name)
         if request.faults or request.body is None:
             faults = request.faults or ("/SOAP:Envelope/SOAP:Body",)
-            keys = [_RULE_KEYS[location] for location in faults]
+            keys = [HEADER_RULES[location].key for location in faults]
             _log.info("refused", rules=" ".join(keys), correlation_id=exchange.correlation_id)
             raise _refuse("201", *faults)
         exchange.request = request

@@ -1,0 +1,16 @@
+"""Validators: what is wrong with a message of the Summary Care Record, where, and how to mend it.
+
+    from openscr.validation import validate
+
+    report = validate(Path("upload.http").read_bytes())
+    for finding in report.diagnoses:
+        print(finding.rule, finding.line, finding.help)
+
+Spec: 00 §4 ``validate``, §6.1; 10 §11.5.
+"""
+
+from openscr.validation.examination import unreadable, validate
+from openscr.validation.report import SPINE, Diagnosis, Report, Severity
+from openscr.validation.schemas import Schemas
+
+__all__ = ["SPINE", "Diagnosis", "Report", "Schemas", "Severity", "unreadable", "validate"]

@@ -1,0 +1,292 @@
+"""The validator: bytes of any message of these domains, and what Spine would find in them.
+
+The input is taken apart from the outside inwards (HTTP, MIME, envelope, payload), and every layer that can be read is
+judged with the rules of the readers themselves, so that the validator and the service cannot disagree. Within a payload
+the rules of the domain are asked only when its wrapper is in order, as Spine does.
+
+Spec: 00 §4 ``validate``; 10 §11, §14, §17; 20 §12; 30 §5; 40 §4.2, §5.6, §8.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from lxml import etree
+
+from openscr.codes import SOAP_NS
+from openscr.errors import MalformedMultipart, UnsafeXml, WireError
+from openscr.hl7.wrapper import HL7, local_name
+from openscr.transport.mime import Multipart, Part, read_multipart
+from openscr.transport.soap import BODY, parse_soap_action, read_fault
+from openscr.transport.xml import read_xml
+from openscr.validation.envelopes import check_ebxml, check_signal, check_soap_header, is_ebxml, is_signal
+from openscr.validation.findings import FAULT_SYSTEM, Findings
+from openscr.validation.framing import Framing, read_framing
+from openscr.validation.payloads import (
+    DOCUMENTS,
+    KNOWN_NAME,
+    Envelope,
+    check_bare_document,
+    check_payload,
+    describe,
+    family_of,
+    interaction_below,
+)
+from openscr.validation.places import Document, Lines
+from openscr.validation.report import Report, Severity
+from openscr.validation.schemas import Schemas
+
+_ANY_NAME: Final = re.compile(rb"<(?:[\w.-]{1,40}:)?(" + KNOWN_NAME.pattern.encode() + rb")[\s/>]")
+_FIRST_ELEMENT: Final = re.compile(rb"<(?:[\w.-]{1,40}:)?([A-Za-z_][\w.-]{0,80})")
+_BOM: Final = b"\xef\xbb\xbf"
+_LOOKED_AT: Final = 65_536
+"""Bytes of an unreadable input in which the name of its interaction is looked for."""
+
+
+def validate(data: bytes, schemas: Schemas | None = None) -> Report:
+    """Judge an input at level ``spine``, and against ``schemas`` when there are any. Nothing is raised for the input.
+
+    ``data`` may be a raw HTTP message, a multipart body with or without header lines, a SOAP or ebXML envelope, or a
+    bare HL7 payload; requests and answers alike. Raises: `ConfigurationError` when a schema cannot be loaded.
+    Spec: 00 §4.
+    """
+    return _Examination(data, schemas).report()
+
+
+def unreadable(cause: str, *, too_large: bool = False) -> Report:
+    """Return the report on an input that could not even be read; ``cause`` says why."""
+    findings = Findings(Lines(b""))
+    findings.note("file", 0, text=cause, variant="size" if too_large else "", about="" if too_large else f"{cause}.")
+    return Report(None, "unread", findings.in_order())
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was recognised: interaction, and the input in words."""
+
+    interaction: str | None
+    kind: str
+    recognised: bool = True
+
+
+class _Examination:
+    def __init__(self, data: bytes, schemas: Schemas | None) -> None:
+        self._data = data
+        self._schemas = schemas
+        self._findings = Findings(Lines(data))
+
+    def report(self) -> Report:
+        """Look at everything once."""
+        read = self._examine()
+        return Report(read.interaction, read.kind, self._findings.in_order(), read.recognised)
+
+    def _examine(self) -> _Read:
+        data = self._data
+        if not data.strip():
+            self._findings.note("message", 0, variant="empty")
+            return _Read(None, "empty", recognised=False)
+        framing = read_framing(data)
+        body = data[framing.body :]
+        if framing.is_http:
+            self._check_http(framing, body)
+            if not body.strip():
+                if framing.start_line.startswith("POST "):
+                    self._findings.note("message", 0, variant="no-body")
+                return _Read(None, f"HTTP {framing.status or 'request'} without a body")
+        read = self._examine_multipart(framing, body) if framing.is_multipart else self._examine_xml(body, framing)
+        if framing.is_http:
+            words = f"HTTP {framing.status or 'request'}"
+            return _Read(read.interaction, f"{words}, {read.kind}", read.recognised)
+        return read
+
+    # --- packaging --------------------------------------------------------------------------------------------------
+
+    def _check_http(self, framing: Framing, body: bytes) -> None:
+        stated = framing.header("content-length")
+        if (
+            stated is not None
+            and stated.isascii()
+            and stated.isdigit()
+            and len(stated) < 16
+            and int(stated) != len(body)
+        ):
+            # Line ends that a program turned from CRLF into LF shorten a body without cutting it off.
+            converted = int(stated) - len(body) in range(1, body.count(b"\n") - body.count(b"\r\n") + 1)
+            cut = int(stated) > len(body) and not converted
+            self._findings.note(
+                "http",
+                framing.offset_of("content-length"),
+                severity=Severity.ERROR if cut else Severity.WARNING,
+                code="400" if cut else "",
+                variant="cut-off" if cut else "length",
+            )
+        if framing.is_request and body.strip() and framing.start_line.startswith("POST "):
+            action = framing.header("soapaction")
+            signal = action is not None and action.strip().strip('"').endswith(("/Acknowledgment", "/MessageError"))
+            if parse_soap_action(action) is None and not signal:
+                self._findings.note(
+                    "http",
+                    framing.offset_of("soapaction"),
+                    code="101",
+                    system=FAULT_SYSTEM,
+                    text="The service/interaction is not supported for the requested URI",
+                    variant="routing",
+                )
+
+    def _examine_multipart(self, framing: Framing, body: bytes) -> _Read:
+        try:
+            multipart = read_multipart(framing.content_type, body)
+        except MalformedMultipart as error:
+            self._note_mime(framing.offset_of("content-type"), str(error))
+            return _Read(_name_in(body), "multipart that cannot be split", recognised=_looks_familiar(body))
+        root = multipart.root
+        document = self._read_part(multipart, root, framing.body, "ebxml")
+        if document is None:
+            return _Read(_name_in(body), "ebXML multipart", recognised=_looks_familiar(body))
+        if not is_ebxml(document.root):
+            # A payload that travels alone in its part.
+            return self._examine_document(document, framing)
+        if is_signal(document.root):
+            return self._examine_document(document, framing)
+        action = parse_soap_action(framing.header("soapaction"))
+        facts = check_ebxml(document, self._findings, action)
+        if len(multipart.parts) < 2:
+            self._note_mime(
+                framing.body + root.start, "the body must have a part for the envelope and one for the payload"
+            )
+            return _Read(facts.action if facts is not None else None, "ebXML multipart")
+        content_id = facts.payload_content_id if facts is not None else None
+        part = multipart.part(content_id) if content_id else None
+        if part is None:
+            if content_id:
+                self._findings.note_manifest_part(document)
+            part = next(each for each in multipart.parts if each is not root)
+        action_name = facts.action if facts is not None and facts.action else None
+        payload = self._read_part(multipart, part, framing.body, "payload", action_name)
+        if payload is None:
+            return _Read(action_name or _name_in(part_bytes(body, part)), "ebXML multipart")
+        name = check_payload(payload, payload.root, self._findings, Envelope(action_name), self._schemas)
+        if name is None:
+            return _Read(action_name, "ebXML multipart")
+        return _Read(name, f"ebXML multipart, {describe(name)}")
+
+    def _note_mime(self, offset: int, text: str) -> None:
+        self._findings.note("mime", offset, code="201", system=FAULT_SYSTEM, text=text)
+
+    def _read_part(
+        self, multipart: Multipart, part: Part, base: int, layer: str, action: str | None = None
+    ) -> Document | None:
+        """Parse a part; what is wrong with it is noted, and then there is none."""
+        try:
+            content = part.content(multipart.body)
+        except WireError as error:
+            self._note_mime(base + part.start, str(error))
+            return None
+        start = base + part.start
+        verbatim = part.encoding != "base64"
+        try:
+            return Document(read_xml(content), content, start, verbatim=verbatim)
+        except UnsafeXml as error:
+            family = "ebxml" if layer == "ebxml" else family_of(action or _name_in(content))
+            self._findings.note_unreadable(error, family, Lines(content), start, verbatim=verbatim)
+            return None
+
+    # --- documents --------------------------------------------------------------------------------------------------
+
+    def _examine_xml(self, body: bytes, framing: Framing) -> _Read:
+        try:
+            root = _read_document(body)
+        except UnsafeXml as error:
+            name = _name_in(body)
+            envelope = _first_element(body) == "Envelope"
+            recognised = _looks_familiar(body)
+            if envelope:
+                ebxml = b"MessageHeader" in body[:_LOOKED_AT] and b"ebxml-msg" in body[:_LOOKED_AT]
+                family = "ebxml" if ebxml else "psis" if name and family_of(name) == "psis" else "soap"
+            else:
+                family = family_of(name)
+            if not recognised and not body.removeprefix(_BOM).lstrip().startswith(b"<"):
+                self._findings.note("message", framing.body, variant="no-xml")
+            else:
+                self._findings.note_unreadable(error, family, Lines(body), framing.body)
+            return _Read(name, "XML that cannot be read" if recognised else "no message", recognised)
+        return self._examine_document(Document(root, body, framing.body), framing)
+
+    def _examine_document(self, document: Document, framing: Framing) -> _Read:
+        root = document.root
+        if local_name(root) != "Envelope" and etree.QName(root).namespace != SOAP_NS:
+            found = interaction_below(root)
+            if found is None:
+                if str(root.tag) in DOCUMENTS:
+                    check_bare_document(document, self._findings, self._schemas)
+                    return _Read(None, f"{local_name(root)} without its interaction")
+                self._findings.note("message", document.offset(root), xpath=document.xpath(root))
+                return _Read(None, "no message", recognised=False)
+            name = check_payload(document, found, self._findings, None, self._schemas)
+            return _Read(name, describe(name or ""))
+        if is_ebxml(root):
+            if is_signal(root):
+                kind = check_signal(document, self._findings)
+                return _Read(kind, f"ebXML {kind}")
+            facts = check_ebxml(document, self._findings, parse_soap_action(framing.header("soapaction")))
+            return _Read(facts.action if facts is not None else None, "ebXML envelope alone")
+        fault = read_fault(root)
+        if fault is not None:
+            return _Read(None, f"SOAP fault {', '.join(fault.codes)[:60]}".rstrip())
+        return self._examine_soap(document, framing)
+
+    def _examine_soap(self, document: Document, framing: Framing) -> _Read:
+        root = document.root
+        body = root.find(BODY)
+        found = interaction_below(body if body is not None else root)
+        if found is None:
+            known = body is not None and len(body) == 0
+            self._findings.note("message", document.offset(root), xpath=document.xpath(root), variant="envelope")
+            return _Read(None, "SOAP envelope without a message", recognised=known)
+        answered = found.getparent() is not None and found.getparent() is not body
+        if answered or found.find(f"{HL7}acknowledgement") is not None:
+            name = check_payload(document, found, self._findings, None, self._schemas)
+            return _Read(name, f"SOAP answer, {describe(name or '')}")
+        header = check_soap_header(document, local_name(found), self._findings, family_of(local_name(found)))
+        action = parse_soap_action(framing.header("soapaction"))
+        if action is not None and action[1] != local_name(found):
+            self._findings.note(
+                "http", framing.offset_of("soapaction"), code="101", system=FAULT_SYSTEM, variant="routing-differs"
+            )
+        name = check_payload(document, found, self._findings, Envelope(None, header), self._schemas)
+        return _Read(name, f"SOAP request, {describe(name or '')}")
+
+
+def _read_document(body: bytes) -> etree._Element:
+    """Parse a document; an answer may be deeper than a request by the depth of its envelope. Raises: `UnsafeXml`."""
+    try:
+        return read_xml(body)
+    except UnsafeXml as error:
+        if error.cause != "DEPTH":
+            raise
+        root = read_xml(body, answer=True)
+        found = interaction_below(root)
+        if found is None or found.find(f"{HL7}acknowledgement") is None:
+            raise
+        return root
+
+
+def part_bytes(body: bytes, part: Part) -> bytes:
+    """Return the content of a part as it stands in the body."""
+    return body[part.start : part.end]
+
+
+def _name_in(data: bytes) -> str | None:
+    """Return the first name of an interaction that occurs as an element, for inputs that cannot be parsed."""
+    found = _ANY_NAME.search(data[:_LOOKED_AT])
+    return found.group(1).decode("ascii") if found is not None else None
+
+
+def _first_element(data: bytes) -> str | None:
+    found = _FIRST_ELEMENT.search(data[:_LOOKED_AT])
+    return found.group(1).decode("ascii", "replace") if found is not None else None
+
+
+def _looks_familiar(data: bytes) -> bool:
+    """Whether an input that cannot be read was meant to be a message of these domains."""
+    return _name_in(data) is not None or _first_element(data) == "Envelope"

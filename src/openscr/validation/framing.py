@@ -1,0 +1,112 @@
+"""What an input is wrapped in: a raw HTTP message, header lines alone, a bare multipart body, or nothing.
+
+Spec: 40 §4.1, §5.1, §5.2.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+MAX_HEAD: Final = 64 * 1024
+"""Bytes of an HTTP head that are looked at."""
+
+_START_LINE: Final = re.compile(rb"(?:[A-Z]{3,10} [!-~]+ HTTP/\d(?:\.\d)?|HTTP/\d(?:\.\d)? (\d{3})[^\r\n]*)\r?\n")
+_HEADER_NAME: Final = re.compile(rb"[!#-'*+.0-9A-Z^_`a-z|~-]+\Z")
+_FIRST_DELIMITER: Final = re.compile(rb"--([!-~][ -~]{0,198})[ \t]*\r?\n")
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """An input apart from its body, which begins at byte ``body``.
+
+    ``start_line`` is empty without one; ``status`` is that of an answer. ``headers`` are by lower-case name, with the
+    offsets of their lines. ``boundary`` is that of a multipart body which came without a header to name it.
+    """
+
+    body: int
+    start_line: str = ""
+    status: int | None = None
+    headers: dict[str, tuple[str, int]] = field(default_factory=dict)
+    boundary: str = ""
+
+    @property
+    def is_http(self) -> bool:
+        """Whether this is a whole HTTP message."""
+        return bool(self.start_line)
+
+    @property
+    def is_request(self) -> bool:
+        """Whether this is an HTTP request."""
+        return bool(self.start_line) and self.status is None
+
+    def header(self, name: str) -> str | None:
+        """Return the value of a header, none without it."""
+        found = self.headers.get(name)
+        return found[0] if found is not None else None
+
+    def offset_of(self, name: str) -> int:
+        """Return where a header stands; the beginning without it."""
+        found = self.headers.get(name)
+        return found[1] if found is not None else 0
+
+    @property
+    def content_type(self) -> str | None:
+        """The Content-Type, made up for a multipart body that came without."""
+        if self.boundary:
+            return f'multipart/related; boundary="{self.boundary}"'
+        return self.header("content-type")
+
+    @property
+    def is_multipart(self) -> bool:
+        """Whether the body is said to be, or looks like, a multipart one."""
+        return (self.content_type or "").strip().lower().startswith("multipart/")
+
+
+def read_framing(data: bytes) -> Framing:
+    """Find out what stands around the body of an input. Nothing is raised: what is unknown is all body."""
+    start = len(data) - len(data.lstrip())
+    if data.startswith(_BOM):
+        start = len(_BOM)
+    first = _START_LINE.match(data, start)
+    if first is not None:
+        headers, body = _read_headers(data, first.end())
+        status = int(first.group(1)) if first.group(1) else None
+        return Framing(
+            body, first.group().decode("ascii", "replace").strip(), status, headers, _bare(data, body, headers)
+        )
+    headers, body = _read_headers(data, start)
+    if "content-type" in headers:
+        return Framing(body, headers=headers)
+    return Framing(start if data[start : start + 2] == b"--" else 0, boundary=_bare(data, start, {}))
+
+
+def _bare(data: bytes, body: int, headers: dict[str, tuple[str, int]]) -> str:
+    """Return the boundary that the first line of a body shows, when no header says what the body is."""
+    found = _FIRST_DELIMITER.match(data, body) if "content-type" not in headers else None
+    boundary = found.group(1).decode("ascii").rstrip() if found is not None else ""
+    return "" if set(boundary) & set('"\\') else boundary
+
+
+def _read_headers(data: bytes, at: int) -> tuple[dict[str, tuple[str, int]], int]:
+    """Return the headers and where the body begins; the first of several with one name wins."""
+    headers: dict[str, tuple[str, int]] = {}
+    limit = min(at + MAX_HEAD, len(data))
+    name = ""
+    while at < limit:
+        newline = data.find(b"\n", at, limit)
+        end = newline if newline >= 0 else limit
+        line = data[at:end].rstrip(b"\r")
+        if not line:
+            return headers, min(end + 1, len(data))
+        field_name, colon, value = line.partition(b":")
+        if line[:1] in b" \t" and name:
+            known, where = headers[name]
+            headers[name] = (f"{known} {line.strip().decode('utf-8', 'replace')}", where)
+        elif colon and _HEADER_NAME.match(field_name) is not None:
+            name = field_name.decode("ascii").lower()
+            headers.setdefault(name, (value.strip().decode("utf-8", "replace"), at))
+        else:
+            return headers, at
+        at = end + 1
+    return headers, min(at, len(data))

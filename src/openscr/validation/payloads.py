@@ -1,0 +1,273 @@
+"""The HL7 payload judged: by the reader of its interaction, or by the rules of the wrapper where there is no more.
+
+Spec: 10 §11, §14, §17; 20 §12; 30 §5; 40 §4.2, §5.6.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from lxml import etree
+
+from openscr.codes import (
+    ACKNOWLEDGEMENT,
+    ACS_GET,
+    ACS_GET_ANSWER,
+    ACS_HAS,
+    ACS_SET,
+    EVENT,
+    EVENT_ANSWER,
+    EVENT_LIST,
+    EVENT_LIST_ANSWER,
+    EVENT_LIST_SM,
+    EVENT_LIST_SM_ANSWER,
+    HL7_NS,
+    INITIAL_UPLOAD,
+    POLLING_UPLOAD,
+    QUERY_FAILED,
+    UPLOAD,
+    UPLOADS,
+    WITHDRAW,
+    WITHDRAW_INITIAL,
+    WITHDRAWALS,
+)
+from openscr.errors import UnreadableMessage
+from openscr.hl7.acknowledgement import read_outcome
+from openscr.hl7.acs import (
+    check_has,
+    check_participants,
+    check_wrapper_alone,
+    check_wrapper_head,
+    read_consent_message,
+)
+from openscr.hl7.deviations import deviations_of
+from openscr.hl7.gp_summary import check_document, document_interaction, read_summary_message
+from openscr.hl7.psis import HeaderFacts, check_query_wrapper, read_query
+from openscr.hl7.wrapper import HL7, Finding, Wrapper, child, local_name, read_wrapper
+from openscr.validation.findings import Findings
+from openscr.validation.places import Document
+from openscr.validation.report import Severity
+from openscr.validation.schemas import Schemas
+
+KNOWN_NAME: Final = re.compile(
+    r"[A-Z]{4}_IN[0-9]{6}(?:UK|SM|GB)[0-9]{2}|(?:SET|GET|HAS)_RESOURCE_PERMISSIONS_(?:RESPONSE_)?INUK01|"
+    r"HAS_SCRA_PERMISSIONS_INSM01|SCRA_EXTENDEDRESPONSE_INSM01"
+)
+"""What the names of interactions look like."""
+
+DOCUMENTS: Final = frozenset({f"{HL7}GPSummary", f"{HL7}MessageWithdrawal"})
+"""What an upload or a withdrawal carries."""
+
+_OF_THE_WRAPPER: Final = frozenset({"its_version_missing"})
+"""Deviations that a document alone cannot show."""
+
+_SUMMARIES: Final = UPLOADS | WITHDRAWALS
+_EVENT_QUERIES: Final = frozenset({EVENT_LIST, EVENT_LIST_SM, EVENT})
+_CONSENT: Final = frozenset({ACS_SET, ACS_GET})
+_RULED: Final = _SUMMARIES | _EVENT_QUERIES | _CONSENT | {ACS_HAS}
+"""Interactions with a rule book of their own."""
+
+_NOT_ROUTED: Final = frozenset({"REPC_IN150015UK03", "REPC_IN150016UK03"})
+"""Summaries of the design before this one, which Spine does not route. Spec: 10 §1."""
+
+_WORDS: Final = {
+    INITIAL_UPLOAD: "GP initial summary",
+    UPLOAD: "GP summary",
+    POLLING_UPLOAD: "GP summary (polling)",
+    WITHDRAW_INITIAL: "withdrawal of a GP initial summary",
+    WITHDRAW: "withdrawal of a GP summary",
+    ACKNOWLEDGEMENT: "application acknowledgement",
+    EVENT_LIST: "event list query",
+    EVENT_LIST_SM: "event list query with permissions",
+    EVENT: "event query",
+    EVENT_LIST_ANSWER: "event list",
+    EVENT_LIST_SM_ANSWER: "event list with permissions",
+    EVENT_ANSWER: "event",
+    QUERY_FAILED: "refused query",
+    ACS_SET: "setting of consent",
+    ACS_GET: "query of consent",
+    ACS_HAS: "question for permission",
+    ACS_GET_ANSWER: "consent",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the envelope around a payload says: the ebXML action, or the facts of the SOAP header."""
+
+    action: str | None = None
+    header: HeaderFacts | None = None
+
+
+def describe(name: str) -> str:
+    """Return in words what an interaction is."""
+    return _WORDS.get(name, name)
+
+
+def family_of(name: str | None) -> str:
+    """Return what our rule ids of an interaction begin with, without the hyphen; empty for none. Spec: 00 §4."""
+    if name in WITHDRAWALS:
+        return "wd"
+    if name in UPLOADS:
+        return "gp"
+    if name is not None and name.startswith(("QUPC_", "QUQI_")):
+        return "psis"
+    if name is not None and "_RESOURCE_PERMISSIONS_" in name:
+        return "acs"
+    return ""
+
+
+def interaction_below(root: etree._Element) -> etree._Element | None:
+    """Return the interaction that an element is, or that it wraps; none when there is none.
+
+    One whose name is wrong is known by its ``interactionId``.
+    """
+    level = [root]
+    for _ in range(3):
+        for element in level:
+            if KNOWN_NAME.fullmatch(local_name(element)) or KNOWN_NAME.fullmatch(_stated(element)):
+                return element
+        level = [below for element in level for below in element.iterchildren("*")]
+    return None
+
+
+def _stated(element: etree._Element) -> str:
+    stated = child(element, f"{HL7}interactionId")
+    return (stated.get("extension") or "") if stated is not None else ""
+
+
+def check_payload(
+    document: Document,
+    element: etree._Element,
+    findings: Findings,
+    envelope: Envelope | None,
+    schemas: Schemas | None,
+) -> str | None:
+    """Judge the interaction that ``element`` is, and return its name; none when it is no interaction.
+
+    ``envelope`` is none for a payload that came alone, and for answers.
+    """
+    own_name = local_name(element)
+    name = own_name if KNOWN_NAME.fullmatch(own_name) else _stated(element)
+    if not KNOWN_NAME.fullmatch(name):
+        findings.note("message", document.offset(element), xpath=document.xpath(element))
+        return None
+    if etree.QName(element).namespace != HL7_NS:
+        # Everything else that could be said follows from that.
+        findings.note("message", document.offset(element), xpath=document.xpath(element), variant="namespace")
+        return name
+    wrapper = read_wrapper(element)
+    action = envelope.action if envelope is not None else None
+    wanted = action if action in _RULED else name
+    header = envelope.header if envelope is not None else None
+    if wanted in _RULED and child(element, f"{HL7}acknowledgement") is None:
+        _check_request(document, wrapper, wanted, header, findings)
+    elif name in _NOT_ROUTED:
+        findings.note("message", document.offset(element), xpath=document.xpath(element), variant="not-routed")
+    else:
+        _check_other(document, wrapper, name, header, findings)
+    if schemas is not None:
+        _check_schema(document, element, schemas, findings)
+    return name
+
+
+def _check_request(
+    document: Document, wrapper: Wrapper, interaction: str, header: HeaderFacts | None, findings: Findings
+) -> None:
+    found: Iterable[Finding]
+    if interaction in _SUMMARIES:
+        summary = read_summary_message(wrapper.root, wrapper, document.data, interaction)
+        found = (*summary.rejected, *summary.findings)
+        if interaction in UPLOADS:
+            _note_deviations(document, wrapper, interaction, findings)
+    elif interaction in _EVENT_QUERIES:
+        found = read_query(wrapper, header or _own_facts(wrapper)).findings
+    elif interaction in _CONSENT:
+        consent = read_consent_message(wrapper, interaction, header)
+        found = (*consent.rejected, *consent.findings)
+    else:
+        found = check_has(wrapper, header)
+    findings.add(document, wrapper.root, found)
+
+
+def _own_facts(wrapper: Wrapper) -> HeaderFacts:
+    """Return facts that a payload which came alone agrees with: it is compared with nothing but itself."""
+    return HeaderFacts(wrapper.interaction, wrapper.receiver_asid, wrapper.sender_asid)
+
+
+def _note_deviations(document: Document, wrapper: Wrapper, interaction: str, findings: Findings) -> None:
+    """Warn of what is accepted although the model says otherwise. Spec: 10 §17."""
+    subject = child(wrapper.control_act, f"{HL7}subject") if wrapper.control_act is not None else None
+    summary = child(subject, f"{HL7}GPSummary") if subject is not None else None
+    if summary is None:
+        return
+    for name, place in deviations_of(wrapper, summary, interaction):
+        findings.note_at(f"gp-{name.replace('_', '-')}", document, place, severity=Severity.WARNING)
+
+
+def check_bare_document(document: Document, findings: Findings, schemas: Schemas | None) -> None:
+    """Judge a document that has no interaction around it, and say that it cannot travel so."""
+    root = document.root
+    findings.note(
+        "message", document.offset(root), severity=Severity.WARNING, xpath=document.xpath(root), variant="bare"
+    )
+    findings.add(document, root, check_document(root, document.data))
+    if root.tag == f"{HL7}GPSummary":
+        for name, place in deviations_of(read_wrapper(root), root, document_interaction(root)):
+            if name not in _OF_THE_WRAPPER:
+                findings.note_at(f"gp-{name.replace('_', '-')}", document, place, severity=Severity.WARNING)
+    if schemas is not None:
+        _check_schema(document, root, schemas, findings)
+
+
+def _check_other(
+    document: Document, wrapper: Wrapper, name: str, header: HeaderFacts | None, findings: Findings
+) -> None:
+    """Judge an answer, or a request whose own rules are not known, by what holds for every wrapper. Spec: 40 §5.6."""
+    if child(wrapper.root, f"{HL7}acknowledgement") is not None or name in {ACKNOWLEDGEMENT, QUERY_FAILED}:
+        _note_wrapper(document, findings, (*check_wrapper_head(wrapper), *check_wrapper_alone(wrapper, name)))
+        try:
+            read_outcome(wrapper.root)
+        except UnreadableMessage as error:
+            place = child(wrapper.root, f"{HL7}acknowledgement")
+            findings.note_at("answer", document, place if place is not None else wrapper.root, text=error.diagnostics)
+        return
+    if family_of(name) == "psis":
+        act = wrapper.control_act
+        queries = list(act.iterchildren(f"{HL7}query")) if act is not None else []
+        query = queries[0] if len(queries) == 1 and len(queries[0]) else None
+        findings.add(document, wrapper.root, check_query_wrapper(wrapper, header or _own_facts(wrapper), query))
+    else:
+        _note_wrapper(document, findings, (*check_wrapper_head(wrapper), *check_wrapper_alone(wrapper, name)))
+        if not name.startswith("HAS_SCRA_"):
+            # Of that one only the counts are looked at. Spec: 30 §5.4.
+            _note_wrapper(document, findings, check_participants(wrapper))
+    findings.note_at("coverage", document, wrapper.root, severity=Severity.WARNING)
+
+
+def _note_wrapper(document: Document, findings: Findings, found: Iterable[Finding]) -> None:
+    """Add wrapper findings of a message that is not answered with the codes of the Access Control Service."""
+    for finding in found:
+        place = finding.place if finding.place is not None else document.root
+        findings.note_at(finding.rule, document, place, key=finding.key, text=finding.text)
+
+
+def _check_schema(document: Document, element: etree._Element, schemas: Schemas, findings: Findings) -> None:
+    errors = schemas.errors(element)
+    if errors is None:
+        findings.note(
+            "xsd",
+            document.offset(element),
+            severity=Severity.WARNING,
+            xpath=document.xpath(element),
+            variant="no-schema",
+        )
+    for place, text in errors or ():
+        findings.note_at("xsd", document, place, text=text)
+    if child(element, f"{HL7}acknowledgement") is None:
+        return
+    # The schema of an answer looks only past the documents in it; they have a schema of their own.
+    for summary in element.iter(f"{HL7}GPSummary"):
+        for place, text in schemas.errors(summary) or ():
+            findings.note_at("xsd", document, place, text=text)

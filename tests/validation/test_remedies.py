@@ -1,0 +1,77 @@
+"""Every rule that can be found has its words, and the words are there for rules that can be found."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hl7.rules import (
+    ACS_WRAPPER_RULES,
+    GET_RULES,
+    HAS_RULES,
+    QUERY_RULES,
+    SET_RULES,
+    SUMMARY_RULES,
+)
+from openscr.errors import WRAPPER_ERRORS
+from openscr.hl7.deviations import DEVIATIONS
+from openscr.transport.wsa import HEADER_RULES
+from openscr.validation.envelopes import RULES
+from openscr.validation.remedies import CAUSES, REMEDIES, remedy_of
+
+SOURCES = Path(__file__).parents[2] / "src" / "openscr"
+RULE = re.compile(r"(?:gp|wd|psis|acs|soap|ebxml)-(?:[A-Z]?\d+|[a-z][a-z0-9-]*)")
+
+
+def emitted() -> set[str]:
+    """The rules that readers and validator can name."""
+    rules = {
+        rule
+        for row in (*SUMMARY_RULES, *QUERY_RULES, *SET_RULES, *GET_RULES, *HAS_RULES, *ACS_WRAPPER_RULES)
+        for rule, _, _ in row.found
+    }
+    rules |= {f"{prefix}-{code}" for prefix in ("gp", "wd") for code in WRAPPER_ERRORS if code != "505"}
+    rules |= {f"gp-{name.replace('_', '-')}" for name in DEVIATIONS}
+    for rule in HEADER_RULES.values():
+        rules |= {f"soap-{rule.number}", f"psis-{rule.query_label}"}
+    rules |= {f"ebxml-{label}" for label, _, _ in RULES.values()}
+    for path in (*(SOURCES / "hl7").glob("*.py"), *(SOURCES / "validation").glob("*.py")):
+        if not path.name.endswith("_wording.py"):
+            rules |= {text for text in literals(path) if RULE.fullmatch(text)}
+    return rules
+
+
+def literals(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_every_rule_has_its_words() -> None:
+    assert {rule for rule in emitted() if rule not in REMEDIES} == set()
+
+
+def test_no_words_without_a_rule() -> None:
+    ours = {"message", "file", "xml", "coverage", "answer", "xsd", "http", "mime"}
+    assert {rule.partition("/")[0] for rule in REMEDIES} - emitted() == ours
+
+
+@pytest.mark.parametrize("rule", sorted(REMEDIES))
+def test_words_are_whole_sentences(rule: str) -> None:
+    remedy = remedy_of(*rule.split("/"))
+    for text in (remedy.wrong, remedy.mend):
+        assert text.endswith(".")
+        assert "  " not in text
+        assert text == text.strip()
+        assert len(text) < 260
+
+
+def test_causes_say_what_the_parser_met() -> None:
+    assert all(text.endswith(".") for text in CAUSES.values())
+
+
+def test_an_unknown_rule_is_a_mistake_of_ours() -> None:
+    with pytest.raises(KeyError):
+        remedy_of("gp-G99")
