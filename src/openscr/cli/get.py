@@ -66,8 +66,8 @@ def get(
     nhs_number: NhsNumber,
     event: EventOption = None,
     form: Annotated[
-        Format, typer.Option("--format", help="text for the terminal, html a page, xml the document as it is stored, json its coded content.")
-    ] = Format.TEXT,
+        Format, typer.Option("--format", help="text, html (a page), xml (as stored), json (coded content).")
+    ] = (Format.TEXT),
     override: Override = None,
     override_text: OverrideText = None,
     at: At = DEMO,
