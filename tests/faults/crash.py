@@ -307,7 +307,7 @@ class Uploader:
     async def _post(self, message: Message) -> Answer:
         """Post until there is a 202; what is not answered is sent again, the same bytes."""
         for _ in range(RETRIES + 1):
-            self._journal.write("post", message, event_id=message.event_id, nhs_number=message.nhs_number)
+            self._journal.write("post", message, event_id=message.event_id)
             answer = await self._line.exchange(message.request)
             if answer is None:
                 self._journal.write("no answer", message)

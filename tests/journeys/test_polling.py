@@ -1,8 +1,12 @@
 """Uploads over the polling channel, as the public FHIR facade makes them. Spec: 40 §7.6."""
 
 import asyncio
+import os
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,12 +19,14 @@ from journeys.polling import (
     read_as_the_facade,
     upload_as_the_facade,
 )
-from journeys.runner import Server, faults_of, import_directory, live_directory, stored
+from journeys.runner import Server, faults_of, import_directory, live_directory, stored, until
 from journeys.wire import RELIABLE, Ended, connected, fault_of, request_bytes, signal_of, soap_of
 from openscr.codes import ACKNOWLEDGEMENT, EVENT_LIST_ANSWER
 from openscr.hl7.acknowledgement import read_acknowledgement, read_outcome
 from openscr.hl7.psis import read_event_list_answer
 from openscr.identifiers import mint_uuid, slot_of
+from openscr.service import Service
+from openscr.settings import load_settings
 from openscr.spine import Consent, EventStatus
 from openscr.store.interface import AuditRow, EventRow
 from openscr.transport.ebxml import read_envelope
@@ -335,3 +341,41 @@ async def test_a_message_id_of_the_other_channel_is_no_repetition(demo: Server) 
     assert signal_of(await mail.post().to(demo.web)).kind == "Acknowledgment"
     assert codes_of(await answer_to(demo.web, mail.message_id)) == ("AE", ["401"])
     assert [event.event_id for event in await events(demo, number)][1:] == [upload.event_id.upper()]
+
+
+async def test_what_has_expired_is_forgotten_while_the_service_runs(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to ask for it: the room is given back, and the upload stays."""
+    monkeypatch.setattr("openscr.service.POLL_RESULTS_SWEEP", 0.01)
+    for name in [name for name in os.environ if name.startswith("OPENSCR_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(data)
+    later = timedelta()
+    given = {"demo": True, "data": data, "web": "127.0.0.1:0", "spine": "127.0.0.1:0"}
+    service = Service(load_settings(given), clock=lambda: datetime.now(UTC) + later)
+
+    def count() -> int:
+        with closing(sqlite3.connect(data / "openscr.db")) as connection:
+            return int(connection.execute("SELECT count(*) FROM poll").fetchone()[0])
+
+    async def kept() -> int:
+        return await asyncio.to_thread(count)
+
+    async def forgotten() -> bool:
+        return await kept() == 0
+
+    await service.start()
+    try:
+        web, _ = service.urls
+        number = fresh_patient()
+        upload = FacadeUpload.of(number)
+        assert (await upload_as_the_facade(upload, web)).success
+        assert await kept() == 1
+        later = timedelta(seconds=301)
+        await until(forgotten)
+        assert (await upload_as_the_facade(upload, web)).success
+        assert await kept() == 1
+    finally:
+        await service.stop()
+    assert await faults_of(data) == ()

@@ -64,7 +64,10 @@ class PollingEndpoint:
     # --- uploads ----------------------------------------------------------------------------------------------------
 
     async def handle(self, request: Request) -> Handled:
-        """Answer an upload: 202 with the place of its result, or a SOAP fault. Raises: `StoreError`."""
+        """Answer an upload: 202 with the place of its result, or a SOAP fault. Raises: `StoreError`.
+
+        Any other interaction is unsupported here (101), whatever other channel takes it. Spec: 40 §3.
+        """
         action = parse_soap_action(request.header(b"soapaction"))
         row = INTERACTIONS.get(action) if action is not None else None
         if row is None or not row.polling:
