@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint format bench lock clean help
+.PHONY: run test lint format bench soak lock clean help
 
 help:            ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ format: $(STAMP) ## format the code
 
 bench: $(STAMP)  ## measure the cost of every operation (minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(STAMP)   ## kill -9 during a thousand uploads, then look at what is left (minutes)
+	@PYTHONPATH=tests $(BIN)/python -m faults.soak $(ARGS)
 
 lock:            ## renew requirements.lock from pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

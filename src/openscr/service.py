@@ -8,7 +8,6 @@ Spec: 00 §3, §4 ``serve``, §5; 90 §6.4.
 import asyncio
 import contextlib
 import fcntl
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -30,7 +29,7 @@ from openscr.directory.model import CurrentDirectory, Directory
 from openscr.errors import ConfigurationError, Conflict, StoreError
 from openscr.faces.operations.application import OperationsFace, not_yet, plain_landing
 from openscr.faces.operations.landing import LandingPage
-from openscr.faces.spine.application import PATHS, SpineApplication
+from openscr.faces.spine.application import SpineApplication, serves
 from openscr.faces.spine.context import SpineContext
 from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
 from openscr.listeners import Listener, bind, client_tls, server_tls
@@ -47,6 +46,9 @@ _log = structlog.get_logger("service")
 
 DIRECTORY_POLL = 1.0
 """Seconds between looks at the directory's revision: a change is noticed within two. Spec: 00 §4."""
+
+POLL_RESULTS_SWEEP = 15.0
+"""Seconds between removals of expired poll results. They are never given out: this only makes room. Spec: 40 §7.6."""
 
 STOP_GRACE = 7.0
 """Seconds that requests and deliveries under way may take to end after SIGTERM. Spec: 00 §4 (10 s in all)."""
@@ -70,7 +72,7 @@ class Service:
         self._door = _Door()
         self._hold: IO[bytes] | None = None
         self._listeners: list[Listener] = []
-        self._watcher: asyncio.Task[None] | None = None
+        self._watchers: tuple[asyncio.Task[None], ...] = ()
         self._state: str | None = "starting"
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -121,7 +123,10 @@ class Service:
             if spine is not None:
                 spine.close()
             raise
-        self._watcher = asyncio.create_task(self._watch_directory(), name="directory watcher")
+        self._watchers = (
+            asyncio.create_task(self._watch_directory(), name="directory watcher"),
+            asyncio.create_task(self._remove_poll_results(), name="poll results"),
+        )
         self.started_at = datetime.now(UTC)
         self._state = None
         self._door.behind = application
@@ -140,9 +145,9 @@ class Service:
         for listener in self._listeners:
             listener.stop_accepting()
         await asyncio.gather(*(listener.stopped() for listener in self._listeners), return_exceptions=True)
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
         if self.outbox is not None:
             await self.outbox.stop(max(0.5, deadline - monotonic()))
         if self._http is not None:
@@ -190,6 +195,14 @@ class Service:
                 await self._refresh_directory()
             except (StoreError, ConfigurationError) as error:
                 _log.warning("directory not refreshed", error=error.code)
+
+    async def _remove_poll_results(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_RESULTS_SWEEP)
+            try:
+                await self.store.remove_poll_results(self._clock())
+            except StoreError as error:
+                _log.warning("expired poll results not removed", error=error.code)
 
     def _build(self) -> Outbox:
         settings = self.settings
@@ -251,13 +264,13 @@ class Service:
             routes += face.routes()
             routes += self._landing()
         pages = Starlette(routes=routes)
-        spine: Mapping[str, ASGIApp] = {}
+        spine: ASGIApp | None = None
         if self.demo is not None and "spine" in self.settings.faces:
-            application = SpineApplication(context, mutual_tls=False)
-            spine = dict.fromkeys(PATHS, application)
+            spine = SpineApplication(context, mutual_tls=False)
 
         async def web(scope: Scope, receive: Receive, send: Send) -> None:
-            await spine.get(scope["path"], pages)(scope, receive, send)
+            application = spine if spine is not None and serves(scope["path"]) else pages
+            await application(scope, receive, send)
 
         return web
 

@@ -7,7 +7,7 @@ import pytest
 
 from cli.conftest import Run
 from client.stories import document_of, new_patient, summary
-from openscr.codes import UPLOAD
+from openscr.codes import INITIAL_UPLOAD, POLLING_UPLOAD, UPLOAD, WITHDRAW_INITIAL
 from openscr.hl7.gp_summary import write_upload
 from openscr.hl7.wrapper import Heading
 from openscr.identifiers import mint_uuid
@@ -163,6 +163,37 @@ def test_otherwise_the_summary_is_taken_out_and_sent_afresh(
     ended = openscr("upload", "whole.xml", *at, *extra, "--json", "-v").done()
     assert ended.json["acknowledgement"]["message_ref"] == content.event_id
     assert "in a message of our own" in ended.err
+
+
+def test_upload_polls_where_it_is_told_to(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:
+    """The polling channel has its own interaction: a message of the other channel goes in one of our own."""
+    content = summary(new_patient())
+    (tmp_path / "one.xml").write_bytes(document_of(content))
+    form = openscr("upload", "one.xml", *at, "--pattern", "polling", "--json").done().json
+    assert (form["interaction"], form["acknowledgement"]["ack"]) == (POLLING_UPLOAD, "AA")
+    heading = Heading(mint_uuid(), "20260302103000", "V3NPfIT4.2.00", "200000000100", "200000000115")
+    for name, said in ((UPLOAD, "in a message of our own"), (POLLING_UPLOAD, "byte for byte")):
+        document = document_of(summary(new_patient()))
+        (tmp_path / "whole.xml").write_bytes(write_upload(name, heading, document, None))
+        ended = openscr("upload", "whole.xml", *at, "--pattern", "polling", "--json", "-v").done()
+        assert ended.json["interaction"] == POLLING_UPLOAD
+        assert said in ended.err
+    openscr("upload", "one.xml", *at, "--pattern", "pigeon").failed("pigeon", status=2)
+
+
+def test_withdraw_knows_an_initial_summary(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:
+    """Initial summaries have a withdrawal of their own; where the record may not tell, --initial says so."""
+    said_no = new_patient()
+    for nhs_number, extra in ((new_patient(), ()), (said_no, ("--initial",))):
+        content = summary(nhs_number, initial=True)
+        (tmp_path / "initial.xml").write_bytes(document_of(content))
+        assert openscr("upload", "initial.xml", *at, "--json").done().json["interaction"] == INITIAL_UPLOAD
+        arguments = ("withdraw", nhs_number, content.event_id, "--reason", "01", *at, *GP, "--json")
+        if extra:
+            openscr("consent", "set", nhs_number, "no", *at, *GP).done()
+            openscr(*arguments).failed("conflict: AE 430")
+        form = openscr(*arguments, *extra).done().json
+        assert (form["interaction"], form["acknowledgement"]["ack"]) == (WITHDRAW_INITIAL, "AA")
 
 
 def test_withdraw_takes_a_summary_out(openscr: Run, at: tuple[str, str], record: tuple[str, str]) -> None:

@@ -30,17 +30,25 @@ class Received:
 
 @dataclass
 class Script:
-    """Answers in their order, the last one again and again; ``received`` is what came."""
+    """Answers in their order, the last one again and again; ``received`` is what came.
+
+    ``polls`` answers what is asked for below ``/_poll/``, in the same way; ``polled`` is what was asked.
+    """
 
     url: str = ""
     replies: list[Reply] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
+    polls: list[Reply] = field(default_factory=list)
+    polled: list[Received] = field(default_factory=list)
 
     async def take(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; the demo's inbox does not exist here."""
+        received = Received(request, await request.read())
+        if request.path.startswith("/_poll/"):
+            self.polled.append(received)
+            return await self.polls[min(len(self.polled), len(self.polls)) - 1](received)
         if request.method == "GET":
             return web.Response(status=404)
-        received = Received(request, await request.read())
         self.received.append(received)
         return await self.replies[min(len(self.received), len(self.replies)) - 1](received)
 

@@ -17,7 +17,16 @@ from openscr.client import (
     latest_summary,
     refusal_of,
 )
-from openscr.codes import EVENT_LIST, GP_INITIAL_SUMMARY, GP_SUMMARY, INITIAL_UPLOAD, UPLOAD, WITHDRAW, WITHDRAW_INITIAL
+from openscr.codes import (
+    EVENT_LIST,
+    GP_INITIAL_SUMMARY,
+    GP_SUMMARY,
+    INITIAL_UPLOAD,
+    POLLING_UPLOAD,
+    UPLOAD,
+    WITHDRAW,
+    WITHDRAW_INITIAL,
+)
 from openscr.errors import AccessRefused, DeliveryError, UnreadableMessage
 from openscr.hl7.gp_summary import locate_document, write_upload
 from openscr.hl7.wrapper import HL7, Heading
@@ -221,9 +230,31 @@ async def test_a_certificate_that_is_not_taken_is_told(demo_server: DemoServer, 
             await client.list_events(client.profile.caller, EventListQuery(MessageIds("", EVENT_LIST), "9990012318"))
 
 
-def test_a_message_of_the_polling_channel_is_not_sent_on_another(demo_server: DemoServer) -> None:
-    with Client.demo(demo_server.web) as client, pytest.raises(UnreadableMessage, match="polling"):
-        client.submit(b'<REPC_IN150016SM05 xmlns="urn:hl7-org:v3"/>')
+def test_a_record_lives_on_the_polling_channel(client: Client) -> None:
+    """The same summaries, their acknowledgements fetched instead of delivered. Spec: 40 §7.6."""
+    nhs_number = new_patient()
+    first = summary(nhs_number)
+    document = document_of(first)
+    submission = client.upload_document(document, polling=True)
+    assert (submission.interaction, submission.accepted, submission.attempts) == (POLLING_UPLOAD, True, 1)
+    assert str(submission) == "Acknowledgement: AA GP Summary upload successful"
+    again = client.upload_document(document, polling=True)
+    assert refusal_of(again.acknowledgement.outcome) is Refusal.INVALID_REQUEST
+    second = summary(nhs_number, replaces=first.event_id)
+    caller = client.spine.profile.caller
+    heading = Heading(mint_uuid(), "20260302103000", "V3NPfIT4.2.00", "200000000100", caller.asid)
+    whole = write_upload(POLLING_UPLOAD, heading, document_of(second), caller.person)
+    assert client.submit(whole).accepted
+    assert [event.status for event in client.list_events(nhs_number).events] == [
+        EventStatus.NORMAL,
+        EventStatus.REPLACED,
+    ]
+
+
+def test_an_initial_summary_does_not_poll(demo_server: DemoServer) -> None:
+    document = document_of(summary(new_patient(), initial=True))
+    with Client.demo(demo_server.web) as client, pytest.raises(UnreadableMessage, match="send it reliably"):
+        client.upload_document(document, polling=True)
 
 
 def test_a_client_is_used_in_a_with_statement() -> None:

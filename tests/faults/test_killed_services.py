@@ -4,29 +4,12 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from faults.crash import Plan, crash
 from journeys.endpoint import ClientEndpoint, Delivery, acknowledge
-from journeys.messages import PRACTICE, Mail, fresh_patient
-from journeys.runner import Server, faults_of, import_directory, live_directory, outbox_rows, stored, until
-from journeys.wire import RELIABLE, Answer, Ended, connected, request_bytes, signal_of
-from openscr.identifiers import slot_of
+from journeys.messages import PRACTICE, fresh_patient
+from journeys.runner import Server, faults_of, import_directory, live_directory, outbox_rows, until
+from journeys.wire import RELIABLE, connected, request_bytes, signal_of
 from openscr.store.interface import OutboxState
-
-CLIENTS = 4
-UPLOADS = 25
-KILL_AFTER = (20, 55)
-"""Numbers of acknowledged uploads after which the service is killed."""
-
-
-async def events_of(data: Path, numbers: list[str]) -> dict[str, list[str]]:
-    """Return every patient's event ids as the store has them."""
-    found = {}
-    async with stored(data) as store:
-        for number in numbers:
-            state = await store.transact(
-                slot_of(number), lambda transaction, number=number: transaction.read_patient(number)
-            )
-            found[number] = [event.event_id for event in state.events]
-    return found
 
 
 async def nothing_owed(data: Path) -> bool:
@@ -63,79 +46,19 @@ async def test_an_answer_that_was_owed_when_the_service_died_arrives_after_its_r
         assert await faults_of(data) == ()
 
 
-class Restarting:
-    """A service that dies in the middle of its work and is started again, on new ports each time."""
-
-    def __init__(self, start: Callable[..., Server]) -> None:
-        self._start = start
-        self._server: Server | None = None
-        self._ready = asyncio.Event()
-        self.acknowledged = 0
-
-    async def begin(self) -> None:
-        """Start it."""
-        self._server = await asyncio.to_thread(self._start, patient_index="open")
-        self._ready.set()
-
-    async def die(self) -> None:
-        """Kill it in the middle of whatever it does, and start it again."""
-        assert self._server is not None
-        self._ready.clear()
-        await asyncio.to_thread(self._server.kill)
-        await self.begin()
-
-    async def send(self, mail: Mail) -> Answer:
-        """Send a message until it is acknowledged, the same bytes each time, as a client does."""
-        post = mail.post()
-        while True:
-            await self._ready.wait()
-            assert self._server is not None
-            try:
-                answer = await post.to(self._server.spine, self._server.tls())
-            except (OSError, Ended):
-                continue
-            assert signal_of(answer).ref_to_message_id == mail.message_id
-            return answer
-
-
-async def test_uploads_that_were_acknowledged_survive_every_kill(data: Path, start: Callable[..., Server]) -> None:
-    """Clients that retry until they are acknowledged: each upload is there exactly once, and answered by one id."""
-    mails = {fresh_patient(): Mail(b"", b"", "", "") for _ in range(CLIENTS * UPLOADS)}
-    mails = {number: PRACTICE.upload(number) for number in mails}
-    answered: asyncio.Queue[str] = asyncio.Queue()
-    signals: dict[str, bytes] = {}
-
-    async with ClientEndpoint() as endpoint:
-        await import_directory(data, live_directory(endpoint.url, retry_interval="PT0.1S", retries=9))
-        service = Restarting(start)
-        await service.begin()
-
-        async def client(share: list[Mail]) -> None:
-            for mail in share:
-                signals[mail.message_id] = (await service.send(mail)).body
-                answered.put_nowait(mail.message_id)
-
-        everything = list(mails.values())
-        clients = [asyncio.create_task(client(everything[turn::CLIENTS])) for turn in range(CLIENTS)]
-        done = 0
-        for limit in KILL_AFTER:
-            while done < limit:
-                await answered.get()
-                done += 1
-            await service.die()
-        await asyncio.gather(*clients)
-        await until(lambda: nothing_owed(data))
-
-        assert await events_of(data, list(mails)) == {number: [mail.event_id] for number, mail in mails.items()}
-        ids: dict[str, set[str]] = {}
-        for delivery in endpoint.deliveries:
-            assert delivery.acknowledgement.outcome.accepted
-            ids.setdefault(delivery.envelope.ref_to_message_id or "", set()).add(delivery.envelope.message_id)
-        assert {message_id: len(found) for message_id, found in ids.items()} == dict.fromkeys(signals, 1)
-        # What was acknowledged before a kill is acknowledged with the same bytes after it.
-        for mail in everything[::10]:
-            assert (await service.send(mail)).body == signals[mail.message_id]
-        assert await faults_of(data) == ()
+async def test_uploads_that_were_acknowledged_survive_every_kill(data: Path) -> None:
+    """The crash test in small: five clients on both channels, five kills. ``make soak`` is the large one."""
+    plan = Plan(uploads=150, kills=5, reliable_clients=3, polling_clients=2, seed=20261122)
+    report = await crash(plan, data)
+    assert report.faults == [], "\n".join((*report.lines(), *report.faults[:20]))
+    assert report.kills_while_serving == plan.kills
+    # The kills hit clients at work.
+    assert report.unanswered + report.unanswered_polls > 0
+    assert report.attempts > plan.uploads
+    assert report.uploads == report.acknowledged == report.found_once == report.audit_rows == plan.uploads
+    assert report.repeated_at_the_end == plan.uploads
+    assert report.application_acknowledgements + report.polled == plan.uploads
+    assert report.verified == "the store is intact"
 
 
 async def test_a_service_that_is_told_to_stop_finishes_the_request_under_way(

@@ -16,11 +16,14 @@ from openscr.codes import (
     ACS_SET,
     EVENT,
     EVENT_LIST,
+    GP_INITIAL_SUMMARY,
     GP_SUMMARY,
+    INITIAL_UPLOAD,
     SERVICE_PREFIX,
     UPLOAD,
     VERSION_CODE,
     WITHDRAW,
+    WITHDRAW_INITIAL,
 )
 from openscr.hl7.acknowledgement import Acknowledgement, read_acknowledgement
 from openscr.hl7.acs import write_get, write_set
@@ -39,7 +42,11 @@ from openscr.spine import (
     Person,
     Withdrawal,
 )
+from openscr.testbench.content import Summary
+from openscr.testbench.histories import Dice, draw_history
+from openscr.testbench.population import PRACTICE as DEMO_PRACTICE
 from openscr.testbench.population import State, fresh_number, synthetic_patient
+from openscr.testbench.summaries import compose
 from openscr.testbench.world import HOSPITAL_PARTY, OWN_ASID, OWN_PARTY, PRACTICE_PARTY
 from openscr.transport.ebxml import Reliability, write_user_message
 from openscr.transport.mime import CLIENT_CONTENT_TYPE, CLIENT_PART_TYPE, HEADER_CONTENT_ID
@@ -60,6 +67,13 @@ def fresh_patient() -> str:
     number = fresh_number(next(_numbers), _taken)
     _taken.add(number)
     return number
+
+
+def initial_document(nhs_number: str, event_id: str) -> bytes:
+    """Return an initial summary of a patient."""
+    today = datetime.now(UTC)
+    history = draw_history(Dice(nhs_number), today.date().replace(year=1950, day=1), today.date())
+    return compose(Summary(nhs_number, event_id, today, DEMO_PRACTICE, None, history.core(today.date())), mint_uuid)
 
 
 @cache
@@ -184,14 +198,25 @@ class Client:
         payload = write_upload(UPLOAD, self._heading(wrapper_id or message_id), summary, self.person)
         return self.mail(payload, UPLOAD, message_id, event_id=event_id)
 
-    def withdrawal(self, nhs_number: str, target: str, reason: str = "01") -> Mail:
-        """Return the withdrawal of an event."""
+    def initial_upload(self, nhs_number: str) -> Mail:
+        """Return an initial upload, the organisation's own: text only, nobody logged in."""
+        event_id, message_id = mint_uuid(), mint_uuid()
+        payload = write_upload(
+            INITIAL_UPLOAD, self._heading(message_id), initial_document(nhs_number, event_id), person=None
+        )
+        return self.mail(payload, INITIAL_UPLOAD, message_id, event_id=event_id)
+
+    def withdrawal(self, nhs_number: str, target: str, reason: str = "01", *, initial: bool = False) -> Mail:
+        """Return the withdrawal of an event, an initial summary or an ordinary one."""
         message_id = mint_uuid()
         now = hl7_timestamp(datetime.now(UTC))
-        ids = MessageIds(message_id, WITHDRAW)
-        withdrawal = Withdrawal(ids, nhs_number, mint_uuid(), GP_SUMMARY, now, target, reason)
-        payload = write_withdrawal(WITHDRAW, self._heading(message_id), withdrawal, self.person)
-        return self.mail(payload, WITHDRAW, message_id, event_id=withdrawal.event_id)
+        interaction = WITHDRAW_INITIAL if initial else WITHDRAW
+        event_type = GP_INITIAL_SUMMARY if initial else GP_SUMMARY
+        withdrawal = Withdrawal(
+            MessageIds(message_id, interaction), nhs_number, mint_uuid(), event_type, now, target, reason
+        )
+        payload = write_withdrawal(interaction, self._heading(message_id), withdrawal, self.person)
+        return self.mail(payload, interaction, message_id, event_id=withdrawal.event_id)
 
     def consent_mail(self, nhs_number: str, value: Consent) -> Mail:
         """Return a SET over reliable messaging."""

@@ -1,7 +1,7 @@
 """Synthetic rows to store, and the transactions that tests do most."""
 
 from base64 import encodebytes
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +16,7 @@ from openscr.store.interface import (
     OutboxRow,
     OutboxState,
     PatientState,
+    PollResult,
     RawMessage,
     Receipt,
     Store,
@@ -125,6 +126,20 @@ def an_outbox_row(number: int, slot: int = SLOT, **changes: object) -> OutboxRow
     return OutboxRow(**{**values, **changes})  # type: ignore[arg-type]
 
 
+def a_poll_result(number: int, **changes: object) -> PollResult:
+    """Return a result that waits for the client that sent the message of a number."""
+    values: dict[str, object] = {
+        "token": f"{SLOT:03x}{an_id(number)[3:].lower()}",
+        "from_party": PARTY,
+        "message_id": an_id(number),
+        "asid": ASID,
+        "sender_asid": ASID,
+        "expires_at": at(number),
+        "content": SIGNAL,
+    }
+    return PollResult(**{**values, **changes})  # type: ignore[arg-type]
+
+
 def an_alert(number: int) -> AlertRow:
     """Return a privacy alert."""
     return AlertRow(
@@ -139,15 +154,21 @@ def an_entry(number: int, nhs_number: str | None = PATIENT) -> AuditEntry:
 
 async def upload(store: Store, number: int, nhs_number: str = PATIENT, *, base64: bool = False) -> None:
     """Store a summary as the record does: receipt, event, answer to be sent, audit."""
-    slot = slot_of(nhs_number)
+    await store.transact(slot_of(nhs_number), receive(number, nhs_number, base64=base64))
+
+
+def receive(
+    number: int, nhs_number: str = PATIENT, *, base64: bool = False
+) -> Callable[[Transaction], Coroutine[None, None, None]]:
+    """Return the unit of work that stores a summary."""
 
     async def work(transaction: Transaction) -> None:
         await transaction.append_receipt(a_receipt(number, nhs_number, base64=base64))
         await transaction.append_event(an_event(number, nhs_number))
-        await transaction.append_outbox(an_outbox_row(number, slot))
+        await transaction.append_outbox(an_outbox_row(number, slot_of(nhs_number)))
         await transaction.append_audit(an_entry(number, nhs_number))
 
-    await store.transact(slot, work)
+    return work
 
 
 async def read_patient(store: Store, nhs_number: str = PATIENT) -> PatientState:
@@ -177,6 +198,7 @@ async def append(store: Store, rows: Sequence[object], slot: int = SLOT) -> None
             EventRow: transaction.append_event,
             ConsentRow: transaction.append_consent,
             OutboxRow: transaction.append_outbox,
+            PollResult: transaction.keep_poll_result,
             AlertRow: transaction.append_alert,
             AuditEntry: transaction.append_audit,
         }

@@ -19,6 +19,7 @@ from openscr.store.interface import (
     OutboxState,
     PatientEntry,
     PatientState,
+    PollResult,
     Receipt,
     Store,
     Transaction,
@@ -33,6 +34,7 @@ from .samples import (
     SLOT,
     SUMMARY,
     a_consent,
+    a_poll_result,
     a_receipt,
     an_alert,
     an_entry,
@@ -573,6 +575,31 @@ async def test_the_patient_index(store: Store) -> None:
 
 
 # --- reports --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_life_of_a_poll_result(store: Store) -> None:
+    """It is found by its token and by its message, renewed in its place, and forgotten once it has expired."""
+
+    async def by_token(transaction: Transaction) -> PollResult | None:
+        return await transaction.find_poll_result(first.token)
+
+    async def of_message(transaction: Transaction) -> PollResult | None:
+        return await transaction.poll_result_of(PARTY, first.message_id.lower())
+
+    first, other = a_poll_result(1), a_poll_result(2)
+    await append(store, [first, other])
+    assert await store.transact(SLOT, by_token) == await store.transact(SLOT, of_message) == first
+    assert await store.transact(SLOT + 1, by_token) is None
+    renewed = replace(first, token=a_poll_result(9).token, expires_at=at(9), content=b"other")
+    await append(store, [renewed])
+    assert await store.transact(SLOT, by_token) is None
+    assert await store.transact(SLOT, of_message) == renewed
+    with pytest.raises(Conflict):
+        await append(store, [replace(other, token=renewed.token)])
+    assert await store.remove_poll_results(at(8)) == 1
+    assert await store.transact(SLOT, of_message) == renewed
+    assert await store.remove_poll_results(at(9)) == 1
+    assert await store.transact(SLOT, of_message) is None
 
 
 async def test_alerts_come_oldest_first(store: Store) -> None:

@@ -12,17 +12,25 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DatabaseError
 
 from openscr.errors import ConfigurationError
+from openscr.store.compression import Codec
+from openscr.store.interface import PollResult, Transaction
 from openscr.store.migrations import REVISIONS, head_revision, upgrade_sqlite
 from openscr.store.sqlite import SqliteStore
 from openscr.store.sqlite_connection import read_revision
+from openscr.store.sqlite_transaction import SqliteTransaction, run_to_end
 
-from .samples import read_patient, upload
+from .samples import SLOT, a_poll_result, an_id, read_patient, receive, upload
 
+FIRST = (
+    "INSERT INTO patient (slot, nhs_number, status, survivor, demographics)"
+    " VALUES (1206, '9990000018', 'current', NULL, CAST('{}' AS BLOB))",
+    "INSERT INTO consent VALUES (1206, '9990000018', 1, 'No', 0, 'a', 'o', NULL, NULL, NULL, 'm', 'w', 's')",
+)
 FIXED_ROW = {
-    "0001": (
-        "INSERT INTO patient (slot, nhs_number, status, survivor, demographics)"
-        " VALUES (1206, '9990000018', 'current', NULL, CAST('{}' AS BLOB))",
-        "INSERT INTO consent VALUES (1206, '9990000018', 1, 'No', 0, 'a', 'o', NULL, NULL, NULL, 'm', 'w', 's')",
+    "0001": FIRST,
+    "0002": (
+        *FIRST,
+        "INSERT INTO poll VALUES (1206, 'p', 'M', '4b6c8a3e-6c1b-4d53-9b57-9a6f6d0e7b11', 'a', 'a', 0, x'')",
     ),
 }
 """Rows as a store of each revision holds them: every revision that was ever released stays here."""
@@ -51,6 +59,8 @@ async def test_a_populated_store_of_any_revision_is_brought_up_to_date(tmp_path:
         upgrade_sqlite(connection, revision)
         for statement in FIXED_ROW[revision]:
             connection.execute(statement)
+        # What a service had received and still owed, written as the service writes it.
+        run_to_end(receive(2), SqliteTransaction(connection, Codec(), SLOT))
     store = SqliteStore(path)
     assert await store.current_revision() == revision
     await store.open()
@@ -58,9 +68,20 @@ async def test_a_populated_store_of_any_revision_is_brought_up_to_date(tmp_path:
     state = await read_patient(store)
     assert state.index is not None
     assert (state.consent.value, state.consent_version) == ("No", 1)
+    assert [event.event_id for event in state.events] == [an_id(2)]
+    assert [row.id for row in await store.list_outbox()] == [an_id(2)]
     await upload(store, 1)
-    assert (await store.verify()).intact
+    assert await store.transact(SLOT, kept_poll_result) == a_poll_result(3)
+    report = await store.verify()
+    assert report.faults == ()
+    assert (report.audit_rows, report.events, report.receipts) == (2, 2, 2)
     await store.close()
+
+
+async def kept_poll_result(transaction: Transaction) -> PollResult | None:
+    """Keep a poll result and return it."""
+    await transaction.keep_poll_result(a_poll_result(3))
+    return await transaction.find_poll_result(a_poll_result(3).token)
 
 
 async def test_a_store_that_is_not_there_has_no_revision(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from openscr.store import statements
-from openscr.store.interface import AlertRow, ConsentRow, EventRow, OutboxRow, Receipt
-from openscr.store.migrations.versions import revision_0001
+from openscr.store.interface import AlertRow, ConsentRow, EventRow, OutboxRow, PollResult, Receipt
+from openscr.store.migrations.versions import revision_0001, revision_0002
 from openscr.store.sqlite_connection import connect, prepare_database
 
 ALL = (*statements.HOT, *statements.BACKGROUND)
@@ -85,7 +85,7 @@ def test_tables_of_requests_have_their_slot_first(tmp_path: Path) -> None:
                 assert (column == "slot") == (target == "slot")
 
 
-@pytest.mark.parametrize("statement", revision_0001.SQLITE)
+@pytest.mark.parametrize("statement", [*revision_0001.SQLITE, *revision_0002.SQLITE])
 def test_the_schema_has_no_triggers(statement: str) -> None:
     """Nothing happens in the database that the program does not say."""
     assert not re.search(r"\bTRIGGER\b|\bDEFAULT\b|\bAUTOINCREMENT\b", statement)
@@ -122,6 +122,15 @@ def test_due_rows_are_found_by_index(tmp_path: Path, statement: str, step: str) 
     assert [found for *_, found in plan] == [f"SEARCH outbox USING {step}"]
 
 
+def test_expired_poll_results_are_found_by_index(tmp_path: Path) -> None:
+    """Making room looks at what has expired and at nothing else."""
+    path = tmp_path / "openscr.db"
+    prepare_database(path, 1, migrate=True)
+    with closing(connect(path, 1)) as connection:
+        plan = connection.execute("EXPLAIN QUERY PLAN " + statements.REMOVE_POLLS, (0,)).fetchall()
+    assert [found for *_, found in plan] == ["SEARCH poll USING INDEX poll_expiry (expires_at<?)"]
+
+
 @pytest.mark.parametrize(
     ("columns", "row", "apart"),
     [
@@ -129,6 +138,7 @@ def test_due_rows_are_found_by_index(tmp_path: Path, statement: str, step: str) 
         (statements.EVENT_COLUMNS, EventRow, {"details"}),
         (statements.CONSENT_COLUMNS, ConsentRow, set()),
         (statements.OUTBOX_COLUMNS, OutboxRow, set()),
+        (statements.POLL_COLUMNS, PollResult, set()),
         (statements.ALERT_COLUMNS, AlertRow, set()),
     ],
 )

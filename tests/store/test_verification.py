@@ -27,6 +27,7 @@ from .samples import (
     PATIENT,
     SLOT,
     a_consent,
+    a_poll_result,
     a_receipt,
     an_alert,
     an_entry,
@@ -364,3 +365,15 @@ async def test_a_damaged_alert_is_found(store: SqliteStore, change: str) -> None
     tamper(store, f"UPDATE alert SET {change} WHERE id = '{an_id(2)}'")
     (found,) = (await store.verify()).faults
     assert found.startswith(f"slot {SLOT}: alert {an_id(2)}: ")
+
+
+@pytest.mark.parametrize(
+    "change", ["content = x'00ff'", "expires_at = 9223372036854775807", "asid = CAST(x'ff' AS TEXT)"]
+)
+async def test_a_damaged_poll_result_is_found(store: SqliteStore, change: str) -> None:
+    """What a polling client is still to fetch can be read."""
+    await append(store, [a_poll_result(1), a_poll_result(2)])
+    assert (await store.verify()).intact
+    tamper(store, f"UPDATE poll SET {change} WHERE message_id = '{an_id(2)}'")
+    (found,) = (await store.verify()).faults
+    assert found.startswith(f"slot {SLOT}: poll result of message {an_id(2)}: ")

@@ -92,7 +92,7 @@ def test_every_endpoint_of_the_spine_is_served(demo_server, service, interaction
 
 @pytest.mark.parametrize("address", sorted({address for _, _, address in OWN_ENDPOINTS}))
 def test_what_is_not_registered_is_not_served_there(demo_server, address):
-    _, body = post(demo_server, address, "psis", "REPC_IN150016SM05")
+    _, body = post(demo_server, address, "psis", "REPC_IN150016SM99")
     assert b"errorCode>101<" in body
 
 

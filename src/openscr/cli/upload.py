@@ -5,6 +5,7 @@ Spec: 00 §4 ``upload``; 10 §2, §13, §16; 40 §7.3.
 
 import sys
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
     from openscr.client import Client, Submission
 
 
+class Pattern(StrEnum):
+    """The channel that an upload takes. Spec: 00 §4, 40 §7.3, §7.6."""
+
+    RELIABLE = "reliable"
+    POLLING = "polling"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("upload", epilog="Example:  openscr upload summary.xml --user 555000000102")(upload)
@@ -49,13 +57,17 @@ def upload(
     key: Key = None,
     ca: Ca = None,
     callback: CallbackAt = None,
+    pattern: Annotated[Pattern, typer.Option("--pattern", help="The channel: reliable messaging, or polling.")] = (
+        Pattern.RELIABLE
+    ),
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Send GP Summaries and print what the record says of each.
 
     A complete interaction from the sending app goes byte for byte. Otherwise, and with --user, the GPSummary in it is
-    taken out as it is and sent in a message of our own; so is a file that holds the GPSummary alone.
+    taken out as it is and sent in a message of our own; so is a file that holds the GPSummary alone. With --pattern
+    polling the answer is fetched from the service, and no acknowledgement has to find its way to us.
     """
     inputs = list(_inputs(files))
     if not inputs:
@@ -67,7 +79,7 @@ def upload(
         for name, path in _watched(inputs):
             try:
                 data = _read(path)
-                submission = send(client, data, rewrap=user is not None)
+                submission = send(client, data, rewrap=user is not None, polling=pattern is Pattern.POLLING)
             except (OpenSCRError, OSError) as error:
                 failed += 1
                 _tell_failure(name, error, as_json=as_json)
@@ -120,8 +132,11 @@ def _watched(inputs: list[tuple[str, Path | None]]) -> Iterable[tuple[str, Path 
     return track(inputs, description="Sending", transient=True)
 
 
-def send(client: "Client", data: bytes, *, rewrap: bool) -> "Submission":
+def send(client: "Client", data: bytes, *, rewrap: bool, polling: bool = False) -> "Submission":
     """Send what a file holds: as it is when it is a message of the sending app and ``rewrap`` does not forbid that.
+
+    The polling channel has a name of its own for what is otherwise an ordinary upload: a message of the other channel
+    goes in one of our own.
 
     Raises: `UnreadableMessage` when the file holds no summary, `UnsafeXml`, and what sending raises.
     """
@@ -133,19 +148,18 @@ def send(client: "Client", data: bytes, *, rewrap: bool) -> "Submission":
     root = read_xml(data)
     name = local_name(root)
     if name == "GPSummary":
-        return client.upload_document(data)
+        return client.upload_document(data, polling=polling)
     if name not in UPLOADS:
         raise UnreadableMessage(f"this is neither {INITIAL_UPLOAD}, {UPLOAD} nor a GPSummary")
     profile = client.spine.profile
-    # The polling channel has a name of its own for what is an ordinary upload here.
-    if read_wrapper(root).sender_asid == profile.asid and not rewrap and name != POLLING_UPLOAD:
+    if read_wrapper(root).sender_asid == profile.asid and not rewrap and polling == (name == POLLING_UPLOAD):
         detail(f"  {name} goes byte for byte")
         return client.submit(data)
     document = root.find(f"{HL7}ControlActEvent/{HL7}subject/{HL7}GPSummary")
     if document is None:
         raise UnreadableMessage(f"the {name} holds no GPSummary")
     detail(f"  the GPSummary of {name} goes in a message of our own")
-    return client.upload_document(locate_document(document, data).standalone())
+    return client.upload_document(locate_document(document, data).standalone(), polling=polling)
 
 
 def _tell(name: str, submission: "Submission", *, as_json: bool) -> None:

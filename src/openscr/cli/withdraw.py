@@ -59,16 +59,26 @@ def withdraw(
     key: Key = None,
     ca: Ca = None,
     callback: CallbackAt = None,
+    initial: Annotated[
+        bool, typer.Option("--initial", help="It is an initial summary. Without this the record is asked what it is.")
+    ] = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Withdraw a summary. A person does that: name one with --user."""
+    """Withdraw a summary. A person does that: name one with --user.
+
+    The record is asked whether it is an initial summary, because these have a withdrawal of their own; where it may not
+    tell (the patient has said No), say it with --initial.
+    """
+    from openscr.codes import GP_INITIAL_SUMMARY
+
     if user is None:
         raise typer.BadParameter("a withdrawal names the person who withdraws: --user URP")
     with connect(
         at=at, app=app, directory=directory, user=user, cert=cert, key=key, ca=ca, callback=callback
     ) as client:
-        submission = client.withdraw(nhs_number, event, reason.value)
+        event_type = GP_INITIAL_SUMMARY if initial else None
+        submission = client.withdraw(nhs_number, event, reason.value, event_type=event_type)
     if as_json:
         say_json(submission_form(submission))
     if submission.acknowledgement is not None and not submission.accepted:

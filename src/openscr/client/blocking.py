@@ -85,13 +85,13 @@ class Client:
 
     # --- summaries --------------------------------------------------------------------------------------------------
 
-    def upload_document(self, document: bytes) -> Submission:
-        """Send a ``GPSummary`` element as it is, and return what the record says."""
-        return self._run(self.spine.upload_document(document))
+    def upload_document(self, document: bytes, *, polling: bool = False) -> Submission:
+        """Send a ``GPSummary`` element as it is, reliably or over the polling channel; return what the record says."""
+        return self._run(self.spine.upload_document(document, polling=polling))
 
-    def upload_file(self, path: str | Path) -> Submission:
+    def upload_file(self, path: str | Path, *, polling: bool = False) -> Submission:
         """Send the ``GPSummary`` element that a file holds."""
-        return self.upload_document(Path(path).read_bytes())
+        return self.upload_document(Path(path).read_bytes(), polling=polling)
 
     def submit(self, payload: bytes) -> Submission:
         """Send a complete upload or withdrawal interaction byte for byte."""

@@ -76,6 +76,15 @@ class Exchange:
 Observer = Callable[[Exchange], None]
 
 
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """What came back over HTTP; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class Connection:
     """Posts to one address and the paths below it. ``timeout`` is seconds for a whole exchange."""
 
@@ -122,36 +131,40 @@ class Connection:
         Raises: `NoAnswer`; `AccessRefused` when one side does not take the other's certificate; `DeliveryError` for a
         body that no Spine would take. Spec: 40 §6.4, §6.6.
         """
-        if len(body) > LARGEST_REQUEST:
-            raise DeliveryError(f"the message has {len(body)} bytes; a Spine takes at most {LARGEST_REQUEST}")
-        return await self._request("POST", path, headers, body)
+        reply = await self.exchange("POST", path, headers, body)
+        return reply.status, reply.body
 
     async def get(self, path: str) -> tuple[int, bytes]:
-        """Get a resource that is no message. Raises as `post`."""
-        return await self._request("GET", path, {}, b"")
+        """Get a resource that is no message: no observer sees it. Raises as `post`."""
+        reply = await self._exchange("GET", self.at + path, {}, b"")
+        return reply.status, reply.body
 
-    async def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+    async def exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> HttpReply:
+        """Send a request and return the whole answer. Raises as `post`."""
+        if len(body) > LARGEST_REQUEST:
+            raise DeliveryError(f"the message has {len(body)} bytes; a Spine takes at most {LARGEST_REQUEST}")
         address = path if "://" in path else self.at + path
         try:
-            status, answer = await self._exchange(method, address, headers, body)
+            reply = await self._exchange(method, address, headers, body)
         except (NoAnswer, AccessRefused) as error:
-            self._tell(method, Exchange(address, headers, body, problem=error.diagnostics))
+            self._tell(Exchange(address, headers, body, problem=error.diagnostics))
             raise
-        self._tell(method, Exchange(address, headers, body, status, answer))
-        return status, answer
+        self._tell(Exchange(address, headers, body, reply.status, reply.body))
+        return reply
 
-    def _tell(self, method: str, exchange: Exchange) -> None:
-        if self._observer is not None and method == "POST":
+    def _tell(self, exchange: Exchange) -> None:
+        if self._observer is not None:
             self._observer(exchange)
 
-    async def _exchange(self, method: str, address: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+    async def _exchange(self, method: str, address: str, headers: Mapping[str, str], body: bytes) -> HttpReply:
         session = self._open()
         for attempt in range(1, TRANSPORT_TRIES + 1):
             try:
                 async with session.request(
                     method, address, data=body or None, headers=headers, allow_redirects=False
                 ) as response:
-                    return response.status, await _read(response)
+                    headers_of = {name.lower(): value for name, value in response.headers.items()}
+                    return HttpReply(response.status, headers_of, await _read(response))
             except aiohttp.ClientConnectorCertificateError:
                 raise AccessRefused(f"the certificate of {self.at} is not from the authority given") from None
             except aiohttp.ClientConnectorError as error:

@@ -13,6 +13,7 @@ from openscr.codes import (
     ACTOR_TO_PARTY,
     EVENT_LIST,
     INITIAL_UPLOAD,
+    POLLING_UPLOAD,
     UPLOAD,
     WITHDRAW,
     WITHDRAW_INITIAL,
@@ -27,6 +28,7 @@ from openscr.directory.model import (
 )
 from openscr.errors import ConfigurationError, EndpointUnknown
 from openscr.spine import Caller, Person
+from openscr.transport.polling import UPLOAD_PATH
 
 RELIABLE: Final = Contract(
     "reliable",
@@ -52,6 +54,7 @@ class Route:
 
 
 _DEMO_PSIS: Final = Route(demo.RELIABLE_PATH, demo.PSIS_CPA)
+_DEMO_POLLING: Final = Route(UPLOAD_PATH, demo.PSIS_CPA)
 _DEMO_GP: Final = Person(demo.GP_USER, demo.GP_ROLE_PROFILE, "R8000")
 
 
@@ -83,7 +86,7 @@ class Profile:
             raise ConfigurationError(f"the demo world has the apps {', '.join(demo.APPS)}")
         asid, party_key = demo.APPS[app]
         interactions = (INITIAL_UPLOAD, UPLOAD, WITHDRAW_INITIAL, WITHDRAW)
-        routes = MappingProxyType(dict.fromkeys(interactions, _DEMO_PSIS))
+        routes = MappingProxyType({**dict.fromkeys(interactions, _DEMO_PSIS), POLLING_UPLOAD: _DEMO_POLLING})
         return cls(asid, party_key, demo.OWN_ASID, demo.OWN_PARTY, routes, person=person, answers_to="inbox:")
 
     @classmethod
@@ -123,7 +126,7 @@ class Profile:
         return Caller(self.asid, self.party_key, self.person)
 
     def route(self, interaction: str) -> Route:
-        """Return where a reliable message goes. Raises: `EndpointUnknown`. Spec: 40 §11.3."""
+        """Return where a reliable message or a polling upload goes. Raises: `EndpointUnknown`. Spec: 40 §11.3."""
         route = self.routes.get(interaction)
         if route is None:
             raise EndpointUnknown(f"the directory does not say where {self.receiver_party} takes {interaction}")

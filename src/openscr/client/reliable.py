@@ -87,7 +87,7 @@ async def deliver(
                 _log.warning("message %s: %s", message.message_id, result.reason)
             return attempts
         if result.verdict is Verdict.REFUSED:
-            raise _refused(result)
+            raise refused(result)
         _log.warning("message %s, attempt %d: %s", message.message_id, attempts, result.reason)
         more = attempts <= retries and monotonic() + interval < first + persist
         # Once there are no attempts left, an acknowledgement may still come on its own until the contract ends.
@@ -106,7 +106,8 @@ async def _attempt(connection: Connection, message: ReliableMessage, headers: di
     return judge(status, body, message.message_id)
 
 
-def _refused(result: AttemptResult) -> DeliveryError | AccessRefused:
+def refused(result: AttemptResult) -> DeliveryError | AccessRefused:
+    """Return the error that tells of a message that was refused for good."""
     said = f"refused: {own_words(result.codes, result.texts) if result.codes else result.reason}"
     if result.reason == "HTTP 403" or {"300", "SecurityFailure"} & set(result.codes):
         return AccessRefused(said)

@@ -14,6 +14,7 @@ from lxml import etree
 from openscr.client.answers import Answers, DemoInbox, Unseen
 from openscr.client.callback import Callback
 from openscr.client.connection import Connection, Observer, Tls
+from openscr.client.polling import polling_headers, upload_and_poll
 from openscr.client.profile import Profile
 from openscr.client.refusals import Refusal, refusal_of
 from openscr.client.reliable import Monotonic, deliver, write_reliable
@@ -40,7 +41,7 @@ from openscr.errors import DeliveryError, UnreadableMessage
 from openscr.hl7 import acs, psis
 from openscr.hl7.acknowledgement import Acknowledgement, read_acknowledgement
 from openscr.hl7.gp_summary import locate_document, write_upload, write_withdrawal
-from openscr.hl7.wrapper import Heading, local_name, read_wrapper
+from openscr.hl7.wrapper import Heading, Wrapper, local_name, read_wrapper
 from openscr.identifiers import Clock, UuidFactory, ebxml_timestamp, hl7_timestamp, mint_uuid, utc_now
 from openscr.spine import (
     Caller,
@@ -70,7 +71,7 @@ _GET_ANSWERS: Final = frozenset({ACS_GET_ANSWER, ACKNOWLEDGEMENT})
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What became of a reliable message that was delivered.
+    """What became of an upload or a withdrawal that was delivered.
 
     ``message_id`` is its transport id, ``attempts`` how often it was sent. ``acknowledgement`` is the answer of the
     record, none when it goes to an endpoint where we do not listen. Spec: 40 §7.3.
@@ -180,11 +181,14 @@ class SpineClient:
             raise DeliveryError("delivered, but the application acknowledgement goes to an endpoint that is not ours")
         return submission.acknowledgement.outcome
 
-    async def upload_document(self, document: bytes, caller: Caller | None = None) -> Submission:
+    async def upload_document(
+        self, document: bytes, caller: Caller | None = None, *, polling: bool = False
+    ) -> Submission:
         """Send a ``GPSummary`` element (self-contained XML) as it is, in a message of our own.
 
-        An initial summary goes as initial upload, any other as upload; the message takes the summary's id.
-        Raises: `UnreadableMessage` when it is not a summary with one id. Spec: 10 §2, §16.
+        An initial summary goes as initial upload, any other as upload, over the polling channel if ``polling``; the
+        message takes the summary's id. Raises: `UnreadableMessage` when it is not a summary with one id, or is an
+        initial one for the polling channel, which does not take those. Spec: 10 §1, §2, §16.
         """
         sender = caller or self.profile.caller
         root = read_xml(document)
@@ -195,7 +199,9 @@ class SpineClient:
         initial = code is not None and code.get("code") == GP_INITIAL_SUMMARY
         heading = self._heading(sender, str(ids[0].get("root")).upper())
         element = locate_document(root, document).standalone()
-        interaction = INITIAL_UPLOAD if initial else UPLOAD
+        if initial and polling:
+            raise UnreadableMessage("an initial summary does not go over the polling channel; send it reliably")
+        interaction = INITIAL_UPLOAD if initial else POLLING_UPLOAD if polling else UPLOAD
         return await self.submit(write_upload(interaction, heading, element, sender.person), sender)
 
     async def withdraw_event(
@@ -227,12 +233,13 @@ class SpineClient:
         """Send an upload or withdrawal interaction byte for byte, and wait for what the record says.
 
         Each call is a new message with a new transport id unless it is given one; the attempts of one call are
-        repetitions. Raises: `EndpointUnknown`, `RetriesExhausted`. Spec: 40 §6.3, §7.3, §9.
+        repetitions. ``REPC_IN150016SM05`` goes over the polling channel, everything else reliably.
+        Raises: `EndpointUnknown`, `RetriesExhausted`. Spec: 40 §6.3, §7.3, §7.6, §9.
         """
         sender = caller or self.profile.caller
         wrapper = read_wrapper(read_xml(payload))
         if wrapper.name == POLLING_UPLOAD:
-            raise UnreadableMessage(f"{POLLING_UPLOAD} belongs to the polling channel; send {UPLOAD}")
+            return await self._submit_polling(payload, wrapper, sender, message_id or self._mint())
         message_id = message_id or self._mint()
         message = write_reliable(
             payload,
@@ -252,10 +259,24 @@ class SpineClient:
             expectation.forget()
         if answer is None:
             return Submission(wrapper.name, message_id, attempts)
-        acknowledgement = read_acknowledgement(read_xml(answer, answer=True))
-        if wrapper.message_id and acknowledgement.reference.upper() != wrapper.message_id.upper():
-            raise UnreadableMessage("the application acknowledgement refers to another message")
-        return Submission(wrapper.name, message_id, attempts, acknowledgement)
+        return Submission(wrapper.name, message_id, attempts, _acknowledgement_of(wrapper, answer))
+
+    async def _submit_polling(self, payload: bytes, wrapper: Wrapper, sender: Caller, message_id: str) -> Submission:
+        """Send an upload over the polling channel and fetch its acknowledgement. Spec: 40 §7.6."""
+        message = write_reliable(
+            payload,
+            action=wrapper.name,
+            caller=sender,
+            receiver=self.profile.receiver_party,
+            route=self.profile.route(wrapper.name),
+            message_id=message_id,
+            timestamp=ebxml_timestamp(self._clock()),
+        )
+        headers = polling_headers(sender, correlation_id=self._mint(), request_id=self._mint())
+        attempts, answer = await upload_and_poll(
+            self._connection, message, headers, monotonic=self._monotonic, pause=self._pause
+        )
+        return Submission(wrapper.name, message_id, attempts, _acknowledgement_of(wrapper, answer))
 
     async def _answers_of(self, party_key: str) -> Answers:
         if self._callback is not None:
@@ -334,6 +355,13 @@ class SpineClient:
         return Heading(
             message_id or self._mint(), hl7_timestamp(self._clock()), version, self.profile.receiver_asid, caller.asid
         )
+
+
+def _acknowledgement_of(wrapper: Wrapper, answer: bytes) -> Acknowledgement:
+    acknowledgement = read_acknowledgement(read_xml(answer, answer=True))
+    if wrapper.message_id and acknowledgement.reference.upper() != wrapper.message_id.upper():
+        raise UnreadableMessage("the application acknowledgement refers to another message")
+    return acknowledgement
 
 
 def _unavailable(outcome: Outcome) -> bool:

@@ -27,6 +27,8 @@ from openscr.transport.mime import (
     SPINE_PAYLOAD_TYPE,
     write_multipart,
 )
+from openscr.transport.polling import on_one_line, with_hl7_prefix
+from openscr.transport.xml import DECLARATION
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -66,14 +68,7 @@ def acknowledgement_row(
     address: ReplyAddress, outcome: Outcome, directory: Directory, message_id: str, now: datetime
 ) -> OutboxRow:
     """Make the outbox row of an application acknowledgement, rendered when the directory knows where it goes."""
-    answer = Answer(
-        interaction=address.interaction,
-        ack=outcome.ack.value,
-        issues=tuple([(issue.code, issue.display, issue.severity, issue.system) for issue in outcome.issues]),
-        reference=address.reference,
-        receiver=address.receiver_asid,
-        sender=address.sender_asid,
-    )
+    answer = _answer(address, outcome)
     endpoint = directory.endpoint(address.to_party, address.service, ACKNOWLEDGEMENT)
     body = b""
     if endpoint is not None:
@@ -94,6 +89,34 @@ def acknowledgement_row(
         body=body,
         next_attempt_at=now if endpoint is not None else None,
         last_error="" if endpoint is not None else "no endpoint registered",
+    )
+
+
+def poll_result(
+    address: ReplyAddress, cpa_id: str, outcome: Outcome, directory: Directory, message_id: str, now: datetime
+) -> bytes:
+    """Write the result that a polling client fetches: both documents on one line each. Spec: 40 §7.6, §10.5.
+
+    ``cpa_id`` is the request's, echoed.
+    """
+    envelope, payload = _documents(address, _answer(address, outcome), outcome, cpa_id, directory, message_id, now)
+    # The declaration of the envelope stands on a line of its own already; the payload of a delivery has none.
+    declaration, _, line = envelope.partition(b"\n")
+    return _pack(
+        message_id,
+        b"%b\n%b" % (declaration, on_one_line(line)),
+        DECLARATION.encode() + on_one_line(with_hl7_prefix(payload)),
+    )
+
+
+def _answer(address: ReplyAddress, outcome: Outcome) -> Answer:
+    return Answer(
+        interaction=address.interaction,
+        ack=outcome.ack.value,
+        issues=tuple([(issue.code, issue.display, issue.severity, issue.system) for issue in outcome.issues]),
+        reference=address.reference,
+        receiver=address.receiver_asid,
+        sender=address.sender_asid,
     )
 
 
@@ -119,6 +142,18 @@ def _write(
     created_at: datetime,
 ) -> bytes:
     """Write the complete message: ebXML envelope and HL7 payload in their multipart. Spec: 40 §10.5."""
+    return _pack(message_id, *_documents(address, answer, outcome, cpa_id, directory, message_id, created_at))
+
+
+def _documents(
+    address: ReplyAddress | OutboxRow,
+    answer: Answer,
+    outcome: Outcome,
+    cpa_id: str,
+    directory: Directory,
+    message_id: str,
+    created_at: datetime,
+) -> tuple[bytes, bytes]:
     versions = VERSION_OF_ACS_ANSWER if answer.interaction == ACS_SET else VERSION_OF_UPLOAD_ANSWER
     heading = Heading(message_id, hl7_timestamp(created_at), versions[outcome.ack], answer.receiver, answer.sender)
     payload = write_acknowledgement(heading, outcome, answer.reference, answer.interaction)
@@ -135,6 +170,10 @@ def _write(
         reliability=Reliability.RELIABLE,
         spine=True,
     )
+    return envelope, payload
+
+
+def _pack(message_id: str, envelope: bytes, payload: bytes) -> bytes:
     return write_multipart(
         (
             (HEADER_CONTENT_ID, SPINE_HEADER_TYPE, envelope),

@@ -7,12 +7,12 @@ gets the same answer again, and is not looked at twice.
 Spec: 10 §15, 20 §10.3, 30 §9, 40 §6.5, §8.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from openscr.access.policy import AccessPolicy, Authorisation, Operation
-from openscr.codes import ACS_SET, UPLOADS, WITHDRAWALS
+from openscr.codes import ACS_SET, POLLING_UPLOAD, UPLOADS, WITHDRAWALS
 from openscr.directory.model import CurrentDirectory
 from openscr.errors import GENERAL, OutcomeUnknown, StoreUnavailable
 from openscr.identifiers import Clock, UuidFactory, has_ten_digits, mint_uuid, slot_of, utc_now
@@ -38,7 +38,7 @@ from openscr.spine import (
     Upload,
     Withdrawal,
 )
-from openscr.store.interface import OutboxRow, RawMessage, Receipt, Store, Transaction
+from openscr.store.interface import OutboxRow, PollResult, RawMessage, Receipt, Store, Transaction
 
 SUMMARY_INTERACTIONS = UPLOADS | WITHDRAWALS
 
@@ -50,8 +50,9 @@ class Reception:
     ``message_id`` is the transport's id. ``signal`` and ``signal_status`` are what the transport answers once all is
     durable; ``reply`` makes the signal from the outcome where the answer travels in the response itself (a SET over
     SOAP). ``answer`` makes the outbox row of the application acknowledgement; both must be pure and quick: they run
-    inside the transaction. ``digest`` identifies the content of the HL7 payload. ``deviations`` are what transport
-    found remarkable and lets pass. Spec: 40 §6.3, §6.5, §8 step 10.
+    inside the transaction. On the polling channel ``poll`` says how the signal can be fetched; its content is still to
+    come. ``digest`` identifies the content of the HL7 payload. ``deviations`` are what transport found remarkable and
+    lets pass, ``notes`` fields for the audit. Spec: 40 §6.3, §6.5, §7.6, §8 step 10.
     """
 
     from_party: str
@@ -63,15 +64,22 @@ class Reception:
     digest: bytes = b""
     reply: Callable[[Outcome], bytes] | None = None
     answer: Callable[[Outcome], OutboxRow] | None = None
+    poll: PollResult | None = None
     deviations: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def same_channel(self, known: Receipt) -> bool:
+        """Whether a message of this id was answered where this one waits for its answer: only there can it be again."""
+        return (known.interaction == POLLING_UPLOAD) == (self.poll is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
     """What became of an updating message: the signal to answer with, and what must now be delivered.
 
-    ``outcome`` is none for a duplicate: it was told before. ``deviations`` is all that was let pass although the model
-    knows it otherwise, for the log; the audit has it too. Spec: 10 §11.5, §17.
+    ``outcome`` is none for a duplicate: it was told before. ``token`` leads a polling client to the signal.
+    ``deviations`` is all that was let pass although the model knows it otherwise, for the log; the audit has it too.
+    Spec: 10 §11.5, §17; 40 §7.6.
     """
 
     signal: bytes
@@ -79,6 +87,7 @@ class Received:
     outcome: Outcome | None = None
     outbox: OutboxRow | None = None
     deviations: tuple[str, ...] = ()
+    token: str = ""
 
     @property
     def duplicate(self) -> bool:
@@ -135,10 +144,15 @@ class Record:
 
         async def work(transaction: Transaction) -> Received:
             known = await transaction.find_receipt(reception.from_party, reception.message_id)
-            if known is not None:
-                return Received(known.signal, known.signal_status)
-            repeated = await self._find_repeated(transaction, reception, caller, ids, nhs_number, refusal)
+            if known is not None and reception.same_channel(known):
+                return await _answered(transaction, reception, known)
             authorisation: Authorisation | None = None
+            repeated: Received | Decision | None
+            if known is not None:
+                # Two messages of one id on two channels: what one of them was answered is none of the other's answers.
+                repeated = Decision(Outcome(AckType.ERROR, (GENERAL["401"],)), reason="duplicate_message_id")
+            else:
+                repeated = await self._find_repeated(transaction, reception, caller, ids, nhs_number, refusal)
             if isinstance(repeated, Received):
                 return repeated
             if repeated is not None:
@@ -163,7 +177,17 @@ class Record:
                     decision = decide_withdrawal(request, state, authorisation, self._rules, now)
                 else:
                     decision = decide_consent_change(request, state, authorisation, self._rules, caller, now)
-            return await self._keep(transaction, reception, caller, ids, nhs_number, request, decision, authorisation)
+            return await self._keep(
+                transaction,
+                reception,
+                caller,
+                ids,
+                nhs_number,
+                request,
+                decision,
+                authorisation,
+                with_receipt=known is None,
+            )
 
         try:
             return await self._store.transact(slot, work)
@@ -173,13 +197,16 @@ class Record:
     async def _clear_up(self, slot: int, reception: Reception) -> Received:
         """Find out what became of a commit that broke off: its receipt is there, or nothing is. Spec: 40 §8."""
 
-        async def look(transaction: Transaction) -> Receipt | None:
-            return await transaction.find_receipt(reception.from_party, reception.message_id)
+        async def look(transaction: Transaction) -> Received | None:
+            known = await transaction.find_receipt(reception.from_party, reception.message_id)
+            if known is None or not reception.same_channel(known):
+                return None
+            return await _answered(transaction, reception, known)
 
-        known = await self._store.transact(slot, look)
-        if known is None:
+        found = await self._store.transact(slot, look)
+        if found is None:
             raise StoreUnavailable("the transaction was not committed")
-        return Received(known.signal, known.signal_status)
+        return found
 
     async def _find_repeated(
         self,
@@ -229,12 +256,15 @@ class Record:
         request: Upload | Withdrawal | ConsentChange | None,
         decision: Decision,
         authorisation: Authorisation | None,
+        *,
+        with_receipt: bool = True,
     ) -> Received:
         """Write everything that the decision means, in the transaction that made it."""
         outcome = decision.outcome
         signal = reception.reply(outcome) if reception.reply is not None else reception.signal
-        await transaction.append_receipt(
-            Receipt(
+        over_soap = reception.reply is not None and reception.poll is None
+        if with_receipt:
+            receipt = Receipt(
                 from_party=reception.from_party,
                 message_id=reception.message_id.upper(),
                 interaction=ids.interaction,
@@ -247,11 +277,11 @@ class Record:
                 nhs_number=nhs_number,
                 sender_asid=caller.asid or None,
                 wrapper_id=ids.message_id.upper() or None,
-                wsa_id=ids.transport_id.upper() or None if reception.reply is not None else None,
+                wsa_id=ids.transport_id.upper() or None if over_soap else None,
             )
-        )
+            await transaction.append_receipt(receipt)
         await self._apply(transaction, decision)
-        details = dict(decision.notes)
+        details = {**decision.notes, **reception.notes}
         if isinstance(request, Upload | Withdrawal):
             details["event_id"] = request.event_id
         if isinstance(request, Withdrawal) and request.target:
@@ -280,7 +310,20 @@ class Record:
         if reception.answer is not None:
             row = reception.answer(outcome)
             await transaction.append_outbox(row)
-        return Received(signal, reception.signal_status, outcome, row, deviations)
+        token = await _offer(transaction, reception.poll, signal, reception.received_at) if reception.poll else ""
+        return Received(signal, reception.signal_status, outcome, row, deviations, token)
+
+    async def fetch(self, slot: int, token: str) -> PollResult | None:
+        """Return the result that a polling client's token leads to, while it has not expired. Raises: `StoreError`.
+
+        Spec: 40 §7.6.
+        """
+
+        async def work(transaction: Transaction) -> PollResult | None:
+            return await transaction.find_poll_result(token)
+
+        found = await self._store.transact(slot, work)
+        return found if found is not None and found.expires_at > self._clock() else None
 
     async def _apply(self, transaction: Transaction, decision: Decision) -> None:
         if decision.new_event is not None:
@@ -446,3 +489,22 @@ class Record:
             await transaction.append_audit(entry)
 
         await self._store.transact(slot_of(known or caller.party_key or caller.certificate or ""), work)
+
+
+async def _answered(transaction: Transaction, reception: Reception, known: Receipt) -> Received:
+    """Answer a message as it was answered before; a polling client is led to the result of the first time."""
+    if reception.poll is None:
+        return Received(known.signal, known.signal_status)
+    token = await _offer(transaction, reception.poll, known.signal, reception.received_at)
+    return Received(known.signal, known.signal_status, token=token)
+
+
+async def _offer(transaction: Transaction, poll: PollResult, content: bytes, now: datetime) -> str:
+    """Let a result be fetched from now on for its full time; return its token, the one that is in force if one is."""
+    known = await transaction.poll_result_of(poll.from_party, poll.message_id)
+    if known is not None and known.expires_at > now:
+        result = replace(known, expires_at=poll.expires_at)
+    else:
+        result = replace(poll, content=content)
+    await transaction.keep_poll_result(result)
+    return result.token

@@ -155,6 +155,24 @@ class OutboxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PollResult:
+    """A rendered answer that a polling client may fetch until ``expires_at``.
+
+    ``token`` is the last part of its path, in lower case. ``asid`` is the ``nhsd-asid`` that the client showed, empty
+    when it showed none; ``sender_asid`` the one in its message. Keys: (slot, ``from_party``, ``message_id``) and
+    (slot, ``token``). Spec: 40 §7.6.
+    """
+
+    token: str
+    from_party: str
+    message_id: str
+    asid: str
+    sender_asid: str
+    expires_at: datetime
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class AlertRow:
     """A privacy alert, kept for the privacy officer. Spec: 35 §6.1, 20 §10.4."""
 
@@ -281,6 +299,15 @@ class Transaction(Protocol):
     async def append_outbox(self, row: OutboxRow) -> None:
         """Keep a message that must be sent."""
 
+    async def find_poll_result(self, token: str) -> PollResult | None:
+        """Return the result that a token leads to, whether or not it has expired."""
+
+    async def poll_result_of(self, from_party: str, message_id: str) -> PollResult | None:
+        """Return the result of a message (``message_id`` in any letter case), whether or not it has expired."""
+
+    async def keep_poll_result(self, result: PollResult) -> None:
+        """Keep a result in the place of the one that its message had before, if any."""
+
     async def append_alert(self, alert: AlertRow) -> None:
         """Keep a privacy alert."""
 
@@ -335,6 +362,9 @@ class Store(Protocol):
 
     async def outbox_figures(self) -> OutboxFigures:
         """Return numbers for metrics and readiness."""
+
+    async def remove_poll_results(self, expired_at: datetime) -> int:
+        """Forget the poll results that had expired at an instant; return how many."""
 
     async def directory_revision(self) -> int:
         """Return a number that grows with every change of the directory; 0 while it is empty."""

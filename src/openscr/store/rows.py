@@ -22,6 +22,7 @@ from openscr.store.interface import (
     OutboxRow,
     OutboxState,
     PatientEntry,
+    PollResult,
     RawMessage,
     Receipt,
 )
@@ -375,6 +376,30 @@ def _read_possible_time(value: int | None) -> datetime | None:
         return _read_optional_time(value)
     except OverflowError:
         return None
+
+
+# --- poll results ---------------------------------------------------------------------------------------------------
+
+
+def poll_values(result: PollResult, codec: Codec) -> Values:
+    """Return the columns of a poll result."""
+    return (
+        result.token,
+        result.from_party,
+        result.message_id.upper(),
+        result.asid,
+        result.sender_asid,
+        to_microseconds(result.expires_at),
+        codec.compress(result.content),
+    )
+
+
+def read_poll(row: Row, codec: Codec) -> PollResult:
+    """Return a poll result. Raises: `StoreError` or `OverflowError` when it is damaged."""
+    token, from_party, message_id, asid, sender_asid, expires_at, content = row
+    return PollResult(
+        token, from_party, message_id, asid, sender_asid, from_microseconds(expires_at), codec.decompress(content)
+    )
 
 
 # --- alerts and patients --------------------------------------------------------------------------------------------

@@ -193,6 +193,13 @@ class SqliteStore:
         oldest = next((first for state, _, first in found if state == OutboxState.OPEN), None)
         return OutboxFigures(rows, None if oldest is None else from_microseconds(oldest))
 
+    # --- poll results -----------------------------------------------------------------------------------------------
+
+    async def remove_poll_results(self, expired_at: datetime) -> int:
+        """Forget what had expired; return how many results that were. Spec: 40 §7.6."""
+        limit = to_microseconds(expired_at)
+        return await self._write(lambda connection: connection.execute(statements.REMOVE_POLLS, (limit,)).rowcount)
+
     # --- directory and patient index --------------------------------------------------------------------------------
 
     async def directory_revision(self) -> int:

@@ -22,6 +22,7 @@ from openscr.store.interface import (
     EventRow,
     OutboxRow,
     PatientState,
+    PollResult,
     Receipt,
     Transaction,
 )
@@ -31,9 +32,11 @@ from openscr.store.rows import (
     consent_values,
     event_values,
     outbox_values,
+    poll_values,
     read_consent,
     read_event,
     read_patient_entry,
+    read_poll,
     read_receipt,
     receipt_values,
     status_values,
@@ -74,6 +77,16 @@ class SqliteTransaction:
             raise translate_error(error) from error
 
     # --- reading ---
+
+    async def find_poll_result(self, token: str) -> PollResult | None:
+        """Return the result behind a token. Spec: 40 §7.6."""
+        row = self._execute(statements.FIND_POLL, (self.slot, token)).fetchone()
+        return None if row is None else read_poll(row, self._codec)
+
+    async def poll_result_of(self, from_party: str, message_id: str) -> PollResult | None:
+        """Return the result of a message. Spec: 40 §7.6."""
+        row = self._execute(statements.POLL_OF_MESSAGE, (self.slot, from_party, message_id.upper())).fetchone()
+        return None if row is None else read_poll(row, self._codec)
 
     async def find_receipt(self, from_party: str, message_id: str) -> Receipt | None:
         """Return the memory of a message. Spec: 40 §6.5."""
@@ -148,6 +161,10 @@ class SqliteTransaction:
         if row.slot != self.slot:
             raise StoreError("the row belongs to another slot than the transaction")
         self._append(statements.APPEND_OUTBOX, outbox_values(row, self._codec))
+
+    async def keep_poll_result(self, result: PollResult) -> None:
+        """Keep a result, instead of the one before. Spec: 40 §7.6."""
+        self._append(statements.KEEP_POLL, (self.slot, *poll_values(result, self._codec)))
 
     async def append_alert(self, alert: AlertRow) -> None:
         """Keep a privacy alert. Raises: `Conflict`. Spec: 35 §6.1."""

@@ -21,7 +21,7 @@ from openscr.store.chain import GENESIS, link, read_row
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
 from openscr.store.interface import EventRow, VerifyReport
-from openscr.store.rows import check_texts, read_alert, read_consent, read_event, read_outbox, readable
+from openscr.store.rows import check_texts, read_alert, read_consent, read_event, read_outbox, read_poll, readable
 from openscr.store.sqlite_outbox import any_text
 
 FAULT_LIMIT: Final = 1000
@@ -76,6 +76,7 @@ def check_slots(connection: sqlite3.Connection, slots: Iterable[int], codec: Cod
             with any_text(connection):
                 _check_consents(connection, slot, findings)
                 _check_outbox(connection, slot, codec, findings)
+                _check_polls(connection, slot, codec, findings)
                 _check_alerts(connection, slot, findings)
         except sqlite3.DatabaseError as error:
             findings.add(f"slot {slot}: rows cannot be read ({getattr(error, 'sqlite_errorname', 'no code')})")
@@ -184,6 +185,15 @@ def _check_outbox(connection: sqlite3.Connection, slot: int, codec: Codec, findi
             read_outbox(row, codec)
         except _UNREADABLE as error:
             findings.add(f"slot {slot}: outbox {readable(row[1])}: {_reason(error)}")
+
+
+def _check_polls(connection: sqlite3.Connection, slot: int, codec: Codec, findings: Findings) -> None:
+    for row in connection.execute(statements.SLOT_POLLS, (slot,)):
+        try:
+            check_texts(row)
+            read_poll(row, codec)
+        except _UNREADABLE as error:
+            findings.add(f"slot {slot}: poll result of message {readable(row[2])}: {_reason(error)}")
 
 
 def _check_alerts(connection: sqlite3.Connection, slot: int, findings: Findings) -> None:

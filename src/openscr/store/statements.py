@@ -29,6 +29,7 @@ OUTBOX_COLUMNS: Final = (
     "slot, id, to_party, service, interaction, conversation_id, ref_to_message_id, created_at, answer, state,"
     " content_type, soap_action, body, attempts, next_attempt_at, first_attempt_at, last_error"
 )
+POLL_COLUMNS: Final = "token, from_party, message_id, asid, sender_asid, expires_at, content"
 ALERT_COLUMNS: Final = (
     "id, nhs_number, type, reason, text, raised_at, asid, organisation, user_id, role_profile_id, job_role, state"
 )
@@ -81,6 +82,13 @@ FAIL_DAMAGED_OUTBOX: Final = (
     "UPDATE outbox SET state = ?, next_attempt_at = ?, last_error = ? WHERE slot = ? AND id = CAST(? AS TEXT)"
 )
 REMOVE_OUTBOX: Final = "DELETE FROM outbox WHERE slot = ? AND id = ?"
+FIND_POLL: Final = f"SELECT {POLL_COLUMNS} FROM poll WHERE slot = ? AND token = ?"
+POLL_OF_MESSAGE: Final = f"SELECT {POLL_COLUMNS} FROM poll WHERE slot = ? AND from_party = ? AND message_id = ?"
+KEEP_POLL: Final = (
+    f"INSERT INTO poll (slot, {POLL_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (slot, from_party, message_id) DO UPDATE SET token = excluded.token, asid = excluded.asid,"
+    " sender_asid = excluded.sender_asid, expires_at = excluded.expires_at, content = excluded.content"
+)
 APPEND_ALERT: Final = f"INSERT INTO alert (slot, {ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 MOVE_CHAIN: Final = (
     "INSERT INTO chain (slot, sequence, hash) VALUES (?, ?, ?)"
@@ -114,13 +122,15 @@ SLOT_EVENTS: Final = (
 )
 SLOT_CONSENTS: Final = f"SELECT {CONSENT_COLUMNS} FROM consent WHERE slot = ? ORDER BY nhs_number, version"
 SLOT_OUTBOX: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE slot = ? ORDER BY id"
+SLOT_POLLS: Final = f"SELECT {POLL_COLUMNS} FROM poll WHERE slot = ? ORDER BY from_party, message_id"
 SLOT_ALERTS: Final = f"SELECT {ALERT_COLUMNS} FROM alert WHERE slot = ? ORDER BY id"
 
 HOT: Final = (
     FIND_RECEIPT, FIND_BY_WRAPPER, FIND_BY_WSA, READ_RAW, READ_PATIENT, READ_CONSENT, READ_EVENTS, COUNT_EVENTS,
     CONSENT_HISTORY, READ_CHAIN, APPEND_RECEIPT, APPEND_EVENT, CHANGE_EVENT, APPEND_CONSENT, APPEND_OUTBOX,
-    CHANGE_OUTBOX, FAIL_DAMAGED_OUTBOX, REMOVE_OUTBOX, APPEND_ALERT, MOVE_CHAIN, APPEND_AUDIT, WRITE_PATIENT,
-    READ_AUDIT, SLOT_AUDIT, SLOT_RECEIPTS, SLOT_EVENTS, SLOT_CONSENTS, SLOT_OUTBOX, SLOT_ALERTS,
+    CHANGE_OUTBOX, FAIL_DAMAGED_OUTBOX, REMOVE_OUTBOX, FIND_POLL, POLL_OF_MESSAGE, KEEP_POLL, APPEND_ALERT,
+    MOVE_CHAIN, APPEND_AUDIT, WRITE_PATIENT,
+    READ_AUDIT, SLOT_AUDIT, SLOT_RECEIPTS, SLOT_EVENTS, SLOT_CONSENTS, SLOT_OUTBOX, SLOT_POLLS, SLOT_ALERTS,
 )  # fmt: skip
 
 # --- background -----------------------------------------------------------------------------------------------------
@@ -144,6 +154,7 @@ FIND_OUTBOX: Final = (
 LIST_OUTBOX: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox ORDER BY created_at, id"
 LIST_OUTBOX_OF_STATE: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE state = ? ORDER BY created_at, id"
 OUTBOX_FIGURES: Final = "SELECT state, count(*), min(created_at) FROM outbox GROUP BY state"
+REMOVE_POLLS: Final = "DELETE FROM poll WHERE expires_at <= ?"
 CHAINS: Final = "SELECT slot FROM chain ORDER BY slot"
 READ_ALERTS: Final = f"SELECT {ALERT_COLUMNS} FROM alert ORDER BY raised_at, id"
 READ_PATIENTS: Final = "SELECT nhs_number, status, survivor, demographics FROM patient ORDER BY nhs_number"
@@ -161,6 +172,6 @@ PROBE_LARGE_END: Final = "UPDATE probe SET padding = NULL WHERE id = 1"
 
 BACKGROUND: Final = (
     DUE_OUTBOX, NEXT_PARTY_WITH_OUTBOX, DUE_OUTBOX_OF_PARTY, FIND_OUTBOX, LIST_OUTBOX, LIST_OUTBOX_OF_STATE,
-    OUTBOX_FIGURES, CHAINS, READ_ALERTS, READ_PATIENTS, DIRECTORY_REVISION, MOVE_DIRECTORY_REVISION, READ_DIRECTORY,
-    CLEAR_DIRECTORY, WRITE_DIRECTORY, PROBE, PROBE_LARGE, PROBE_LARGE_END,
+    OUTBOX_FIGURES, REMOVE_POLLS, CHAINS, READ_ALERTS, READ_PATIENTS, DIRECTORY_REVISION, MOVE_DIRECTORY_REVISION,
+    READ_DIRECTORY, CLEAR_DIRECTORY, WRITE_DIRECTORY, PROBE, PROBE_LARGE, PROBE_LARGE_END,
 )  # fmt: skip

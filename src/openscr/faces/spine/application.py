@@ -3,7 +3,8 @@
 Spec: 40 §2, 35 §3.2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import perf_counter
 
 import structlog
@@ -25,16 +26,25 @@ from openscr.faces.spine.exchange import (
     send_reply,
 )
 from openscr.faces.spine.interactions import EBXML_PATHS, INTERACTIONS, RELIABLE_PATH, SYNC_PATHS
+from openscr.faces.spine.polling_endpoint import PollingEndpoint
 from openscr.faces.spine.soap_endpoint import SoapEndpoint
 from openscr.spine import AckType, Caller, MessageIds, Outcome
+from openscr.transport.polling import POLL_PREFIX, UPLOAD_PATH
 from openscr.transport.soap import parse_soap_action
 
-_DECIDING_HEADERS = (b"soapaction", b"content-type", b"nhsd-asid")
+_DECIDING_HEADERS = (b"soapaction", b"content-type", b"nhsd-asid", b"nhsd-session-urid", b"nhsd-identity-uuid")
 _log = structlog.get_logger("spine")
 
-PATHS = SYNC_PATHS | EBXML_PATHS
+Answering = Callable[[Request], Awaitable[Handled]]
+"""What answers a request whose body has arrived whole. Raises: `StoreError`."""
+
 _OTHER_PATHS = EBXML_PATHS - {RELIABLE_PATH}
 _INTERACTION_NAMES = frozenset(name for _, name in INTERACTIONS)
+
+
+def serves(path: str) -> bool:
+    """Whether a path is one of the Spine's."""
+    return path in SYNC_PATHS or path in EBXML_PATHS or path == UPLOAD_PATH or path.startswith(POLL_PREFIX)
 
 
 class SpineApplication:
@@ -48,22 +58,28 @@ class SpineApplication:
         self._context = context
         self._mutual_tls = mutual_tls
         soap, ebxml = SoapEndpoint(context), EbxmlEndpoint(context)
-        self._endpoints: dict[str, SoapEndpoint | EbxmlEndpoint] = {
-            **dict.fromkeys(SYNC_PATHS, soap),
-            **dict.fromkeys(EBXML_PATHS, ebxml),
+        self._polling = PollingEndpoint(context)
+        self._posts: dict[str, Answering] = {
+            **dict.fromkeys(SYNC_PATHS, soap.handle),
+            **dict.fromkeys(EBXML_PATHS, ebxml.handle),
+            UPLOAD_PATH: self._polling.handle,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Route one request by its path."""
-        endpoint = self._endpoints.get(scope["path"])
-        if endpoint is None:
+        path = scope["path"]
+        answer = self._posts.get(path)
+        method = "POST"
+        if answer is None and path.startswith(POLL_PREFIX):
+            answer, method = partial(self._polling.fetch, token=path.removeprefix(POLL_PREFIX)), "GET"
+        if answer is None:
             await send_reply(send, Reply(404, content_type=None))
             return
-        if scope["method"] != "POST":
-            await send_reply(send, Reply(405, content_type=None, allow="POST"))
+        if scope["method"] != method:
+            await send_reply(send, Reply(405, content_type=None, allow=method))
             return
         started = perf_counter()
-        handled = await self._handle(endpoint, scope, receive)
+        handled = await self._handle(answer, scope, receive)
         await send_reply(send, handled.reply)
         self._context.metrics.request("spine", handled.interaction, handled.outcome, perf_counter() - started)
 
@@ -79,8 +95,8 @@ class SpineApplication:
         except StoreError as error:
             _log.error("store failed", error=error.code)
 
-    async def _handle(self, endpoint: SoapEndpoint | EbxmlEndpoint, scope: Scope, receive: Receive) -> Handled:
-        """Read the body and let the endpoint answer; whatever goes wrong becomes an answer here."""
+    async def _handle(self, answer: Answering, scope: Scope, receive: Receive) -> Handled:
+        """Read the body and let an endpoint answer; whatever goes wrong becomes an answer here."""
         context = self._context
         peer = peer_of(scope)
         if self._mutual_tls and not (peer.certificate and parties_behind(context.directory.snapshot, peer.certificate)):
@@ -96,7 +112,7 @@ class SpineApplication:
         correlation_id = context.mint()
         request = Request(headers, body, peer, correlation_id)
         try:
-            handled = await endpoint.handle(request)
+            handled = await answer(request)
         except StoreError as error:
             name = _interaction_of(request)
             _log.error("store failed", error=error.code, interaction=name, correlation_id=correlation_id)

@@ -6,25 +6,21 @@ acknowledgement is delivered later to the endpoint that the sender's party has r
 Spec: 40 §5, §6.5, §7.3, §8.
 """
 
-import hashlib
-from dataclasses import dataclass
-
 import structlog
 
-from openscr.access.registration import Cause, check_cpa, check_receiver, check_sender
+from openscr.access.registration import Cause, check_cpa, check_sender
 from openscr.codes import ACTOR_TO_PARTY, SIGNAL_SERVICE
-from openscr.delivery.answers import ReplyAddress, acknowledgement_row
+from openscr.delivery.answers import acknowledgement_row
 from openscr.directory.model import Directory
 from openscr.errors import EBXML_ERRORS, AccessRefused, WireError
+from openscr.faces.spine.arrival import LONGEST_PARTY_KEY, Arrival, Payload, caller_at
 from openscr.faces.spine.context import SpineContext, fault, parties_behind
 from openscr.faces.spine.exchange import Handled, Peer, Reply, Request
-from openscr.faces.spine.interactions import INTERACTIONS, Domain, Interaction
-from openscr.hl7 import acs, gp_summary
-from openscr.hl7.wrapper import Wrapper, read_wrapper
-from openscr.identifiers import ebxml_timestamp, slot_of
+from openscr.faces.spine.interactions import INTERACTIONS, Interaction
+from openscr.identifiers import ebxml_timestamp
 from openscr.record.record import Reception
-from openscr.spine import AckType, Caller, ConsentChange, MessageIds, Outcome, Upload, Withdrawal
-from openscr.store.interface import OutboxRow, RawMessage
+from openscr.spine import AckType, Caller, MessageIds, Outcome
+from openscr.store.interface import OutboxRow
 from openscr.transport.ebxml import (
     Envelope,
     Reliability,
@@ -41,36 +37,8 @@ from openscr.transport.xml import read_xml
 
 _log = structlog.get_logger("spine.ebxml")
 _STRANGERS = {"from_party": Cause.UNKNOWN_PARTY, "certificate": Cause.PARTY_NOT_OF_CERTIFICATE}
-LONGEST_PARTY_KEY = 64
-"""Characters of an unregistered party key that the audit keeps."""
-
 _ACKNOWLEDGMENT = f"{SIGNAL_SERVICE}/Acknowledgment"
 _MESSAGE_ERROR = f"{SIGNAL_SERVICE}/MessageError"
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """An ebXML message whose envelope is in order: what transport knows of it."""
-
-    row: Interaction
-    envelope: Envelope
-    body: bytes
-    part: Part
-    peer: Peer
-    directory: Directory
-    correlation_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Payload:
-    """What was read from the payload part. ``wrapper`` is none when it is not well-formed XML."""
-
-    wrapper: Wrapper | None
-    request: Upload | Withdrawal | ConsentChange | None
-    nhs_number: str | None
-    refusal: Outcome | None
-    digest: bytes = b""
-    rules: tuple[str, ...] = ()
 
 
 class EbxmlEndpoint:
@@ -131,14 +99,13 @@ class EbxmlEndpoint:
                 if key in errors:
                     await self._audit_stranger(row, envelope, request, cause)
             return "message-error", self._message_error(envelope, directory, errors), None
-        arrival = _Arrival(row, envelope, request.body, part, request.peer, directory, request.correlation_id)
-        payload = self._read_payload(arrival)
-        wrapper = payload.wrapper
-        if wrapper is not None and wrapper.sender_asid:
+        arrival = Arrival(row, envelope, request.body, part, request.peer, directory, request.correlation_id)
+        payload = arrival.read_payload(accept_ask=context.accept_ask_in_set)
+        if payload.sender_asid:
             try:
                 check_sender(
                     directory,
-                    asid=wrapper.sender_asid,
+                    asid=payload.sender_asid,
                     service=row.service,
                     interaction=row.name,
                     parties=frozenset({envelope.from_party}),
@@ -189,84 +156,27 @@ class EbxmlEndpoint:
         )
         return Reply(200, body, soap_action=_MESSAGE_ERROR)
 
-    def _read_payload(self, arrival: _Arrival) -> _Payload:
-        try:
-            content = arrival.part.content(arrival.body)
-            root = read_xml(content)
-        except WireError:
-            unreadable = gp_summary.UNREADABLE if arrival.row.domain is Domain.SUMMARY else acs.UNREADABLE
-            return _Payload(None, None, None, unreadable)
-        wrapper = read_wrapper(root)
-        if arrival.row.domain is Domain.SUMMARY:
-            summary = gp_summary.read_summary_message(root, wrapper, content, arrival.row.name)
-            request = summary.request
-            rules = tuple(finding.rule for finding in (*summary.rejected, *summary.findings))
-            return _Payload(wrapper, request, summary.nhs_number, summary.refusal, rules=rules)
-        consent = acs.read_consent_message(wrapper, arrival.row.name, accept_ask=self._context.accept_ask_in_set)
-        change = consent.request if isinstance(consent.request, ConsentChange) else None
-        digest = hashlib.sha256(content).digest()
-        rules = tuple(finding.rule for finding in (*consent.rejected, *consent.findings))
-        return _Payload(wrapper, change, consent.nhs_number, consent.refusal, digest, rules)
-
-    def _caller(self, arrival: _Arrival, payload: _Payload) -> Caller:
-        certificate = arrival.peer.certificate
-        return Caller(
-            asid=payload.wrapper.sender_asid if payload.wrapper else "",
-            party_key=arrival.envelope.from_party,
-            person=payload.wrapper.person if payload.wrapper else None,
-            certificate=certificate.identity if certificate else None,
-            address=arrival.peer.address,
-        )
-
-    def _ids(self, arrival: _Arrival, payload: _Payload) -> MessageIds:
-        return MessageIds(
-            payload.wrapper.message_id if payload.wrapper else "",
-            arrival.row.name,
-            arrival.envelope.message_id,
-            arrival.correlation_id,
-        )
-
     async def _audit_stranger(self, row: Interaction, envelope: Envelope, request: Request, cause: Cause) -> None:
         """Keep that a party tried to speak that is not registered, or not the certificate's. Spec: 35 §3.2, §9.4."""
-        certificate = request.peer.certificate
-        caller = Caller(
-            "",
-            envelope.from_party[:LONGEST_PARTY_KEY],
-            certificate=certificate.identity if certificate else None,
-            address=request.peer.address,
-        )
+        caller = caller_at(request.peer, "", envelope.from_party[:LONGEST_PARTY_KEY])
         ids = MessageIds("", row.name, envelope.message_id, request.correlation_id)
         outcome = Outcome(AckType.REJECTED)
         await self._context.record.audit_refusal(caller, ids, outcome, reason=cause, nhs_number=None)
 
-    async def _audit_refusal(self, arrival: _Arrival, payload: _Payload, cause: str) -> None:
+    async def _audit_refusal(self, arrival: Arrival, payload: Payload, cause: str) -> None:
         await self._context.record.audit_refusal(
-            self._caller(arrival, payload),
-            self._ids(arrival, payload),
+            _caller(arrival, payload),
+            arrival.ids(payload),
             Outcome(AckType.REJECTED),
             reason=cause,
             nhs_number=payload.nhs_number,
         )
 
-    async def _receive(self, arrival: _Arrival, payload: _Payload) -> tuple[str, Reply, OutboxRow | None]:
+    async def _receive(self, arrival: Arrival, payload: Payload) -> tuple[str, Reply, OutboxRow | None]:
         """Hand the message to the record; what comes back is durable. Spec: 40 §8 steps 12-15."""
         context, envelope, directory = self._context, arrival.envelope, arrival.directory
         now = context.clock()
-        wrapper = payload.wrapper
-        own = directory.own_system.asid
-        senders = directory.systems_of(envelope.from_party)
-        receiver = wrapper.receiver_asid if wrapper else ""
-        address = ReplyAddress(
-            slot=slot_of(payload.nhs_number or envelope.from_party),
-            to_party=envelope.from_party,
-            service=arrival.row.service,
-            interaction=arrival.row.name,
-            conversation_id=envelope.conversation_id,
-            ref_to_message_id=envelope.message_id,
-            reference=(wrapper.message_id if wrapper else "") or envelope.message_id,
-            receiver_asid=(wrapper.sender_asid if wrapper else "") or (senders[0].asid if senders else ""),
-            sender_asid=receiver if receiver in directory.own_asids else own,
-        )
+        address = arrival.reply_address(payload)
         signal = write_acknowledgment(
             from_party=directory.own_party.party_key,
             to_party=envelope.from_party,
@@ -277,23 +187,20 @@ class EbxmlEndpoint:
             ref_to_message_id=envelope.message_id,
             actor=ACTOR_TO_PARTY,
         )
-        part = arrival.part
-        encoding = "base64" if part.encoding == "base64" else ""
         reception = Reception(
             from_party=envelope.from_party,
             message_id=envelope.message_id,
-            raw=RawMessage(arrival.body, part.start, part.end - part.start, encoding),
+            raw=arrival.raw,
             received_at=now,
             signal=signal,
             digest=payload.digest,
             answer=lambda outcome: acknowledgement_row(address, outcome, directory, context.mint(), now),
-            # Published clients carry the ASID of another environment, or a party key. Spec: 40 §8 step 10.
-            deviations=(Cause.RECEIVER_NOT_OURS.value,) if receiver and not check_receiver(directory, receiver) else (),
+            deviations=arrival.deviations(payload),
         )
         received = await context.record.receive(
             reception,
-            self._caller(arrival, payload),
-            self._ids(arrival, payload),
+            _caller(arrival, payload),
+            arrival.ids(payload),
             payload.request,
             nhs_number=payload.nhs_number,
             refusal=payload.refusal,
@@ -310,3 +217,7 @@ class EbxmlEndpoint:
                 correlation_id=arrival.correlation_id,
             )
         return received.outcome.code, reply, received.outbox
+
+
+def _caller(arrival: Arrival, payload: Payload) -> Caller:
+    return arrival.caller(payload, payload.wrapper.person if payload.wrapper else None)

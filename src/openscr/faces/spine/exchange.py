@@ -15,7 +15,7 @@ TEXT_XML = b"text/xml"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Status, headers and body of an answer. ``close`` ends the connection after it."""
+    """Status, headers and body of an answer. ``close`` ends the connection after it; ``headers`` are further ones."""
 
     status: int
     body: bytes = b""
@@ -23,6 +23,7 @@ class Reply:
     soap_action: str | None = None
     close: bool = False
     allow: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ async def send_reply(send: Send, reply: Reply) -> None:
         headers.append((b"soapaction", reply.soap_action.encode("latin-1")))
     if reply.allow is not None:
         headers.append((b"allow", reply.allow.encode("latin-1")))
+    headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
     if reply.close:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})

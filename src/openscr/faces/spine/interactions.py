@@ -14,6 +14,7 @@ from openscr.codes import (
     EVENT_LIST,
     EVENT_LIST_SM,
     INITIAL_UPLOAD,
+    POLLING_UPLOAD,
     UPLOAD,
     WITHDRAW,
     WITHDRAW_INITIAL,
@@ -37,6 +38,7 @@ class Interaction:
     domain: Domain
     soap: bool = False
     reliable: bool = False
+    polling: bool = False
 
 
 INTERACTIONS: Final = {
@@ -44,6 +46,7 @@ INTERACTIONS: Final = {
     for row in (
         Interaction("psis", INITIAL_UPLOAD, Domain.SUMMARY, reliable=True),
         Interaction("psis", UPLOAD, Domain.SUMMARY, reliable=True),
+        Interaction("psis", POLLING_UPLOAD, Domain.SUMMARY, polling=True),
         Interaction("psis", WITHDRAW_INITIAL, Domain.SUMMARY, reliable=True),
         Interaction("psis", WITHDRAW, Domain.SUMMARY, reliable=True),
         Interaction("psisquery", EVENT_LIST, Domain.QUERY, soap=True),

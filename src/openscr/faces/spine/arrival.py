@@ -1,0 +1,130 @@
+"""An ebXML message that has arrived, on whichever channel: what was read of it, and what an answer to it refers to.
+
+Spec: 40 §5, §8 steps 10-14.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from openscr.access.registration import Cause, check_receiver
+from openscr.delivery.answers import ReplyAddress
+from openscr.directory.model import Directory
+from openscr.errors import WireError
+from openscr.faces.spine.exchange import Peer
+from openscr.faces.spine.interactions import Domain, Interaction
+from openscr.hl7 import acs, gp_summary
+from openscr.hl7.wrapper import Wrapper, read_wrapper
+from openscr.identifiers import slot_of
+from openscr.spine import Caller, ConsentChange, MessageIds, Outcome, Person, Upload, Withdrawal
+from openscr.store.interface import RawMessage
+from openscr.transport.ebxml import Envelope
+from openscr.transport.mime import Part
+from openscr.transport.xml import read_xml
+
+LONGEST_PARTY_KEY = 64
+"""Characters of an unregistered party key that the audit keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What was read from the payload part. ``wrapper`` is none when it is not well-formed XML."""
+
+    wrapper: Wrapper | None
+    request: Upload | Withdrawal | ConsentChange | None
+    nhs_number: str | None
+    refusal: Outcome | None
+    digest: bytes = b""
+    rules: tuple[str, ...] = ()
+
+    @property
+    def sender_asid(self) -> str:
+        """ASID of the sender in the payload, empty when it cannot be read."""
+        return self.wrapper.sender_asid if self.wrapper else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An ebXML message whose envelope is in order: what transport knows of it."""
+
+    row: Interaction
+    envelope: Envelope
+    body: bytes
+    part: Part
+    peer: Peer
+    directory: Directory
+    correlation_id: str
+
+    def read_payload(self, *, accept_ask: bool) -> Payload:
+        """Read the payload part. Nothing is raised for a faulty one: its refusal is in the result. Spec: 40 §8."""
+        try:
+            content = self.part.content(self.body)
+            root = read_xml(content)
+        except WireError:
+            unreadable = gp_summary.UNREADABLE if self.row.domain is Domain.SUMMARY else acs.UNREADABLE
+            return Payload(None, None, None, unreadable)
+        wrapper = read_wrapper(root)
+        if self.row.domain is Domain.SUMMARY:
+            summary = gp_summary.read_summary_message(root, wrapper, content, self.row.name)
+            rules = tuple(finding.rule for finding in (*summary.rejected, *summary.findings))
+            return Payload(wrapper, summary.request, summary.nhs_number, summary.refusal, rules=rules)
+        consent = acs.read_consent_message(wrapper, self.row.name, accept_ask=accept_ask)
+        change = consent.request if isinstance(consent.request, ConsentChange) else None
+        digest = hashlib.sha256(content).digest()
+        rules = tuple(finding.rule for finding in (*consent.rejected, *consent.findings))
+        return Payload(wrapper, change, consent.nhs_number, consent.refusal, digest, rules)
+
+    @property
+    def raw(self) -> RawMessage:
+        """The message as the store keeps it."""
+        part = self.part
+        return RawMessage(self.body, part.start, part.end - part.start, "base64" if part.encoding == "base64" else "")
+
+    def caller(self, payload: Payload, person: Person | None) -> Caller:
+        """Return who sends the message in the name of ``person``."""
+        return caller_at(self.peer, payload.sender_asid, self.envelope.from_party, person)
+
+    def ids(self, payload: Payload) -> MessageIds:
+        """Return the ids of the message."""
+        return MessageIds(
+            payload.wrapper.message_id if payload.wrapper else "",
+            self.row.name,
+            self.envelope.message_id,
+            self.correlation_id,
+        )
+
+    def reply_address(self, payload: Payload) -> ReplyAddress:
+        """Return where an application acknowledgement goes, and what it refers to. Spec: 40 §5.3, §10.5; 10 §14."""
+        envelope, directory, wrapper = self.envelope, self.directory, payload.wrapper
+        senders = directory.systems_of(envelope.from_party)
+        receiver = wrapper.receiver_asid if wrapper else ""
+        return ReplyAddress(
+            slot=slot_of(payload.nhs_number or envelope.from_party),
+            to_party=envelope.from_party,
+            service=self.row.service,
+            interaction=self.row.name,
+            conversation_id=envelope.conversation_id,
+            ref_to_message_id=envelope.message_id,
+            reference=(wrapper.message_id if wrapper else "") or envelope.message_id,
+            receiver_asid=payload.sender_asid or (senders[0].asid if senders else ""),
+            sender_asid=receiver if receiver in directory.own_asids else directory.own_system.asid,
+        )
+
+    def deviations(self, payload: Payload) -> tuple[str, ...]:
+        """Return what is remarkable about the message's addressing and passes all the same.
+
+        Published clients carry the ASID of another environment, or a party key. Spec: 40 §8 step 10.
+        """
+        receiver = payload.wrapper.receiver_asid if payload.wrapper else ""
+        return (Cause.RECEIVER_NOT_OURS.value,) if receiver and not check_receiver(self.directory, receiver) else ()
+
+
+def caller_at(peer: Peer, asid: str, party_key: str, person: Person | None = None) -> Caller:
+    """Return a caller as the audit knows it."""
+    certificate = peer.certificate
+    return Caller(
+        asid=asid,
+        party_key=party_key,
+        person=person,
+        certificate=certificate.identity if certificate else None,
+        address=peer.address,
+    )
