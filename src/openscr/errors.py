@@ -5,6 +5,7 @@
     OpenSCRError            .code  .diagnostics
     ├── WireError           malformed MIME, SOAP, ebXML, XML; never quotes the payload
     │   ├── UnsafeXml  ├── MalformedMultipart  └── UnreadableMessage
+    ├── SummaryError        ├── MistakenForm  ├── UnwritableSummary  └── NoSummary
     ├── AccessRefused       certificate or registration: who calls is not who may call
     ├── StoreError          ├── StoreUnavailable (└── StoreFull)  ├── OutcomeUnknown  └── Conflict
     ├── DeliveryError       ├── EndpointUnknown  └── RetriesExhausted
@@ -15,6 +16,7 @@ What the record or a rule refuses is not an exception: it is an `Issue` in an ou
 Spec: 10 §14; 20 §9; 30 §7; 40 §10.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,6 +82,42 @@ class UnreadableMessage(WireError):
     """Well-formed XML that is not the message expected here."""
 
     code = "UNREADABLE_MESSAGE"
+
+
+class SummaryError(OpenSCRError):
+    """A GP Summary cannot be read from, or made into, what is wanted."""
+
+    code = "SUMMARY"
+
+
+@dataclass(frozen=True, slots=True)
+class FormMistake:
+    """One mistake in the JSON form of a summary: its place as a JSON Pointer, and what is wrong there."""
+
+    pointer: str
+    text: str
+
+
+class MistakenForm(SummaryError):
+    """A text is not a summary in the JSON form; ``mistakes`` says where and why. Spec: 00 §6.2."""
+
+    code = "MISTAKEN_FORM"
+
+    def __init__(self, mistakes: Sequence[FormMistake]) -> None:
+        super().__init__("; ".join(f"{each.pointer or '/'}: {each.text}" for each in mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class UnwritableSummary(SummaryError):
+    """A summary lacks something that a GP Summary must have; says where, as JSON Pointers. Spec: 10 §16."""
+
+    code = "UNWRITABLE_SUMMARY"
+
+
+class NoSummary(SummaryError):
+    """The XML holds no single GP Summary that has an id and an author."""
+
+    code = "NO_SUMMARY"
 
 
 class AccessRefused(OpenSCRError):

@@ -1,5 +1,6 @@
 """The client commands against a running service. Spec: 00 §4."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -284,3 +285,64 @@ def test_an_address_for_callbacks_that_is_taken_is_told(openscr: Run, at: tuple[
     with socket.create_server(("127.0.0.1", 0)) as taken:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         openscr("list", "9990012318", *at, "--callback", where).failed(f"callback {where}: cannot listen there")
+
+
+# --- the JSON form --------------------------------------------------------------------------------------------------
+
+
+def test_a_json_summary_is_uploaded_and_comes_back(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:
+    """The worked example under fresh ids goes up as JSON and as TOML, and `get --format json` gives it back."""
+    form = json.loads((EXAMPLES / "summary.json").read_text())
+    form["patient"]["nhs_number"] = new_patient()
+    form["author"] |= {"user_id": "555000000101", "role_profile_id": "555000000102"}
+    del form["replaces"]
+    form["event_id"] = mint_uuid()
+    (tmp_path / "summary.json").write_text(json.dumps(form))
+    assert openscr("upload", "summary.json", *at).done().out == "summary.json: AA GP Summary upload successful\n"
+    got = openscr("get", form["patient"]["nhs_number"], *at, "--format", "json").done().json
+    html = got["presentation"].pop("html")
+    assert "Levothyroxine sodium 50microgram tablets" in html
+    wanted = {**form, "presentation": {"id": form["presentation"]["id"], "created": form["created"]}}
+    wanted["message_id"] = wanted["event_id"]
+    wanted["author"] = {"time": form["created"], **form["author"]}
+    del wanted["author"]["job_role"]
+    assert got == wanted
+
+
+def test_a_toml_summary_is_composed(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:
+    """What is left out is written: ids, text, the author of the control act; over the polling channel too."""
+    number = new_patient()
+    (tmp_path / "summary.toml").write_text(
+        f"""
+        format = "openscr-summary/1"
+        patient.nhs_number = "{number}"
+        author = {{kind = "person_sds", user_id = "555000000101", role_profile_id = "555000000102", job_role = "R8000",
+                  name = {{text = "Dr Demopractice"}}}}
+        [[allergies]]
+        code = {{code = "91936005", display = "Allergy to penicillin"}}
+        time = 2021-03-12
+        """.replace("\n                  name", " name")
+    )
+    openscr("upload", "summary.toml", *at, "--pattern", "polling").done()
+    text = openscr("get", number, *at).done().out
+    assert "12-Mar-2021" in text
+    assert "Allergy to penicillin" in text
+
+
+def test_mistakes_of_a_json_summary_are_told_with_their_place(
+    openscr: Run, at: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "wrong.json").write_text('{"format": "openscr-summary/1", "patient": {"nhs_number": "1"}, "colour": 1}')
+    said = openscr("upload", "wrong.json", *at).failed("/author: is missing").err
+    assert "/colour: is not a member here" in said
+    (tmp_path / "dangling.json").write_text(
+        json.dumps(
+            {
+                "format": "openscr-summary/1",
+                "patient": {"nhs_number": new_patient()},
+                "author": {"kind": "person_sds", "user_id": "1", "role_profile_id": "2", "name": {"text": "A"}},
+                "problems": [{"time": "2021", "about": {"kind": "Diagnosis", "id": mint_uuid()}}],
+            }
+        )
+    )
+    openscr("upload", "dangling.json", *at).failed("no entry has it")

@@ -11,8 +11,9 @@ import pytest
 from lxml import etree
 
 from openscr.clinical import Patient, read_json, write_json
+from openscr.errors import UnwritableSummary
 from openscr.hl7.summary_reader import read_summary, read_summary_element
-from openscr.hl7.summary_writer import UnwritableSummary, write_summary
+from openscr.hl7.summary_writer import write_summary
 from openscr.hl7.wrapper import HL7
 from openscr.transport.xml import read_xml
 

@@ -16,10 +16,11 @@ from openscr import clinical
 from openscr.clinical import ENTRY_TYPES, SdsPerson, Summary, read_json, write_json
 from openscr.clinical.headings import HEADINGS
 from openscr.codes import HL7_NS, PRESENTATION_NS
+from openscr.errors import NoSummary, UnwritableSummary
 from openscr.hl7.datatypes import NotWritable
 from openscr.hl7.gp_summary import write_upload
-from openscr.hl7.summary_reader import NoSummary, read_summary, read_summary_element
-from openscr.hl7.summary_writer import UnwritableSummary, compose, person_of, write_summary
+from openscr.hl7.summary_reader import read_summary, read_summary_element
+from openscr.hl7.summary_writer import compose, person_of, write_summary
 from openscr.hl7.wrapper import HL7, Heading
 from openscr.transport.xml import read_xml
 from shared import MESSAGES, summary_schemas

@@ -47,7 +47,8 @@ def register(app: typer.Typer) -> None:
 
 def upload(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="HL7 V3 XML; a folder is all its .xml files, - is stdin.")
+        list[str],
+        typer.Argument(metavar="FILE...", help="HL7 V3 XML, JSON or TOML; - is stdin; a folder: see above."),
     ],
     at: At = DEMO,
     app: As = "app-gp",
@@ -65,13 +66,15 @@ def upload(
 ) -> None:
     """Send GP Summaries and print what the record says of each.
 
-    A complete interaction from the sending app goes byte for byte. Otherwise, and with --user, the GPSummary in it is
-    taken out as it is and sent in a message of our own; so is a file that holds the GPSummary alone. With --pattern
-    polling the answer is fetched from the service, and no acknowledgement has to find its way to us.
+    A summary in JSON (openscr-summary/1) or TOML is composed: ids, text and message are written for you. A complete
+    interaction from the sending app goes byte for byte. Otherwise, and with --user, the GPSummary in it is taken out as
+    it is and sent in a message of our own; so is a file that holds the GPSummary alone. A folder is all its .xml, .json
+    and .toml files. With --pattern polling the answer is fetched from the service, and no acknowledgement has to find
+    its way to us.
     """
     inputs = list(_inputs(files))
     if not inputs:
-        raise typer.BadParameter("there are no .xml files there", param_hint="FILE...")
+        raise typer.BadParameter("there are no .xml, .json or .toml files there", param_hint="FILE...")
     failed = 0
     with connect(
         at=at, app=app, directory=directory, user=user, cert=cert, key=key, ca=ca, callback=callback
@@ -79,7 +82,13 @@ def upload(
         for name, path in _watched(inputs):
             try:
                 data = _read(path)
-                submission = send(client, data, rewrap=user is not None, polling=pattern is Pattern.POLLING)
+                submission = send(
+                    client,
+                    data,
+                    rewrap=user is not None,
+                    polling=pattern is Pattern.POLLING,
+                    toml=path is not None and path.suffix == ".toml",
+                )
             except (OpenSCRError, OSError) as error:
                 failed += 1
                 _tell_failure(name, error, as_json=as_json)
@@ -92,6 +101,7 @@ def upload(
         raise typer.Exit(1)
 
 
+_SUMMARIES = frozenset({".xml", ".json", ".toml"})
 LARGEST_FILE = 5_242_880
 """Bytes of a message that any Spine takes at most. Spec: 40 §6.6."""
 
@@ -118,7 +128,7 @@ def _inputs(files: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
         if name == "-":
             yield "standard input", None
         elif path.is_dir():
-            yield from ((str(child), child) for child in sorted(path.glob("*.xml")))
+            yield from ((str(child), child) for child in sorted(path.iterdir()) if child.suffix in _SUMMARIES)
         else:
             yield name, path
 
@@ -132,14 +142,19 @@ def _watched(inputs: list[tuple[str, Path | None]]) -> Iterable[tuple[str, Path 
     return track(inputs, description="Sending", transient=True)
 
 
-def send(client: "Client", data: bytes, *, rewrap: bool, polling: bool = False) -> "Submission":
+def send(client: "Client", data: bytes, *, rewrap: bool, polling: bool = False, toml: bool = False) -> "Submission":
     """Send what a file holds: as it is when it is a message of the sending app and ``rewrap`` does not forbid that.
+
+    A summary in the JSON form, or with ``toml`` in TOML, is composed and goes in a message of our own.
 
     The polling channel has a name of its own for what is otherwise an ordinary upload: a message of the other channel
     goes in one of our own.
 
-    Raises: `UnreadableMessage` when the file holds no summary, `UnsafeXml`, and what sending raises.
+    Raises: `UnreadableMessage` when the file holds no summary, `UnsafeXml`, `MistakenForm`, `UnwritableSummary`, and
+    what sending raises.
     """
+    if toml or data.lstrip()[:1] in (b"{", b"["):
+        return _compose_and_send(client, data, polling=polling, toml=toml)
     from openscr.codes import INITIAL_UPLOAD, POLLING_UPLOAD, UPLOAD, UPLOADS
     from openscr.hl7.gp_summary import locate_document
     from openscr.hl7.wrapper import HL7, local_name, read_wrapper
@@ -160,6 +175,19 @@ def send(client: "Client", data: bytes, *, rewrap: bool, polling: bool = False) 
         raise UnreadableMessage(f"the {name} holds no GPSummary")
     detail(f"  the GPSummary of {name} goes in a message of our own")
     return client.upload_document(locate_document(document, data).standalone(), polling=polling)
+
+
+def _compose_and_send(client: "Client", data: bytes, *, polling: bool, toml: bool) -> "Submission":
+    """Send a summary in the JSON form, or the same members in TOML. Spec: 00 §6.2."""
+    from openscr.clinical import read_json, read_toml
+    from openscr.errors import UnwritableSummary
+
+    summary = read_toml(data) if toml else read_json(data)
+    detail(f"  {summary.interaction} is composed from the {'TOML' if toml else 'JSON'} form")
+    try:
+        return client.upload(summary, polling=polling)
+    except ValueError as error:
+        raise UnwritableSummary(str(error)) from error
 
 
 def _tell(name: str, submission: "Submission", *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, Self, TypeVar
 from openscr.client.profile import Profile
 from openscr.client.refusals import RecordRefusal, latest_summary
 from openscr.client.spine import DEMO, SpineClient, Submission
+from openscr.clinical import Summary
 from openscr.codes import ACS_SET, EVENT, EVENT_LIST, GP_SUMMARY
 from openscr.hl7.presentation import presentation_of
 from openscr.spine import (
@@ -88,6 +89,10 @@ class Client:
     def upload_document(self, document: bytes, *, polling: bool = False) -> Submission:
         """Send a ``GPSummary`` element as it is, reliably or over the polling channel; return what the record says."""
         return self._run(self.spine.upload_document(document, polling=polling))
+
+    def upload(self, summary: Summary, *, polling: bool = False) -> Submission:
+        """Complete a summary, send it, and return what the record says. Spec: 00 §6.2, 10 §16."""
+        return self._run(self.spine.upload_summary(summary, polling=polling))
 
     def upload_file(self, path: str | Path, *, polling: bool = False) -> Submission:
         """Send the ``GPSummary`` element that a file holds."""

@@ -6,7 +6,7 @@ Spec: 10 §13, §16; 20 §16; 30 §4, §6; 40 §7.1, §7.3.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from lxml import etree
@@ -19,6 +19,7 @@ from openscr.client.profile import Profile
 from openscr.client.refusals import Refusal, refusal_of
 from openscr.client.reliable import Monotonic, deliver, write_reliable
 from openscr.client.soap import exchange, with_retries
+from openscr.clinical import Summary
 from openscr.codes import (
     ACKNOWLEDGEMENT,
     ACS_GET,
@@ -41,6 +42,7 @@ from openscr.errors import DeliveryError, UnreadableMessage
 from openscr.hl7 import acs, psis
 from openscr.hl7.acknowledgement import Acknowledgement, read_acknowledgement
 from openscr.hl7.gp_summary import locate_document, write_upload, write_withdrawal
+from openscr.hl7.summary_writer import compose, person_of, write_summary
 from openscr.hl7.wrapper import Heading, Wrapper, local_name, read_wrapper
 from openscr.identifiers import Clock, UuidFactory, ebxml_timestamp, hl7_timestamp, mint_uuid, utc_now
 from openscr.spine import (
@@ -203,6 +205,24 @@ class SpineClient:
             raise UnreadableMessage("an initial summary does not go over the polling channel; send it reliably")
         interaction = INITIAL_UPLOAD if initial else POLLING_UPLOAD if polling else UPLOAD
         return await self.submit(write_upload(interaction, heading, element, sender.person), sender)
+
+    async def upload_summary(
+        self, summary: Summary, caller: Caller | None = None, *, polling: bool = False
+    ) -> Submission:
+        """Complete a summary, write its text if it brings none, and send it; the interaction is the summary's own.
+
+        The message names the caller's person, else the author when the summary knows the job role. ``polling`` sends an
+        update over the polling channel, whatever its interaction. Raises: `UnwritableSummary` when it lacks something,
+        ValueError when entries point at nothing. Spec: 00 §6.2, 10 §16.
+        """
+        sender = caller or self.profile.caller
+        if polling and not summary.initial:
+            summary = replace(summary, interaction=POLLING_UPLOAD)
+        summary = compose(summary, self._mint, self._clock())
+        person = sender.person or person_of(summary)
+        document = write_summary(summary)
+        heading = replace(self._heading(sender, summary.message_id or ""), created=summary.created or "")
+        return await self.submit(write_upload(summary.interaction, heading, document, person), sender)
 
     async def withdraw_event(
         self, caller: Caller, nhs_number: str, event_id: str, event_type: str, reason: str, text: str = ""

@@ -53,8 +53,6 @@ from openscr.clinical.entries import (
 )
 from openscr.clinical.headings import HEADINGS, Heading
 from openscr.clinical.json_form import (
-    FormMistake,
-    MistakenForm,
     read_form,
     read_json,
     read_toml,
@@ -88,6 +86,7 @@ from openscr.clinical.values import (
     Time,
     Value,
 )
+from openscr.errors import FormMistake, MistakenForm
 
 __all__ = [
     "ENTRY_TYPES",

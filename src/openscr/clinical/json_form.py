@@ -10,7 +10,7 @@ Spec: 00 §6.2.
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from datetime import date, datetime
 from functools import cache
 from types import NoneType, UnionType
@@ -41,7 +41,7 @@ from openscr.clinical.values import (
     Value,
 )
 from openscr.codes import INITIAL_UPLOAD, POLLING_UPLOAD, UPLOAD
-from openscr.errors import OpenSCRError
+from openscr.errors import FormMistake, MistakenForm
 from openscr.identifiers import is_nhs_number, is_uuid
 
 FORMAT: Final = "openscr-summary/1"
@@ -61,22 +61,6 @@ KINDS: Final[dict[str, type]] = {
 
 _KIND_OF: Final = {of: kind for kind, of in KINDS.items()}
 _DEFAULT_TYPES: Final = {heading.member: heading.default_type for heading in HEADINGS} | MEDICATION_LISTS
-
-
-@dataclass(frozen=True, slots=True)
-class FormMistake:
-    """One mistake in a JSON summary: its place as a JSON Pointer, and what is wrong there."""
-
-    pointer: str
-    text: str
-
-
-class MistakenForm(OpenSCRError):
-    """A text is not a summary in the JSON form; ``mistakes`` says where and why. Spec: 00 §6.2."""
-
-    def __init__(self, mistakes: list[FormMistake]) -> None:
-        self.mistakes = mistakes
-        super().__init__("; ".join(f"{each.pointer or '/'}: {each.text}" for each in mistakes))
 
 
 class _Object(dict[str, Any]):

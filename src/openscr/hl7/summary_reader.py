@@ -13,16 +13,12 @@ from openscr.clinical.headings import HEADING_BY_CODE, MEDICATION, MEDICATION_LI
 from openscr.clinical.participants import SdsPerson
 from openscr.clinical.summary import Medications, Patient, Summary
 from openscr.codes import GP_INITIAL_SUMMARY, INITIAL_UPLOAD, UPLOAD
-from openscr.errors import OpenSCRError
+from openscr.errors import NoSummary
 from openscr.hl7.datatypes import Remark, Remarks
 from openscr.hl7.shapes import read_shape
 from openscr.hl7.summary_shapes import INITIAL, UPDATE, CodedHeading, SummaryParts
 from openscr.hl7.wrapper import HL7, local_name, read_person
 from openscr.transport.xml import read_xml
-
-
-class NoSummary(OpenSCRError):
-    """The XML holds no single GP Summary that has an id and an author."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from openscr.clinical.participants import SdsPerson
 from openscr.clinical.summary import Presentation, Summary, check_summary, complete
 from openscr.clinical.values import Time
 from openscr.codes import HL7_NS, PRESENTATION_NS
-from openscr.errors import OpenSCRError, UnsafeXml
+from openscr.errors import UnsafeXml, UnwritableSummary
 from openscr.hl7.datatypes import NotWritable
 from openscr.hl7.shapes import write_shape
 from openscr.hl7.summary_shapes import HEADING_CODES, INITIAL, UPDATE, CodedHeading, SummaryParts
@@ -23,10 +23,6 @@ from openscr.spine import Person
 from openscr.transport.xml import escape, read_xml
 
 _HTML: Final = f"{{{PRESENTATION_NS}}}html"
-
-
-class UnwritableSummary(OpenSCRError):
-    """A summary lacks something that a GP Summary must have; says where, as JSON Pointers. Spec: 10 §16."""
 
 
 def write_summary(summary: Summary) -> bytes:
