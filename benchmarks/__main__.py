@@ -12,7 +12,6 @@ import os
 import platform
 import ssl
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,42 +23,10 @@ from aiohttp import web
 
 from benchmarks.load import ClientEndpoint, Load
 from benchmarks.messages import Request, Uploads, consent, event, event_list
-from openscr.directory.form import merge, read_directory
-from openscr.store.opening import open_store
-from openscr.testbench.world import PRACTICE_PARTY, demo_directory
+from benchmarks.service import Process, accepted, send_answers_to, serve_command
+from openscr.testbench.world import PRACTICE_PARTY
 
 CONNECTIONS = 16
-
-
-class Process:
-    """A server process under measurement."""
-
-    def __init__(self, *command: str) -> None:
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline().split()
-        if not line or line[0] != "ready":
-            raise SystemExit(f"did not start: {' '.join(command)}")
-        self.urls = line[1:]
-
-    def cpu(self) -> float:
-        """Return user and system CPU seconds so far, of the process and the children it has waited for."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(int(fields[i]) for i in (11, 12, 13, 14)) / os.sysconf("SC_CLK_TCK")
-
-    def memory(self) -> float:
-        """Return resident memory in MB."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-    def stop(self) -> None:
-        """End it."""
-        self._process.terminate()
-        self._process.wait(15)
-
-
-def _accepted(status: int, body: bytes) -> bool:
-    return (status == 202 and b"Acknowledgment" in body) or (status == 200 and b'typeCode="AA"' in body)
 
 
 def _client_context(pki: Path) -> ssl.SSLContext:
@@ -74,7 +41,7 @@ async def _measure(
 ) -> tuple[float, float]:
     before = process.cpu()
     started = time.perf_counter()
-    await load.closed(requests, _accepted)
+    await load.closed(requests, accepted)
     if finish is not None:
         await finish()
     seconds = time.perf_counter() - started
@@ -83,18 +50,6 @@ async def _measure(
 
 def _percentile(values: list[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))]
-
-
-async def _set_callback(data: Path, url: str) -> None:
-    """Send the practice's acknowledgements to our endpoint instead of the demo's collector."""
-    form = json.loads(demo_directory())
-    for endpoint in form["endpoints"]:
-        if endpoint["party_key"] == PRACTICE_PARTY:
-            endpoint["address"] = url
-    store = open_store(str(data / "openscr.db"))
-    await store.open()
-    await store.write_directory(merge([], read_directory(json.dumps(form).encode()), replace=True), replace=True)
-    await store.close()
 
 
 async def _bare_endpoint() -> tuple[web.AppRunner, str]:
@@ -143,27 +98,13 @@ async def _main(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
         # A first run makes keys, database and demo world; then the practice's endpoint becomes ours.
-        serve = (
-            sys.executable,
-            "-m",
-            "openscr",
-            "serve",
-            "--demo",
-            "--data",
-            str(data),
-            "--web",
-            "127.0.0.1:0",
-            "--spine",
-            "127.0.0.1:0",
-            "--log-level",
-            arguments.log_level,
-        )
+        serve = serve_command(data, arguments.log_level)
         started = time.perf_counter()
         Process(*serve).stop()
         first = time.perf_counter() - started
         endpoint = ClientEndpoint(PRACTICE_PARTY)
         await endpoint.start()
-        await _set_callback(data, endpoint.url)
+        await send_answers_to(data, endpoint.url)
         started = time.perf_counter()
         process = Process(*serve)
         second = time.perf_counter() - started

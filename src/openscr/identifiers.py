@@ -8,7 +8,9 @@ import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
+from math import floor
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -82,12 +84,23 @@ def slot_of(key: str) -> int:
 
 def hl7_timestamp(instant: datetime) -> str:
     """Write an instant as HL7 does, ``YYYYMMDDhhmmss`` in UK local time. Spec: 00 §7, 40 §1."""
-    return instant.astimezone(LONDON).strftime("%Y%m%d%H%M%S")
+    return _hl7_second(floor(instant.timestamp()))
 
 
 def ebxml_timestamp(instant: datetime) -> str:
     """Write an instant as ebXML does, ``YYYY-MM-DDThh:mm:ssZ`` in UTC, whole seconds. Spec: 40 §1."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _ebxml_second(floor(instant.timestamp()))
+
+
+# Hundreds of messages are written in one second, and all of them say the same time.
+@lru_cache(maxsize=64)
+def _hl7_second(second: int) -> str:
+    return datetime.fromtimestamp(second, LONDON).strftime("%Y%m%d%H%M%S")
+
+
+@lru_cache(maxsize=64)
+def _ebxml_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def comparable_hl7_time(value: str) -> str:
