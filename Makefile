@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint format bench soak lock clean help
+.PHONY: run test lint format bench soak fuzz lock clean help
 
 help:            ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,11 @@ bench: $(STAMP)  ## measure the cost of every operation (minutes)
 
 soak: $(STAMP)   ## kill -9 during a thousand uploads, then look at what is left (minutes)
 	@PYTHONPATH=tests $(BIN)/python -m faults.soak $(ARGS)
+
+fuzz: $(STAMP)   ## try hard input on every reader, a minute each
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet "atheris>=3" \
+		|| echo "atheris is not to be had for this Python: seeded mutation instead"
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 lock:            ## renew requirements.lock from pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from serving import DemoServer, serving
+
+# How long a test takes is the machine's affair, and no test fails for it.
+settings.register_profile("openscr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("openscr")
 
 
 @pytest.fixture(scope="session")

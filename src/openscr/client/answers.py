@@ -6,9 +6,10 @@ Spec: 00 §4 ``--callback``, §5; 40 §6.5, §7.3.
 """
 
 import asyncio
-import json
 from typing import Final, Protocol
 from urllib.parse import quote
+
+import msgspec
 
 from openscr.client.connection import Connection, NoAnswer
 from openscr.errors import DeliveryError
@@ -68,6 +69,19 @@ class Unseen:
         """There is nothing to forget."""
 
 
+class _Message(msgspec.Struct):
+    ref_to_message_id: str
+    payload: str
+
+
+class _Inbox(msgspec.Struct):
+    next: int
+    messages: list[_Message]
+
+
+_read_inbox: Final = msgspec.json.Decoder(_Inbox).decode
+
+
 class DemoInbox:
     """The inbox of a party at a demo service. Spec: 00 §5."""
 
@@ -94,9 +108,9 @@ class DemoInbox:
         status, body = await self._connection.get(f"{self._path}{since}")
         try:
             if status == 200:
-                form = json.loads(body)
-                return int(form["next"]), [(m["ref_to_message_id"], m["payload"]) for m in form["messages"]]
-        except (ValueError, TypeError, KeyError):
+                form = _read_inbox(body)
+                return form.next, [(message.ref_to_message_id, message.payload) for message in form.messages]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
         raise DeliveryError(f"there is no demo inbox at {self._connection.at} (HTTP {status})")
 

@@ -57,7 +57,7 @@ from openscr.hl7.wrapper import (
 )
 from openscr.identifiers import has_ten_digits, is_nhs_number
 from openscr.spine import AckType, Document, MessageIds, Outcome, Person, Upload, Withdrawal
-from openscr.transport.xml import element_span, escape, inherited_declarations
+from openscr.transport.xml import element_span, escape, inherited_declarations, outermost, write_element
 
 _ID = f"{HL7}id"
 _CODE = f"{HL7}code"
@@ -385,10 +385,11 @@ def locate_document(element: etree._Element, payload: bytes) -> Document:
 
 def standalone_xml(element: etree._Element) -> bytes:
     """Return a small element as self-contained XML that no surrounding default namespace can change."""
-    text = etree.tostring(element, with_tail=False)
+    text = write_element(element)
     if None in element.nsmap:
         return text
-    name_end = 1 + len(element.prefix or "") + (1 if element.prefix else 0) + len(local_name(element))
+    name = f"{element.prefix}:{local_name(element)}" if element.prefix else local_name(element)
+    name_end = len("<") + len(name.encode())
     return text[:name_end] + b' xmlns=""' + text[name_end:]
 
 
@@ -430,11 +431,7 @@ def _search_presentation(presented: list[etree._Element]) -> tuple[tuple[str, ..
 
 
 def _some_contains(value: etree._Element, tag: str, phrase: str) -> bool:
-    return any(
-        phrase in str(_TEXT_OF(element))
-        for element in value.iter(tag)
-        if next(element.iterancestors(tag), None) is None
-    )
+    return any(phrase in str(_TEXT_OF(element)) for element in outermost(value, tag))
 
 
 def _author_metadata(agents: Mapping[str, list[etree._Element]]) -> dict[str, str]:

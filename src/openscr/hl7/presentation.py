@@ -84,7 +84,8 @@ class Presentation:
 
         A table's ``summary`` becomes a caption of class ``visually-hidden``. Spec: 10 §9, 70 §13.
         """
-        targets = frozenset(_ids(self.content))
+        targets: set[str] = set()
+        _collect_ids(self.content, targets)
         written: list[str] = []
         loose: list[str] = []
         for child in self.content:
@@ -99,7 +100,9 @@ class Presentation:
 
     def text(self, width: int = 100) -> str:
         """Return plain text for a terminal of ``width`` columns: tables in aligned columns, ``h2`` underlined."""
-        blocks = (block.rstrip() for block in _blocks(self.content, max(width, 20)))
+        collected: list[str] = []
+        _collect_blocks(self.content, max(width, 20), collected)
+        blocks = (block.rstrip() for block in collected)
         return "\n\n".join(block for block in blocks if block.strip()) + "\n"
 
 
@@ -112,7 +115,7 @@ def read_presentation(document: bytes) -> Presentation | None:
     if value is None:
         return None
     html = next(value.iter(f"{{{PRESENTATION_NS}}}html"), None)
-    presentation = Presentation(tuple(_children(value if html is None else html)), conforming=html is not None)
+    presentation = Presentation(_children(value if html is None else html), conforming=html is not None)
     return presentation if _has_text(presentation.content) else None
 
 
@@ -130,20 +133,30 @@ def presentation_of(document: bytes) -> Presentation:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def _children(element: etree._Element) -> Iterator[Node | str]:
-    """Iterate over an element's content with only allowed elements left, unwrapping the others."""
+# What walks down collects into one list: generators that hand each piece up through all levels would multiply the time
+# by the depth.
+
+
+def _children(element: etree._Element) -> tuple[Node | str, ...]:
+    """Return an element's content with only allowed elements left, unwrapping the others."""
+    content: list[Node | str] = []
+    _collect(element, content)
+    return tuple(content)
+
+
+def _collect(element: etree._Element, content: list[Node | str]) -> None:
     if element.text:
-        yield element.text
+        content.append(element.text)
     for child in element:
         if isinstance(child.tag, str):
             name = etree.QName(child).localname.lower()
             name = "h2" if name == "h1" else name
             if name in ALLOWED:
-                yield Node(name, tuple(_attributes(name, child)), () if name == "br" else tuple(_children(child)))
+                content.append(Node(name, tuple(_attributes(name, child)), () if name == "br" else _children(child)))
             elif name not in _ACTIVE:
-                yield from _children(child)
+                _collect(child, content)
         if child.tail:
-            yield child.tail
+            content.append(child.tail)
 
 
 def _attributes(name: str, element: etree._Element) -> Iterator[tuple[str, str]]:
@@ -168,13 +181,13 @@ def _stays(name: str, attribute: str, value: str) -> bool:
     return False
 
 
-def _ids(content: tuple[Node | str, ...]) -> Iterator[str]:
+def _collect_ids(content: tuple[Node | str, ...], ids: set[str]) -> None:
     for child in content:
         if isinstance(child, Node):
             own = child.attribute("id")
             if own is not None:
-                yield own
-            yield from _ids(child.content)
+                ids.add(own)
+            _collect_ids(child.content, ids)
 
 
 def _has_text(content: tuple[Node | str, ...]) -> bool:
@@ -189,7 +202,7 @@ def _escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
 
 
-def _html(child: Node | str, prefix: str, targets: frozenset[str]) -> str:
+def _html(child: Node | str, prefix: str, targets: set[str]) -> str:
     if isinstance(child, str):
         return _escape(child)
     attributes = ""
@@ -230,20 +243,22 @@ def _paragraph(loose: list[str]) -> Iterator[str]:
 
 def _plain(content: tuple[Node | str, ...]) -> str:
     """Return the text of mixed content: white space collapsed, a line feed for each ``br`` and around each block."""
-    lines = (_SPACE.sub(" ", line).strip() for line in "".join(_pieces(content)).split("\n"))
+    pieces: list[str] = []
+    _collect_pieces(content, pieces)
+    lines = (_SPACE.sub(" ", line).strip() for line in "".join(pieces).split("\n"))
     return "\n".join(line for line in lines if line)
 
 
-def _pieces(content: tuple[Node | str, ...]) -> Iterator[str]:
+def _collect_pieces(content: tuple[Node | str, ...], pieces: list[str]) -> None:
     for child in content:
         if isinstance(child, str):
-            yield _UNPRINTABLE.sub("", _SPACE.sub(" ", child))
+            pieces.append(_UNPRINTABLE.sub("", _SPACE.sub(" ", child)))
         elif child.tag == "a":
-            yield from _pieces(child.content)
+            _collect_pieces(child.content, pieces)
         else:
-            yield "\n"
-            yield from _pieces(child.content)
-            yield "\n"
+            pieces.append("\n")
+            _collect_pieces(child.content, pieces)
+            pieces.append("\n")
 
 
 def _verbatim(content: tuple[Node | str, ...]) -> str:
@@ -259,34 +274,43 @@ def _wrapped(text: str, width: int, first: str = "", rest: str = "") -> str:
     for line in text.split("\n"):
         indent = rest if lines else first
         # A date broken at its hyphens is hard to read.
-        wrapped = textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=rest, break_on_hyphens=False)
-        lines += wrapped or [indent.rstrip()]
+        wrapper = _Wrapper(width, initial_indent=indent, subsequent_indent=rest, break_on_hyphens=False)
+        lines += wrapper.wrap(line) or [indent.rstrip()]
     return "\n".join(lines)
 
 
-def _blocks(content: tuple[Node | str, ...], width: int) -> Iterator[str]:
-    """Iterate over the blocks of the text, each complete with its line feeds but the last."""
+class _Wrapper(textwrap.TextWrapper):
+    """Wraps text in linear time: a word that is longer than any line is cut before it is put into lines."""
+
+    def _split(self, text: str) -> list[str]:
+        # The one that wraps cuts a line's length from the front of such a word, and copies all the rest, line by line.
+        room = max(self.width - max(len(self.initial_indent), len(self.subsequent_indent)), 1)
+        return [chunk[at : at + room] for chunk in super()._split(text) for at in range(0, len(chunk), room)]
+
+
+def _collect_blocks(content: tuple[Node | str, ...], width: int, blocks: list[str]) -> None:
+    """Collect the blocks of the text, each complete with its line feeds but the last."""
     loose: list[Node | str] = []
     for child in content:
         if isinstance(child, str) or child.tag in _INLINE:
             loose.append(child)
             continue
-        yield _wrapped(_plain(tuple(loose)), width)
+        blocks.append(_wrapped(_plain(tuple(loose)), width))
         loose.clear()
         if child.tag == "table":
-            yield _table(child, width)
+            blocks.append(_table(child, width))
         elif child.tag in {"ol", "ul"}:
-            yield _list(child, width)
+            blocks.append(_list(child, width))
         elif child.tag == "pre":
-            yield _verbatim(child.content).strip("\n")
+            blocks.append(_verbatim(child.content).strip("\n"))
         elif child.tag == "h2":
             lines = _wrapped(_plain(child.content), width).split("\n")
-            yield "\n".join([*lines, "=" * max(map(_cells, lines))])
+            blocks.append("\n".join([*lines, "=" * max(map(_cells, lines))]))
         elif child.tag in HEADINGS:
-            yield _wrapped(_plain(child.content), width)
+            blocks.append(_wrapped(_plain(child.content), width))
         else:
-            yield from _blocks(child.content, width)
-    yield _wrapped(_plain(tuple(loose)), width)
+            _collect_blocks(child.content, width, blocks)
+    blocks.append(_wrapped(_plain(tuple(loose)), width))
 
 
 def _list(node: Node, width: int) -> str:
@@ -312,7 +336,10 @@ class _Row:
 
 
 def _rows(table: Node) -> list[_Row]:
-    """Return the rows of a table with spans resolved: a spanned position repeats nothing, it is empty."""
+    """Return the rows of a table with spans resolved: a spanned position repeats nothing, it is empty.
+
+    Spans count as long as the table can still be laid out in columns: beyond that they would only multiply nothing.
+    """
     rows: list[_Row] = []
     pending: dict[int, int] = {}
     for part in table.parts():
@@ -322,6 +349,9 @@ def _rows(table: Node) -> list[_Row]:
             for cell in row_cells:
                 _fill_spanned(cells, pending)
                 start = len(cells)
+                if start >= _MOST_COLUMNS:
+                    cells.append(_plain(cell.content))
+                    continue
                 span = min(int(cell.attribute("colspan") or 1), _MOST_COLUMNS)
                 cells += [_plain(cell.content), *[""] * (span - 1)]
                 pending.update(dict.fromkeys(range(start, len(cells)), int(cell.attribute("rowspan") or 1) - 1))

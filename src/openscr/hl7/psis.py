@@ -56,7 +56,7 @@ from openscr.spine import (
     Outcome,
     Person,
 )
-from openscr.transport.xml import escape
+from openscr.transport.xml import escape, outermost, write_element
 
 PSIS = f"{{{PSIS_NS}}}"
 WRAPPERS = {EVENT: "eventQueryResponse"}
@@ -369,26 +369,25 @@ def _read_event(element: etree._Element) -> Event:
         status=status,
         stored_at=stored_at,
         withdrawing_event_id=attribute("withdrawingEventID", "root") or None,
-        author=etree.tostring(inner, with_tail=False) if inner is not None else b"",
+        author=write_element(inner) if inner is not None else b"",
     )
 
 
 def read_event_list_answer(root: etree._Element, nhs_number: str) -> EventListOutcome:
     """Read a list, a refusal or a "no record": `Outcome` tells which. Raises: `UnreadableMessage`. Spec: 20 §16."""
     outcome, _ = read_outcome(root)
-    events = tuple(_read_event(e) for e in root.iter(f"{PSIS}event"))
+    events = tuple(_read_event(e) for e in outermost(root, f"{PSIS}event"))
     return EventListOutcome(outcome, nhs_number, events, _read_permissions(root))
 
 
 def _read_permissions(root: etree._Element) -> Consent:
-    for element in root.iter():
-        if local_name(element) == "accessControlAssertion":
-            words = {local_name(e): (e.text or "").strip() for e in element.iter() if isinstance(e.tag, str)}
-            if words.get("code") == "View":
-                try:
-                    return Consent(words.get("permission", ""))
-                except ValueError:
-                    raise UnreadableMessage("unknown permission word") from None
+    for assertion in outermost(root, "{*}accessControlAssertion"):
+        words = {local_name(e): (e.text or "").strip() for e in assertion.iter("*")}
+        if words.get("code") == "View":
+            try:
+                return Consent(words.get("permission", ""))
+            except ValueError:
+                raise UnreadableMessage("unknown permission word") from None
     return Consent.ASK
 
 
@@ -402,4 +401,4 @@ def read_event_answer(root: etree._Element, nhs_number: str) -> EventOutcome:
     document = next((c for c in data if isinstance(c.tag, str)), None) if data is not None else None
     if document is None:
         raise UnreadableMessage("the event has no document")
-    return EventOutcome(outcome, nhs_number, _read_event(element), etree.tostring(document, with_tail=False))
+    return EventOutcome(outcome, nhs_number, _read_event(element), write_element(document))

@@ -50,9 +50,10 @@ class Inbox:
         try:
             multipart = read_multipart(headers.get("Content-Type"), body)
             envelope = read_envelope(read_xml(multipart.root.content(body)))
+            part = multipart.part(envelope.payload_content_id or "") or multipart.parts[-1]
+            payload = part.content(body).decode("utf-8", "replace")
         except WireError:
             raise DeliveryError("the collector cannot read this message") from None
-        part = multipart.part(envelope.payload_content_id or "") or multipart.parts[-1]
         now = self._clock()
         party = envelope.to_party
         number = self._counts.get(party, 0) + 1
@@ -65,7 +66,7 @@ class Inbox:
                 message_id=envelope.message_id,
                 ref_to_message_id=envelope.ref_to_message_id or "",
                 conversation_id=envelope.conversation_id,
-                payload=part.content(body).decode("utf-8", "replace"),
+                payload=payload,
             )
         )
         signal = write_acknowledgment(

@@ -43,6 +43,7 @@ _BODY: Final = f"{_S}Body"
 _MESSAGE_HEADER: Final = f"{_E}MessageHeader"
 _ACK_REQUESTED: Final = f"{_E}AckRequested"
 _SYNC_REPLY: Final = f"{_E}SyncReply"
+_BLOCKS: Final = (_MESSAGE_HEADER, _ACK_REQUESTED, _SYNC_REPLY, f"{_E}Acknowledgment", f"{_E}ErrorList")
 # The children and grandchildren of a message header that are read, and how locations write them.
 _FIELDS: Final = {
     f"{_E}{name}": f"eb:{name}"
@@ -211,7 +212,7 @@ def _header_and_body(root: etree._Element) -> tuple[etree._Element, etree._Eleme
 
 def _by_tag(parent: etree._Element) -> dict[object, list[etree._Element]]:
     found: dict[object, list[etree._Element]] = {}
-    for child in parent:
+    for child in parent.iterchildren(*_BLOCKS):
         found.setdefault(child.tag, []).append(child)
     return found
 

@@ -46,6 +46,7 @@ _PARAMETER: Final = re.compile(r"""\s*+;(?:\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\
 _BOUNDARY: Final = re.compile(r"[ -~]*[!-~]\Z")
 _REST_OF_DELIMITER_LINE: Final = re.compile(rb"(--)?[ \t]*+(?:\r?\n|\Z)")
 _HEADER_NAME: Final = re.compile(rb"[!-9;-~]++\Z")
+_WHITE_SPACE: Final = b" \t\r\n\v\f"
 _PLAIN_ENCODINGS: Final = frozenset({"", "7bit", "8bit", "binary"})
 
 
@@ -74,7 +75,7 @@ class Part:
         if self.encoding != "base64":
             raise MalformedMultipart("the content transfer encoding of a part is not one of 7bit, 8bit, binary, base64")
         try:
-            return base64.b64decode(b"".join(found.split()), validate=True)
+            return base64.b64decode(found.translate(None, _WHITE_SPACE), validate=True)
         except binascii.Error:
             pass
         raise MalformedMultipart("a part is not valid base64")
@@ -190,7 +191,7 @@ def _read_part(body: bytes, begin: int, end: int) -> Part:
     fields: dict[bytes, str] = {}
     limit = min(end, begin + MAX_HEADER_BYTES)
     at = begin
-    header = b""
+    header: list[bytes] = []  # the lines of one header
     while at < end:
         newline = body.find(b"\n", at, limit)
         if newline < 0:
@@ -200,15 +201,15 @@ def _read_part(body: bytes, begin: int, end: int) -> Part:
         line = body[at:newline].removesuffix(b"\r")
         at = min(newline + 1, end)
         if line[:1] in (b" ", b"\t"):
-            header += line
+            header.append(line)
             continue
         if header:
-            _read_header(header, fields)
-        header = line
+            _read_header(b"".join(header), fields)
+        header = [line] if line else []
         if not line:
             break
     if header:
-        _read_header(header, fields)
+        _read_header(b"".join(header), fields)
     content_id = fields.get(b"content-id")
     return Part(
         content_id=None if content_id is None else _without_brackets(content_id),

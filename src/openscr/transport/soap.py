@@ -14,7 +14,7 @@ from lxml import etree
 
 from openscr.codes import NASP_NS, SERVICE_PREFIX, SOAP_NS
 from openscr.errors import FAULTS
-from openscr.transport.xml import DECLARATION, escape, text_of
+from openscr.transport.xml import DECLARATION, escape, outermost, text_of
 
 ENVELOPE: Final = f"{{{SOAP_NS}}}Envelope"
 HEADER: Final = f"{{{SOAP_NS}}}Header"
@@ -97,5 +97,6 @@ def read_fault(root: etree._Element) -> Fault | None:
 
 
 def _texts(fault: etree._Element, name: str) -> tuple[str, ...]:
-    texts = (text_of(found).strip(_WHITE_SPACE) for found in fault.iterfind(f"{{*}}detail//{{*}}error/{{*}}{name}"))
+    errors = (error for detail in fault.iterchildren("{*}detail") for error in outermost(detail, "{*}error"))
+    texts = (text_of(found).strip(_WHITE_SPACE) for error in errors for found in error.iterchildren(f"{{*}}{name}"))
     return tuple(text for text in texts if text)

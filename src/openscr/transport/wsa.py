@@ -28,6 +28,7 @@ _RELATES_TO: Final = f"{{{WSA_NS}}}RelatesTo"
 _ADDRESS: Final = f"{{{WSA_NS}}}Address"
 _RECEIVER: Final = f"{{{HL7_NS}}}communicationFunctionRcv"
 _SENDER: Final = f"{{{HL7_NS}}}communicationFunctionSnd"
+_BLOCKS: Final = (_MESSAGE_ID, _ACTION, _TO, _FROM, _RECEIVER, _SENDER)
 _DEVICE_ID: Final = f"{{{HL7_NS}}}device/{{{HL7_NS}}}id"
 
 
@@ -96,7 +97,7 @@ def read_request(root: etree._Element, interaction: str) -> SoapRequest:
         faults.append("/SOAP:Envelope/SOAP:Body")
     blocks: dict[str, list[etree._Element]] = {}
     for header in headers:
-        for child in header:
+        for child in header.iterchildren(*_BLOCKS):
             blocks.setdefault(str(child.tag), []).append(child)
 
     message_ids = blocks.get(_MESSAGE_ID, ())

@@ -24,6 +24,10 @@ from openscr.errors import ConfigurationError, UnsafeXml
 MAX_DEPTH: Final = 200
 """Nested elements that are allowed. Spec: 40 §6.6."""
 
+MAX_NAMESPACES: Final = 1000
+"""Namespace declarations in force at one place. What writes an element copies those of its ancestors, one by one and
+each compared with all before it, so their number must have a bound."""
+
 DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 """First line of every envelope that we write. Spec: 40 §10.5."""
 
@@ -31,9 +35,9 @@ _DOCTYPE: Final = "XML with a document type declaration is not accepted"
 _BOM: Final = b"\xef\xbb\xbf"
 _ENCODING: Final = re.compile(rb"<\?xml\s[^>]*?\sencoding\s*=\s*[\"']([^\"'>]*)")
 
-# Everything that may stand before a document type declaration; nothing follows it in the pattern, so nothing is tried
-# twice.
-_PROLOG: Final = re.compile(rb"(?:\s+|<\?.*?\?>|<!--.*?-->)*", re.DOTALL)
+# What may stand before a document type declaration, piece by piece: a pattern that repeats it would remember every
+# piece.
+_PROLOG_PIECE: Final = re.compile(rb"\s+|<\?.*?\?>|<!--.*?-->", re.DOTALL)
 
 
 def _deeper_than(depth: int) -> etree.XPath:
@@ -75,8 +79,9 @@ def read_xml(data: bytes, *, answer: bool = False) -> etree._Element:
     """Parse a document of unknown origin and return its root.
 
     UTF-8 only, with or without a byte order mark. Raises: `UnsafeXml` for anything else, for XML that is not
-    well-formed, for a document type declaration, and for more than `MAX_DEPTH` nested elements; an ``answer`` may have
-    `ENVELOPE_DEPTH` more, for it carries a document of that depth in its envelope. Spec: 40 §6.6.
+    well-formed, for a document type declaration, for more than `MAX_NAMESPACES` declarations in force at one place, and
+    for more than `MAX_DEPTH` nested elements; an ``answer`` may have `ENVELOPE_DEPTH` more, for it carries a document
+    of that depth in its envelope. Spec: 40 §6.6.
     """
     # The single byte is found many times faster than the word, and most messages hold none.
     mentions_doctype = b"!" in data and b"<!DOCTYPE" in data
@@ -99,6 +104,10 @@ def read_xml(data: bytes, *, answer: bool = False) -> etree._Element:
         raise UnsafeXml(_DOCTYPE, offset=data.find(b"<!DOCTYPE"), cause="DOCTYPE")
     if (_TOO_DEEP_ANSWER if answer else _TOO_DEEP)(root):
         raise UnsafeXml(f"XML has more than {MAX_DEPTH} nested elements", offset=_first_too_deep(data), cause="DEPTH")
+    if data.count(b"xmlns") > MAX_NAMESPACES and _has_too_many_namespaces(root):
+        raise UnsafeXml(
+            f"XML has more than {MAX_NAMESPACES} namespace declarations in force at one place", cause="NAMESPACES"
+        )
     return root
 
 
@@ -125,10 +134,21 @@ def _first_too_deep(data: bytes) -> int:
     return 0
 
 
+def _has_too_many_namespaces(root: etree._Element) -> bool:
+    in_force = 0
+    for event, _ in etree.iterwalk(root, events=("start-ns", "end-ns")):
+        in_force += 1 if event == "start-ns" else -1
+        if in_force > MAX_NAMESPACES:
+            return True
+    return False
+
+
 def _has_doctype(data: bytes) -> bool:
     """Whether the words stand where they declare a type, and not in a comment or in text."""
-    prolog = _PROLOG.match(data, len(_BOM) if data.startswith(_BOM) else 0)
-    return prolog is None or data.startswith(b"<!DOCTYPE", prolog.end())
+    at = len(_BOM) if data.startswith(_BOM) else 0
+    while (piece := _PROLOG_PIECE.match(data, at)) is not None:
+        at = piece.end()
+    return data.startswith(b"<!DOCTYPE", at)
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -163,6 +183,14 @@ def read_schema(path: Path) -> etree.XMLSchema:
         raise ConfigurationError(f"{path} is not a usable XML schema: {error}") from None
 
 
+def outermost(root: etree._Element, tag: str) -> Iterator[etree._Element]:
+    """Iterate over the elements with this tag that stand in no other one of it.
+
+    Reading each element whole is then linear in the document: nested ones would be read again in all around them.
+    """
+    return (found for found in root.iter(tag) if next(found.iterancestors(tag), None) is None)
+
+
 # --- output ---------------------------------------------------------------------------------------------------------
 
 _SPECIAL: Final = re.compile('[&<>"\t\r\n]|[^ -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
@@ -184,6 +212,14 @@ def escape(text: str) -> str:
     would otherwise normalise them away.
     """
     return _SPECIAL.sub(lambda found: _REFERENCES.get(found.group(), ""), text)
+
+
+def write_element(element: etree._Element) -> bytes:
+    """Write an element as a document of its own in UTF-8, with the namespace declarations in scope.
+
+    UTF-8 is no matter of taste: in another encoding a name with a letter that it lacks cannot be written at all.
+    """
+    return etree.tostring(element, encoding="UTF-8", xml_declaration=False, with_tail=False)
 
 
 # --- an element in its bytes ----------------------------------------------------------------------------------------
@@ -289,8 +325,10 @@ def inherited_declarations(element: etree._Element) -> bytes:
     attributes: dict[str, str] = {}
     for value in cast("list[etree._ElementUnicodeResult]", _INHERITED_ATTRIBUTES(element)):
         attributes[str(value.attrname)] = str(value)
+    # Asking the element for each of them would search its attributes again and again.
+    carried = frozenset(element.keys())
     for key, text in attributes.items():
-        if key not in element.attrib and key != f"{{{XML_NS}}}id":
+        if key not in carried and key != f"{{{XML_NS}}}id":
             written.append(f' xml:{key.rpartition("}")[2]}="{escape(text)}"')
     return "".join(written).encode()
 

@@ -65,12 +65,12 @@ class Arrival:
         wrapper = read_wrapper(root)
         if self.row.domain is Domain.SUMMARY:
             summary = gp_summary.read_summary_message(root, wrapper, content, self.row.name)
-            rules = tuple(finding.rule for finding in (*summary.rejected, *summary.findings))
+            rules = tuple(dict.fromkeys(finding.rule for finding in (*summary.rejected, *summary.findings)))
             return Payload(wrapper, summary.request, summary.nhs_number, summary.refusal, rules=rules)
         consent = acs.read_consent_message(wrapper, self.row.name, accept_ask=accept_ask)
         change = consent.request if isinstance(consent.request, ConsentChange) else None
         digest = hashlib.sha256(content).digest()
-        rules = tuple(finding.rule for finding in (*consent.rejected, *consent.findings))
+        rules = tuple(dict.fromkeys(finding.rule for finding in (*consent.rejected, *consent.findings)))
         return Payload(wrapper, change, consent.nhs_number, consent.refusal, digest, rules)
 
     @property

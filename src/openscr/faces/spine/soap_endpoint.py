@@ -128,7 +128,7 @@ class _Exchange:
 
 
 def _log_rules(findings: Sequence[Finding], exchange: _Exchange) -> None:
-    rules = " ".join(finding.rule for finding in findings)
+    rules = " ".join(dict.fromkeys(finding.rule for finding in findings))
     _log.info("rules broken", rules=rules, correlation_id=exchange.correlation_id)
 
 

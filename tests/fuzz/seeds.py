@@ -1,0 +1,48 @@
+"""Where the fuzzers begin: our own good messages, cut to what each target takes, and the kept corpus."""
+
+from pathlib import Path
+from typing import Final
+
+from openscr.errors import WireError
+from openscr.transport.mime import read_multipart
+
+from .targets import TARGETS
+
+MESSAGES: Final = Path(__file__).parent.parent / "messages"
+CORPUS: Final = Path(__file__).parent / "corpus"
+
+_INBOX: Final = (
+    b'{"next": 2, "messages": [{"n": 1, "ref_to_message_id": "9E6B9F4C-7C7D-4C5F-8A3B-1E6C6D0C8F10", '
+    b'"payload": "<a/>", "action": "MCCI_IN010000UK13"}]}'
+)
+
+
+def seeds(name: str) -> list[bytes]:
+    """Return the good inputs of a target, always in the same order."""
+    if name == "inbox":
+        return [_INBOX, b'{"next": 0, "messages": []}']
+    target = TARGETS[name]
+    paths = sorted({path for pattern in target.seeds for path in MESSAGES.glob(pattern)})
+    assert paths, name
+    found = [_cut(name, path) for path in paths]
+    return [data for data in found if data]
+
+
+def corpus(name: str) -> list[Path]:
+    """Return the kept inputs of a target: each once made it fail, or stands for a kind that did."""
+    return sorted((CORPUS / name).glob("*"))
+
+
+def _cut(name: str, path: Path) -> bytes:
+    data = path.read_bytes()
+    if path.suffix != ".http":
+        return data
+    head, _, body = data.partition(b"\r\n\r\n")
+    lines = (line.partition(b":") for line in head.split(b"\r\n"))
+    content_type = next((value.strip() for field, _, value in lines if field.lower() == b"content-type"), b"")
+    if name == "mime":
+        return content_type + b"\n" + body if content_type.startswith(b"multipart") else b""
+    try:
+        return read_multipart(content_type.decode(), body).root.content(body)
+    except WireError:
+        return body
