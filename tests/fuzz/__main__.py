@@ -57,13 +57,14 @@ def _mutate(name: str, seconds: int, seed: int) -> int:
     runs = failures = 0
     while time.monotonic() < end and failures < 10:
         data = mutated(rng.choice(inputs), inputs, rng)
-        failures += _fails(name, data)
+        failures += fails(name, data)
         runs += 1
     print(f"{name}: {runs} inputs in {seconds} s, {failures} failures (mutation, seed {seed})", flush=True)
     return min(failures, 1)
 
 
-def _fails(name: str, data: bytes) -> bool:
+def fails(name: str, data: bytes) -> bool:
+    """Run a target on an input; keep and tell what fails."""
     began = time.process_time()
     try:
         TARGETS[name].run(data)

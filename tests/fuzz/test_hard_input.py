@@ -2,7 +2,10 @@
 of memory. ``make fuzz`` runs the same targets for as long as you like.
 """
 
+import os
 import random
+import re
+import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
@@ -17,11 +20,13 @@ from openscr.codes import CRS_NS, EB_NS, HL7_NS, NASP_NS, PRESENTATION_NS, PSIS_
 from openscr.errors import UnsafeXml
 from openscr.transport.xml import MAX_NAMESPACES, read_xml
 
+from . import __main__ as driver
 from .growth import SHAPES
 from .mutation import mutated
 from .seeds import CORPUS, corpus, seeds
-from .targets import TARGETS
+from .targets import TARGETS, Target
 
+ROOT = Path(__file__).parents[2]
 KEPT = [(name, path) for name in TARGETS for path in corpus(name)]
 GROWING = [(name, shape) for name, shapes in SHAPES.items() for shape in shapes]
 
@@ -170,3 +175,29 @@ def test_namespaces_in_force_are_limited() -> None:
         read_xml(declaring(MAX_NAMESPACES + 1))
     # One after the other they may be as many as they like.
     read_xml(b"<r>" + b'<a xmlns:b="u"/>' * (2 * MAX_NAMESPACES) + b"</r>")
+
+
+# --- the driver of the long run -------------------------------------------------------------------------------------
+
+
+def test_the_long_run_runs(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.fuzz", "--plain", "--seconds", "1", "inbox"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert re.fullmatch(r"inbox: [1-9][0-9]* inputs in 1 s, 0 failures \(mutation, seed 1\)\n", ended.stdout), ended
+    assert ended.returncode == 0
+
+
+def test_the_long_run_keeps_what_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(data: bytes) -> None:
+        raise ValueError(data)
+
+    monkeypatch.chdir(tmp_path)
+    driver.FOUND.mkdir(parents=True)
+    monkeypatch.setitem(driver.TARGETS, "inbox", Target(fail, ()))
+    assert driver.fails("inbox", b"bad")
+    (kept,) = driver.FOUND.iterdir()
+    assert kept.read_bytes() == b"bad"
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert not driver.fails("inbox", b"bad")
