@@ -176,6 +176,8 @@ def test_the_reference_is_in_the_site_with_what_the_code_says_of_itself(site: di
         "openscr.errors.WireError",
         *(f"openscr.errors.{name}" for name in EXCEPTIONS),
         "openscr.advice.Advice",
+        "openscr.clinical.Allergy",
+        "openscr.clinical.read_json",
         "openscr.hl7.gp_summary.read_summary_message",
         "openscr.hl7.presentation.Presentation.text",
     ):

@@ -65,6 +65,20 @@ def _framed(opens: str, one: str, closes: str) -> Shape:
 _EB: Final = '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Header/><s:Body><s:Fault>'
 _END_OF_EB: Final = "</s:Fault></s:Body></s:Envelope>"
 
+_ENTRY: Final = (
+    "<pertinentInformation2><pertinentCREType><code code='163221000000102'/><component><UKCT_MT144053UK02.Allergy/>"
+    "</component></pertinentCREType></pertinentInformation2>"
+)
+_HEADED: Final = (
+    "<pertinentInformation2><pertinentCREType><code code='163221000000102'/>",
+    "</pertinentCREType></pertinentInformation2>",
+)
+_ONE_ENTRY: Final = "<component><UKCT_MT144053UK02.Allergy/></component>"
+_HEADING: Final = (
+    "<pertinentInformation2><pertinentCREType><code code='163221000000102'/></pertinentCREType></pertinentInformation2>"
+)
+_REPLACEMENT: Final = "<replacementOf><priorMessageRef><id root='a'/></priorMessageRef></replacementOf>"
+
 SHAPES: Final[dict[str, dict[str, Shape]]] = {
     "xml": {
         "elements": _many("<r>", "<a/>", "</r>"),
@@ -155,6 +169,24 @@ SHAPES: Final[dict[str, dict[str, Shape]]] = {
         ),
         "comments": _in("gp_summary", "</GPSummary>", "<!-- <author> <GPSummary> -->"),
         "namespaces": _in("gp_summary", "</GPSummary>", '<a xmlns="u" xmlns:b="v"/>'),
+    },
+    "summary": {
+        "headings": _in("summary", "</GPSummary>", _HEADING),
+        "allergies": _in("summary", "</GPSummary>", _ENTRY),
+        "allergies under one heading": _in("summary", "</GPSummary>", _ONE_ENTRY, deep=_HEADED, levels=1),
+        "replacements": _in("summary", "</GPSummary>", _REPLACEMENT),
+        "unknown elements": _in("summary", "</GPSummary>", "<a@/>"),
+        "unknown elements deep inside": _in("summary", "</GPSummary>", "<a/>", deep=("<a>", "</a>")),
+    },
+    "summary_json": {
+        "unknown members": _in("summary_json", '"patient"', '"a@": 1, '),
+        "members twice": _in("summary_json", '"patient"', '"a": 1, '),
+        "entries": _in("summary_json", '"allergies": [', '"problems": [], "allergies": [{}], '),
+        "entries in one list": _many('{"allergies": [', "{}, ", "{}]}"),
+        "qualifiers": _many(
+            '{"format": "openscr-summary/1", "allergies": [{"code": {"code": "1", "qualifiers": [', "{}, ", "{}]}}]}"
+        ),
+        "nesting": _many("", "[", ""),
     },
     "acknowledgement": {
         "details": _in(

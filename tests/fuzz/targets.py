@@ -13,13 +13,17 @@ from lxml import etree
 
 from openscr.client.answers import DemoInbox
 from openscr.client.connection import Connection
+from openscr.clinical import MistakenForm, read_json, write_json
 from openscr.codes import ACS_GET, ACS_SET, EVENT, EVENT_LIST, INITIAL_UPLOAD, UPLOAD, WITHDRAW
 from openscr.errors import DeliveryError, UnreadableMessage, UnsafeXml, WireError
 from openscr.hl7.acknowledgement import read_acknowledgement
 from openscr.hl7.acs import read_consent_message, read_get_answer
+from openscr.hl7.datatypes import NotWritable
 from openscr.hl7.gp_summary import read_summary_message
 from openscr.hl7.presentation import read_presentation
 from openscr.hl7.psis import HeaderFacts, read_event_answer, read_event_list_answer, read_query
+from openscr.hl7.summary_reader import NoSummary, read_summary
+from openscr.hl7.summary_writer import UnwritableSummary, write_summary
 from openscr.hl7.wrapper import read_wrapper
 from openscr.spine import EventListOutcome, EventOutcome, Upload
 from openscr.transport.ebxml import Reliability, check_reliability, read_envelope, read_signal, time_to_live_passed
@@ -195,6 +199,27 @@ def presentation(data: bytes) -> None:
             assert "\x1b" not in shown.text(width)
 
 
+def summary(data: bytes) -> None:
+    """A summary read into the clinical model: what can be written of it is read back as the same."""
+    try:
+        read = read_summary(data).summary
+    except (UnsafeXml, NoSummary):
+        return
+    write_json(read)
+    with suppress(NotWritable, UnwritableSummary):
+        assert read_summary(write_summary(read)).summary.patient == read.patient
+
+
+def summary_json(data: bytes) -> None:
+    """A summary in its JSON form; every mistake has a place."""
+    try:
+        read = read_json(data)
+    except MistakenForm as mistaken:
+        str(mistaken).encode()
+        return
+    assert read_json(write_json(read).encode()) == read
+
+
 class _Inbox:
     """The connection that `DemoInbox` looks through, with the fuzzed bytes as the body of its answer."""
 
@@ -256,5 +281,7 @@ TARGETS: Final = {
     "acknowledgement": Target(acknowledgement, ("gp-summary/ack*.xml", "acs/0[45]*.xml")),
     "answers": Target(answers, ("transport/1[23]*.http", "psis-query/QU*_soap.xml", "acs/0[4589]*.xml")),
     "presentation": Target(presentation, ("gp-summary/0*.xml",)),
+    "summary": Target(summary, ("gp-summary/0[12356]*.xml",)),
+    "summary_json": Target(summary_json, ("gp-summary/*.json",)),
     "inbox": Target(inbox, ()),
 }

@@ -8,7 +8,9 @@ Spec: 00 §6.2.
 """
 
 import json
+import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from datetime import date, datetime
@@ -72,8 +74,7 @@ class _Object(dict[str, Any]):
 def _object(pairs: list[tuple[str, Any]]) -> _Object:
     made = _Object(pairs)
     if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        made.repeated = tuple(dict.fromkeys(name for name in names if names.count(name) > 1))
+        made.repeated = tuple(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
     return made
 
 
@@ -109,7 +110,10 @@ def _refuse_constant(name: str) -> None:
 def read_form(form: object) -> Summary:
     """Read a summary from the objects of its JSON form. Raises: `MistakenForm`. Spec: 00 §6.2."""
     reader = _Reader()
-    summary = reader.summary(form)
+    try:
+        summary = reader.summary(form)
+    except RecursionError as error:
+        raise MistakenForm([FormMistake("", "a nesting that no summary has")]) from error
     if reader.mistakes:
         raise MistakenForm(reader.mistakes)
     return cast("Summary", summary)
@@ -128,6 +132,7 @@ def write_form(summary: Summary) -> dict[str, Any]:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 _LACKING: Final = object()
+_HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
 @cache
@@ -245,6 +250,8 @@ class _Reader:
                 return self.mistake(pointer, "must be a string")
             if not form:
                 return self.mistake(pointer, "must not be empty")
+            if _HALF_A_PAIR.search(form):
+                return self.mistake(pointer, "holds half of a surrogate pair, which is no character")
             name = pointer.rpartition("/")[2]
             holder = pointer.rstrip("0123456789").rstrip("/").rpartition("/")[2]
             if (name in _UUIDS or holder == "findings") and not is_uuid(form):
@@ -354,7 +361,9 @@ def _without(form: Mapping[str, Any], name: str) -> _Object:
 
 
 def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
+    # What JSON lets stand in a name may be no text that can be written.
+    written = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return written.replace("~", "~0").replace("/", "~1")
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

@@ -148,6 +148,9 @@ def read_shape(element: etree._Element, shape: Shape, remarks: Remarks) -> Any:
     """Return the value of an element, or none when too little of it is there to make one."""
     values: dict[str, Any] = {}
     _read_into(element, shape, values, remarks)
+    for member, value in values.items():
+        if isinstance(value, list):
+            values[member] = tuple(value)
     of = values.pop(_CLASS, shape.of)
     if of is None:
         return values.get(SELF)
@@ -218,6 +221,14 @@ def _read_content(element: etree._Element, content: Content, values: dict[str, A
             remarks.add("missing", element, node.name)
 
 
+def _keep(values: dict[str, Any], node: Leaf | Sub, value: Any) -> None:
+    """Keep what a child says; of a member with many values in a list, until all of them are read."""
+    if node.many:
+        values.setdefault(node.member, []).append(value)
+    else:
+        values[node.member] = value
+
+
 def _read_node(
     child: etree._Element, node: Node, alternative: Shape | None, values: dict[str, Any], remarks: Remarks
 ) -> None:
@@ -229,7 +240,7 @@ def _read_node(
         case Leaf():
             read = node.datatype.read(child, remarks)
             if read is not None:
-                values[node.member] = (*values.get(node.member, ()), read) if node.many else read
+                _keep(values, node, read)
             elif node.required:
                 remarks.add("missing", child, "value")
         case Within():
@@ -239,7 +250,7 @@ def _read_node(
         case Sub():
             made = read_shape(child, alternative or node.shape, remarks)
             if made is not None:
-                values[node.member] = (*values.get(node.member, ()), made) if node.many else made
+                _keep(values, node, made)
         case Choice():
             chosen = alternative or node.alternatives[0]
             values[_CLASS] = chosen.of

@@ -100,8 +100,8 @@ _NO_PLACE: Final = "heading"
 
 def _under_headings(headings: tuple[CodedHeading, ...], document: etree._Element, remarks: Remarks) -> dict[str, Any]:
     """Return the entries by the member of their heading. The code of a heading counts, not its words. 10 §7."""
-    under: dict[str, Any] = {}
-    lists: dict[str, tuple[Entry, ...]] = {}
+    under: dict[str, list[Entry]] = {}
+    lists: dict[str, list[Entry]] = {}
     for read in headings:
         heading = HEADING_BY_CODE.get(read.code.code)
         if heading is None:
@@ -113,12 +113,13 @@ def _under_headings(headings: tuple[CodedHeading, ...], document: etree._Element
         if heading.code == MEDICATION:
             for entry in entries:
                 member = _MEDICATION_LIST_OF.get(type(entry).__name__, "acute")
-                lists[member] = (*lists.get(member, ()), entry)
+                lists.setdefault(member, []).append(entry)
         else:
-            under[heading.member] = (*under.get(heading.member, ()), *entries)
+            under.setdefault(heading.member, []).extend(entries)
+    found: dict[str, Any] = {member: tuple(entries) for member, entries in under.items()}
     if lists:
-        under["medications"] = Medications(**lists)
-    return under
+        found["medications"] = Medications(**{member: tuple(entries) for member, entries in lists.items()})
+    return found
 
 
 _MEDICATION_LIST_OF: Final = {name: member for member, name in MEDICATION_LISTS.items()}
