@@ -40,7 +40,7 @@ def text(words: str) -> str:
 
 def code(words: str) -> str:
     """Return words of the wire for a cell."""
-    return f"`{words}`".replace("|", "\\|")
+    return f"`{words}`"
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
