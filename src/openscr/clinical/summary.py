@@ -6,6 +6,7 @@ between entries is a `Reference` to an id; ``created`` and every time that has a
 Spec: 00 §6.2, 10 §4, §5, §16.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, replace
 from datetime import datetime
@@ -252,10 +253,8 @@ def check_summary(summary: Summary) -> list[Lack]:
 def _check_ids(summary: Summary, found: list[Lack]) -> None:
     """Every id stands for one entry, and every pointer leads to an entry of this summary. Spec: 10 §8, §16."""
     everything = [each for entry in summary.entries() for each in (entry, *getattr(entry, "members", ()))]
-    ids = [entry.id for entry in everything if entry.id]
-    for repeated in dict.fromkeys(each for each in ids if ids.count(each) > 1):
-        found.append(Lack(f"/…/id {repeated}", "stands for more than one entry"))
-    known = frozenset(ids)
+    known = Counter(entry.id for entry in everything if entry.id)
+    found += [Lack(f"/…/id {each}", "stands for more than one entry") for each, times in known.items() if times > 1]
     for entry in everything:
         for dangling in dict.fromkeys(pointed for pointed in _pointers(entry) if pointed not in known):
             found.append(Lack(f"/…/id {dangling}", f"a {type(entry).__name__} points at it, and no entry has it"))
