@@ -18,7 +18,8 @@ from openscr.codes import (
     OID_TEXT_CODE,
 )
 from openscr.hl7.datatypes import CODED, HTML, MOMENT, UUID, CodeOnly, Extension
-from openscr.hl7.entry_shapes import ENTRY_SHAPES, P, fixed_code, separable, template
+from openscr.hl7.entry_parts import P, fixed_code, separable, template
+from openscr.hl7.entry_shapes import ENTRY_SHAPES
 from openscr.hl7.participant_shapes import ORGANISATION, SDS_ORGANISATION, participation
 from openscr.hl7.shapes import Choice, Content, Fixed, Leaf, Node, Shape, Sub, Within
 
