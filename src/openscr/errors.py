@@ -115,7 +115,7 @@ class UnwritableSummary(SummaryError):
 
 
 class NoSummary(SummaryError):
-    """The XML holds no single GP Summary that has an id and an author."""
+    """The XML holds no single GP Summary that has an id."""
 
     code = "NO_SUMMARY"
 

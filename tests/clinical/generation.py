@@ -287,7 +287,10 @@ class Generator:
         author = self.made(
             kind, **NO_ROLE, time=self.time(), **({"job_role": "R8000"} if kind is clinical.SdsPerson else {})
         )
-        chosen = types or self.random.choices(list(ENTRY_TYPES.values()), k=self.random.randint(1, 12))
+        others = [of for of in ENTRY_TYPES.values() if of is not clinical.Refusal]
+        # A refusal stands alone.
+        alone = [clinical.Refusal] if self.random.random() < 0.05 else []
+        chosen = types or alone or self.random.choices(others, k=self.random.randint(1, 12))
         self.pool = [self.uuid() for _ in chosen]
         under: dict[str, Any] = {}
         medications: dict[str, Any] = {}

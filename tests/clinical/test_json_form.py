@@ -1,13 +1,16 @@
 """The JSON form: every rule of reading, with the place of each mistake."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openscr import clinical
 from openscr.clinical import FormMistake, MistakenForm, read_form, read_json, read_toml, write_form, write_json
+from openscr.errors import UnwritableSummary
 from shared import MESSAGES
 
 EXAMPLE = (MESSAGES / "gp-summary" / "summary.json").read_text()
@@ -90,6 +93,9 @@ def test_toml_has_the_same_members() -> None:
         ("medications", {"acute": [{**ALLERGY}]}, "/medications/acute/0/code", "not a member"),
         ("medications", [], None, None),
         ("problems", [{"time": "2021"}], "/problems/0/about", "is missing"),
+        ("problems", [{"time": "2021", "about": {"kind": "Sneeze", "id": "6D68C00C-7135-5BF6-8ADB-278528C9F62D"}}],
+         "/problems/0/about/kind", "must be one of"),
+        ("documents", [{**ALLERGY, "time": "2021", "text": "a", "version": 10**12}], "/documents/0/version", "larger"),
         ("risks_to_patient", [{"time": "2021", "about": []}], "/risks_to_patient/0/about", "must not be empty"),
         ("observations", [{**ALLERGY, "value": {"type": "XX"}}], "/observations/0/value/type", "must be one of PQ"),
         ("observations", [{**ALLERGY, "value": {"type": "ST"}}], "/observations/0/value/text", "is missing"),
@@ -121,6 +127,52 @@ def test_repeated_members_are_mistakes() -> None:
     text = json.dumps(SMALL).replace('"user_id": "100000000101"', '"user_id": "1", "user_id": "2"')
     with pytest.raises(MistakenForm, match="/author/user_id: stands twice"):
         read_json(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (
+            ('"value": {"type": "PQ", "value": "1"}', '"value": {"type": "PQ", "value": "1", "value": "10"}'),
+            "value/value",
+        ),
+        (
+            ('"value": {"type": "PQ", "value": "1"}', '"value": {"type": "PQ", "type": "PQ", "value": "1"}'),
+            "value/type",
+        ),
+        (('"value": {"type": "PQ", "value": "1"}', '"value": {"type": "ST", "text": "a", "text": "b"}'), "value/text"),
+        (('{"code": "HI"}', '{"code": "LO", "code": "HI"}'), "reference_range/interpretation/code"),
+    ],
+)
+def test_repeated_members_are_mistakes_at_every_depth(change: tuple[str, str], place: str) -> None:
+    finding = {**ALLERGY, "value": {"type": "PQ", "value": "1"}, "reference_range": {"interpretation": {"code": "HI"}}}
+    text = json.dumps({**SMALL, "observations": [finding]})
+    read_json(text)
+    assert change[0] in text
+    with pytest.raises(MistakenForm, match=f"/observations/0/{place}: stands twice"):
+        read_json(text.replace(*change))
+
+
+def test_a_code_system_other_than_the_usual_one_is_said() -> None:
+    """Where a member has a code system of its own, a SNOMED CT code keeps saying that it is one."""
+    snomed = clinical.NonAgent(relationship=clinical.Coded("72705000", "Mother"))
+    usual = clinical.NonAgent(relationship=clinical.Coded("12", "Mother", "2.16.840.1.113883.2.1.3.2.4.16.15"))
+    for informant in (snomed, usual):
+        entry = clinical.Allergy(code=clinical.Coded("1"), time=clinical.Time("2021"), informant=informant)
+        summary = replace(read_form(SMALL), allergies=(entry,))
+        assert read_json(write_json(summary)) == summary
+
+
+def test_what_is_not_completed_is_not_written() -> None:
+    """A form whose entries hold each other would be read by nobody."""
+    asthma = clinical.Diagnosis(code=clinical.Coded("1"), time=clinical.Time("2021"))
+    problem = clinical.Problem(time=clinical.Time("2021"), about=asthma)
+    with pytest.raises(UnwritableSummary, match="complete the summary first"):
+        write_json(replace(read_form(SMALL), problems=(problem,), diagnoses=(asthma,)))
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    assert read_json(b"\xef\xbb\xbf" + json.dumps(SMALL).encode()) == read_form(SMALL)
 
 
 @pytest.mark.parametrize("text", ["", "[", "[]", "NaN", b"\xff", "[" * 100_000])

@@ -22,7 +22,14 @@ from openscr.clinical import Address, Coded, Interval, Name, Qualifier, Quantity
         ("20251111103045.125", "20251111103045.125", "20251111103045.125", "11-Nov-2025 10:30"),
         ("202113", "202113", "202113", "2021"),
         (date(2021, 3, 12), "20210312", "2021-03-12", "12-Mar-2021"),
-        (datetime(2025, 7, 1, 9, 30, 45, tzinfo=UTC), "20250701103045", "2025-07-01T10:30:45", "01-Jul-2025 10:30"),
+        (
+            datetime(2025, 7, 1, 9, 30, 45, tzinfo=UTC),
+            "20250701093045+0000",
+            "2025-07-01T09:30:45Z",
+            "01-Jul-2025 10:30",
+        ),
+        (datetime(2025, 7, 1, 9, 30, 45, 250_000), "20250701093045.25", "20250701093045.25", "01-Jul-2025 09:30"),
+        ("20210300", "20210300", "20210300", "Mar-2021"),
         (datetime(2025, 7, 1, 9, 30, 45), "20250701093045", "2025-07-01T09:30:45", "01-Jul-2025 09:30"),
     ],
 )
@@ -34,7 +41,7 @@ def test_times(given_as: str | date, digits: str, iso: str, printed: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["", "12/03/2021", "2021-3-12", "2021-13-01", "2021-03-12T25:00", "yesterday", "2021Z"]
+    "text", ["", "12/03/2021", "2021-3-12", "2021-13-01", "2021-02-30", "2021-03-12T25:00", "yesterday", "2021Z"]
 )
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="not a time"):
@@ -72,6 +79,10 @@ def test_what_is_printed() -> None:
     assert Quantity("28", text="tablet").printed == "28 tablet"
     assert Quantity("2.1", "mIU/L").printed == "2.1 mIU/L"
     assert Range(Quantity("0.4"), Quantity("4.5")).printed == "0.4 - 4.5"
+    assert Range(Quantity("0.4", "g"), Quantity("4.5", "kg")).printed == "0.4 g - 4.5 kg"
+    for of, parts in ((Name, {"given": "Ada"}), (Address, {"city": "Testford"})):
+        with pytest.raises(ValueError, match="not both"):
+            of(text="A", **parts)
     assert Coded("1", "Term", original_text="As written").printed == "As written"
     assert Qualifier("1", "causative agent", value=Coded("2", "Penicillin")).printed == "causative agent: Penicillin"
     assert Name(prefix="Dr", given=("Ada", "May"), family="Testwell").printed == "Dr Ada May Testwell"

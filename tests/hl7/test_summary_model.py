@@ -180,6 +180,52 @@ def test_what_deviates_is_read_and_remarked_on(change: tuple[str, str], kinds: s
     assert sum(1 for _ in reading.summary.medications) == 3
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('inversionInd="true" negationInd="false"', 'inversionInd="true" negationInd="true"'),
+        ('inversionInd="true" negationInd="false"', 'inversionInd="false" negationInd="false"'),
+        ('Diagnosis classCode="OBS" moodCode="EVN"', 'Diagnosis classCode="OBS" moodCode="GOL"'),
+        ('code="222671000000103"', 'code="1"'),
+        ('root="1.2.826.0.1285.0.2.0.65"', 'root="1.2.3"'),
+        ('root="2.16.840.1.113883.2.1.4.1"', 'root="1.2.3"'),
+    ],
+)  # fmt: skip
+def test_what_changes_the_meaning_counts_as_lost(change: tuple[str, str]) -> None:
+    """A negation, another mood, another fixed code, another register: never passed over in silence."""
+    text = example("06")
+    assert change[0] in text
+    document = text[text.index("<GPSummary") : text.index("</GPSummary>")]
+    changed = text.replace(document, document.replace(*change))
+    assert {remark.kind for remark in read_summary(changed.encode()).lost} == {"contradicts"}
+
+
+def test_any_author_is_read_and_the_right_one_written() -> None:
+    """An organisation on an update, or nobody at all, is read with a remark; writing wants a person."""
+    text, initial = example("02"), example("01")
+    cut = slice(initial.index('<author typeCode="AUT" contextControlCode'), initial.index("<excerptFrom"))
+    person = text[text.index('<author typeCode="AUT" contextControlCode') : text.index("<excerptFrom")]
+    reading = read_summary(text.replace(person, initial[cut]).encode())
+    assert isinstance(reading.summary.author, clinical.SdsOrganisation)
+    assert [remark.name for remark in reading.remarks] == ["author"]
+    with pytest.raises(UnwritableSummary, match="/author the author of a summary is a person"):
+        write_summary(reading.summary)
+    nobody = read_summary(text.replace(person, "").encode())
+    assert {remark.kind for remark in nobody.remarks} == {"missing"}
+    with pytest.raises(UnwritableSummary, match="/author/user_id is missing"):
+        write_summary(nobody.summary)
+
+
+def test_a_pressure_without_its_parts_is_read_and_printed() -> None:
+    """What a message should have had and has not never keeps the rest from being read."""
+    text = example("03")
+    lower = text[text.index("<component1") : text.index("<component2")]
+    reading = read_summary(text.replace(lower, "").encode())
+    (pressure,) = [entry for entry in reading.summary.observations if isinstance(entry, clinical.BloodPressure)]
+    assert pressure.diastolic.value.value == ""
+    assert clinical.narrate(reading.summary).sections
+
+
 def test_other_prefixes_and_orders_are_read_alike() -> None:
     """A document under a prefix, its children in another order, is the same summary."""
     text = example("02")
@@ -236,7 +282,12 @@ DAY = clinical.Time("2021-03-12")
         ),
         ({"problems": (clinical.Problem(time=DAY),)}, "/problems/0/about is missing"),
         ({"interaction": "REPC_IN150015UK05"}, "/author the author of an initial summary is an organisation"),
+        ({"preferences": (clinical.Refusal(time=DAY),), "allergies": (clinical.Allergy(code=PENICILLIN, time=DAY),)},
+         "a summary with a Refusal"),
+        ({"patient": clinical.Patient("999 000 0018")}, "/patient/nhs_number"),
+        ({"allergies": (clinical.Allergy(code=PENICILLIN, time=DAY, id="A"),), "event_id": "A"}, "more than one thing"),
         ({"presentation": clinical.Presentation("<p/>")}, "must be one html element"),
+        ({"presentation": clinical.Presentation(f'\ufeff<html xmlns="{PRESENTATION_NS}"/>')}, "must begin"),
         ({"presentation": clinical.Presentation('<html xmlns="xhtml:NPfIT:PresentationText">')}, "not well-formed"),
         (
             {"presentation": clinical.Presentation(f'<?xml version="1.0"?><html xmlns="{PRESENTATION_NS}"/>')},
@@ -260,6 +311,35 @@ def test_nothing_is_left_out_in_silence() -> None:
     summary = sample(problems=(clinical.Problem(time=DAY, about=letter),), third_party_correspondence=(letter,))
     with pytest.raises(UnwritableSummary, match="pertinentInformation has no"):
         write_summary(summary)
+
+
+DEVICE = clinical.Device(
+    device=clinical.DeviceDetails(name="A"), organisation=clinical.DeviceOrganisation(telecom=clinical.Telecom("01234"))
+)
+PERSON = clinical.SdsPerson(role_profile_id="100000000110", user_id="1", name=clinical.Name(text="A"))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        clinical.Finding(code=PENICILLIN, time=DAY, value=clinical.Value(clinical.Quantity("abc"))),
+        clinical.Finding(code=PENICILLIN, time=DAY, value=clinical.Value(clinical.Quantity("1", "a b"))),
+        clinical.Finding(code=PENICILLIN, time=DAY, value=clinical.Value("1e999", "REAL")),
+        clinical.Finding(code=PENICILLIN, time=DAY, value=clinical.Value("maybe", "BL")),
+        clinical.Finding(code=PENICILLIN, time=DAY, value=clinical.Value("1_0", "INT")),
+        clinical.Finding(code=PENICILLIN, time=DAY, author=DEVICE),
+        clinical.Allergy(code=PENICILLIN, time=DAY, author=PERSON),
+        clinical.Treatment(code=PENICILLIN, time=DAY, mood="DONE"),
+        clinical.Investigation(code=PENICILLIN, time=DAY, specimens=(clinical.Specimen(id=clinical.Identifier()),)),
+        clinical.Finding(code=PENICILLIN, time=DAY, reference_range=clinical.ReferenceRange(
+            interpretation=clinical.Coded("HI", system="2.16.840.1.113883.2.1.3.2.4.16.8"))),
+    ],
+)  # fmt: skip
+def test_what_no_schema_allows_is_not_written(entry: clinical.Entry) -> None:
+    """Values that their data type does not allow are refused by entry, without a word of what they hold."""
+    with pytest.raises(UnwritableSummary, match=f"^{type(entry).__name__} [0-9A-F-]{{36}}: ") as refused:
+        write_summary(sample(observations=(entry,)))
+    assert "Allergy to penicillin" not in str(refused.value)
 
 
 def test_entries_point_at_each_other_by_themselves() -> None:

@@ -153,7 +153,7 @@ def send(client: "Client", data: bytes, *, rewrap: bool, polling: bool = False, 
     Raises: `UnreadableMessage` when the file holds no summary, `UnsafeXml`, `MistakenForm`, `UnwritableSummary`, and
     what sending raises.
     """
-    if toml or data.lstrip()[:1] in (b"{", b"["):
+    if toml or data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         return _compose_and_send(client, data, polling=polling, toml=toml)
     from openscr.codes import INITIAL_UPLOAD, POLLING_UPLOAD, UPLOAD, UPLOADS
     from openscr.hl7.gp_summary import locate_document
@@ -180,14 +180,10 @@ def send(client: "Client", data: bytes, *, rewrap: bool, polling: bool = False, 
 def _compose_and_send(client: "Client", data: bytes, *, polling: bool, toml: bool) -> "Submission":
     """Send a summary in the JSON form, or the same members in TOML. Spec: 00 §6.2."""
     from openscr.clinical import read_json, read_toml
-    from openscr.errors import UnwritableSummary
 
     summary = read_toml(data) if toml else read_json(data)
     detail(f"  {summary.interaction} is composed from the {'TOML' if toml else 'JSON'} form")
-    try:
-        return client.upload(summary, polling=polling)
-    except ValueError as error:
-        raise UnwritableSummary(str(error)) from error
+    return client.upload(summary, polling=polling)
 
 
 def _tell(name: str, submission: "Submission", *, as_json: bool) -> None:

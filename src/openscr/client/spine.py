@@ -64,6 +64,7 @@ from openscr.transport.xml import read_xml
 DEMO: Final = "http://127.0.0.1:8080"
 """Where `openscr serve --demo` answers. Spec: 00 §3."""
 
+_NOT_BY_POLLING: Final = "an initial summary does not go over the polling channel; send it reliably"
 _NO_WITHDRAWER: Final = "a withdrawal needs the person who withdraws"
 _LIST_ANSWERS: Final = frozenset({EVENT_LIST_ANSWER, EVENT_LIST_SM_ANSWER, QUERY_FAILED, ACKNOWLEDGEMENT})
 _EVENT_ANSWERS: Final = frozenset({EVENT_ANSWER, QUERY_FAILED, ACKNOWLEDGEMENT})
@@ -202,7 +203,7 @@ class SpineClient:
         heading = self._heading(sender, str(ids[0].get("root")).upper())
         element = locate_document(root, document).standalone()
         if initial and polling:
-            raise UnreadableMessage("an initial summary does not go over the polling channel; send it reliably")
+            raise UnreadableMessage(_NOT_BY_POLLING)
         interaction = INITIAL_UPLOAD if initial else POLLING_UPLOAD if polling else UPLOAD
         return await self.submit(write_upload(interaction, heading, element, sender.person), sender)
 
@@ -213,10 +214,12 @@ class SpineClient:
 
         The message names the caller's person, else the author when the summary knows the job role. ``polling`` sends an
         update over the polling channel, whatever its interaction. Raises: `UnwritableSummary` when it lacks something,
-        ValueError when entries point at nothing. Spec: 00 §6.2, 10 §16.
+        `UnreadableMessage` for an initial one over the polling channel. Spec: 00 §6.2, 10 §16.
         """
         sender = caller or self.profile.caller
-        if polling and not summary.initial:
+        if polling and summary.initial:
+            raise UnreadableMessage(_NOT_BY_POLLING)
+        if polling:
             summary = replace(summary, interaction=POLLING_UPLOAD)
         summary = compose(summary, self._mint, self._clock())
         person = sender.person or person_of(summary)

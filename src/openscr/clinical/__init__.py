@@ -6,6 +6,7 @@ A summary is put together from plain values, completed (`complete` gives ids, ti
 Spec: 00 §6, 10 §7, §8.
 """
 
+from openscr.clinical.completion import complete
 from openscr.clinical.entries import (
     ENTRY_TYPES,
     AcuteMedication,
@@ -59,6 +60,7 @@ from openscr.clinical.json_form import (
     write_form,
     write_json,
 )
+from openscr.clinical.lacks import Lack, check_summary
 from openscr.clinical.narrative import Narrative, Section, Wording, narrate
 from openscr.clinical.participants import (
     Device,
@@ -72,7 +74,7 @@ from openscr.clinical.participants import (
     SdsOrganisation,
     SdsPerson,
 )
-from openscr.clinical.summary import Lack, Medications, Patient, Presentation, Summary, check_summary, complete
+from openscr.clinical.summary import Medications, Patient, Presentation, Summary
 from openscr.clinical.values import (
     Address,
     Coded,

@@ -51,6 +51,10 @@ Link = Reference | Entry
 """A reference, or the entry that is meant."""
 
 
+POINTERS_BY_ID = frozenset({"findings", "problem", "linked_problem"})
+"""Members that hold ids of entries, not references. Spec: 00 §6.2."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodedEntry(Entry):
     """An entry that a code names. Spec: 10 §8.5."""
@@ -556,3 +560,6 @@ ENTRY_TYPES: dict[str, type[Entry]] = {
     )
 }  # fmt: skip
 """Every record element by its name after the dot. Spec: 10 §8.5."""
+
+REFERENCE_KINDS = frozenset(kind.refers_as for kind in ENTRY_TYPES.values() if kind.refers_as)
+"""The kinds of reference. Spec: 10 §8.3."""

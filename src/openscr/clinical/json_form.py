@@ -18,7 +18,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
-from openscr.clinical.entries import ENTRY_TYPES, Entry, Reference
+from openscr.clinical.entries import ENTRY_TYPES, POINTERS_BY_ID, REFERENCE_KINDS, Entry, Reference
 from openscr.clinical.headings import HEADINGS, MEDICATION_LISTS
 from openscr.clinical.participants import (
     Device,
@@ -43,7 +43,7 @@ from openscr.clinical.values import (
     Value,
 )
 from openscr.codes import INITIAL_UPLOAD, POLLING_UPLOAD, UPLOAD
-from openscr.errors import FormMistake, MistakenForm
+from openscr.errors import FormMistake, MistakenForm, UnwritableSummary
 from openscr.identifiers import is_nhs_number, is_uuid
 
 FORMAT: Final = "openscr-summary/1"
@@ -82,7 +82,7 @@ def read_json(text: str | bytes) -> Summary:
     """Read a summary from its JSON form. Raises: `MistakenForm`. Spec: 00 §6.2."""
     try:
         if isinstance(text, bytes):
-            text = text.decode("utf-8")
+            text = text.decode("utf-8-sig")
         found = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise MistakenForm([FormMistake("", f"not UTF-8: byte {error.start} cannot be read")]) from error
@@ -120,7 +120,10 @@ def read_form(form: object) -> Summary:
 
 
 def write_json(summary: Summary, *, indent: int | None = 2) -> str:
-    """Write a summary in its JSON form. Entries that point at others must do so by reference (`complete`)."""
+    """Write a summary in its JSON form.
+
+    Raises: `UnwritableSummary` when entries point at others by themselves: `complete` makes references of that.
+    """
     return json.dumps(write_form(summary), ensure_ascii=False, indent=indent)
 
 
@@ -132,6 +135,7 @@ def write_form(summary: Summary) -> dict[str, Any]:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 _LACKING: Final = object()
+_LARGEST: Final = 2_147_483_647
 _HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -230,7 +234,10 @@ class _Reader:
         if Interval in kinds:
             return self.interval(form, pointer)
         if Reference in kinds:
-            return self.members(Reference, form, pointer)
+            made = self.members(Reference, form, pointer)
+            if made is not _LACKING and made.kind not in REFERENCE_KINDS:
+                return self.mistake(f"{pointer}/kind", f"must be one of {', '.join(sorted(REFERENCE_KINDS))}")
+            return made
         if kinds[0] in (Value, Coded, Qualifier):
             return {Value: self.typed, Coded: self.coded, Qualifier: self.coded}[kinds[0]](
                 form, pointer, kinds[0], metadata.get("system")
@@ -257,6 +264,8 @@ class _Reader:
             if (name in _UUIDS or holder == "findings") and not is_uuid(form):
                 return self.mistake(pointer, "must be a UUID")
             return form.upper() if name in _UUIDS or holder == "findings" else form
+        if kind is int and isinstance(form, int) and abs(form) > _LARGEST:
+            return self.mistake(pointer, f"must not be larger than {_LARGEST}")
         if type(form) is not kind:
             words = {int: "a whole number", bool: "true or false"}
             return self.mistake(pointer, f"must be {words[kind]}")
@@ -278,7 +287,7 @@ class _Reader:
 
     def coded(self, form: Any, pointer: str, of: type, system: str | None) -> Any:
         if system and isinstance(form, dict) and "system" not in form:
-            form = _Object({**form, "system": system})
+            form = _without(form, "system", system=system)
         return self.members(of, form, pointer)
 
     def typed(self, form: Any, pointer: str, _of: type, _system: str | None) -> Any:
@@ -287,7 +296,7 @@ class _Reader:
         kind = form.get("type")
         if kind not in VALUE_TYPES:
             return self.mistake(f"{pointer}/type", f"must be one of {', '.join(VALUE_TYPES)}")
-        rest = {name: value for name, value in form.items() if name != "type"}
+        rest = _without(form, "type")
         content: Any
         if kind == "PQ":
             content = self.members(Quantity, rest, pointer)
@@ -299,6 +308,8 @@ class _Reader:
             name = {"ST": "text", "TS": "time"}.get(kind, "value")
             for other in rest.keys() - {name}:
                 self.mistake(f"{pointer}/{_escaped(other)}", "is not a member here")
+            for twice in rest.repeated:
+                self.mistake(f"{pointer}/{_escaped(twice)}", "stands twice")
             if name not in rest:
                 return self.mistake(f"{pointer}/{name}", "is missing")
             content = self.single(
@@ -350,12 +361,12 @@ def _excused(of: type, name: str, pointer: str, form: Mapping[str, Any]) -> bool
     """Whether a required member may be missing at this place."""
     if of is Organisation:
         # Behind a person the organisation has a name, and the rest if the sender knows it. Spec: 10 §4.1.
-        return pointer.endswith("/organisation") and name != "name"
+        return pointer.endswith(("/organisation", "/represented")) and name != "name"
     return of is Qualifier and name == "code" and "name" in form
 
 
-def _without(form: Mapping[str, Any], name: str) -> _Object:
-    rest = _Object({key: value for key, value in form.items() if key != name})
+def _without(form: Mapping[str, Any], name: str, **more: Any) -> _Object:
+    rest = _Object({key: value for key, value in form.items() if key != name} | more)
     rest.repeated = getattr(form, "repeated", ())
     return rest
 
@@ -368,6 +379,9 @@ def _escaped(name: str) -> str:
 
 # --- writing --------------------------------------------------------------------------------------------------------
 
+_LINKS: Final = frozenset({"about", "source", "target", "member", "related", "reasons", "discontinuation_reasons"}) | (
+    POINTERS_BY_ID
+)
 _ALWAYS: Final = frozenset({"interaction", "status", "unit"})
 """Members that are written even where reading would supply the same value: a reader of the form wants to see them."""
 
@@ -392,8 +406,12 @@ def _member(member: Any, each: Field[Any]) -> Any:
             return [_member(one, each) for one in member]
         case Value():
             return _typed(member)
-        case Coded() if member.system == each.metadata.get("system"):
-            return {name: value for name, value in _written(member).items() if name != "system"}
+        case Coded() if system := each.metadata.get("system"):
+            # Such a member has a default of its own: any other system is said.
+            form = {name: value for name, value in _written(member).items() if name != "system"}
+            return form if member.system == system else {**form, "system": member.system}
+        case Entry() if each.name in _LINKS:
+            raise UnwritableSummary("an entry points at another one by itself; complete the summary first")
         case Entry():
             # In the lists of medications the list says what most entries are.
             name = type(member).__name__

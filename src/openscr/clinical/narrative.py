@@ -18,8 +18,9 @@ from openscr.clinical.entries import Entry, Reference
 from openscr.clinical.headings import HEADINGS, MEDICATION
 from openscr.clinical.participants import Organisation, Person
 from openscr.clinical.summary import Author, Summary
-from openscr.clinical.values import Coded, Interval, Qualifier, Quantity, Time
+from openscr.clinical.values import Coded, Interval, Qualifier, Range, Time, Value
 from openscr.codes import DOCUMENT_TYPES, GP_INITIAL_SUMMARY, GP_SUMMARY
+from openscr.errors import UnwritableSummary
 
 DISSENT: Final = (
     "Following discussion with a member of the practice staff this patient has chosen not to store their clinical "
@@ -29,6 +30,9 @@ DISSENT: Final = (
 
 NO_CONTENT: Final = "The practice holds no significant data on this patient"
 """The sentence of a summary that has nothing to say. Spec: 10 §9.2."""
+
+NULLIFIED: Final = "This summary has been marked by the practice as entered in error"
+"""The sentence of a summary whose status is nullified. Spec: 10 §15 step 10."""
 
 DISCLAIMERS: Final = {
     GP_SUMMARY: "Sourced from the patient's General Practice record. This summary may not include all the information "
@@ -81,17 +85,23 @@ class Wording:
 
 
 def narrate(summary: Summary, wording: Wording | None = None) -> Narrative:
-    """Return the text of a completed summary. Spec: 10 §9.1, §16."""
+    """Return the text of a completed summary. Spec: 10 §9.1, §16.
+
+    Raises: `UnwritableSummary` when a statement would stand in place of entries.
+    """
     wording = wording or Wording()
     kind = GP_INITIAL_SUMMARY if summary.initial else GP_SUMMARY
-    statement = wording.statement or (DISSENT if summary.dissent else None)
+    statement = DISSENT if summary.dissent else wording.statement
     opening = [
         *(() if statement == DISSENT else (DISCLAIMERS[kind],)),
         f"Time of summary creation {summary.created.printed if summary.created else ''}".strip(),
         f"Author {', '.join((*_author(summary.author), *wording.practice))}",
+        *((NULLIFIED,) if summary.status == "nullified" else ()),
         *wording.notices,
         *((statement,) if statement else ()),
     ]
+    if wording.statement and any(not isinstance(entry, clinical.Refusal) for entry in summary.entries()):
+        raise UnwritableSummary("a statement stands in place of all sections, and the summary has entries")
     sections = () if statement else tuple(_sections(summary, wording))
     return Narrative(DOCUMENT_TYPES[kind], tuple(opening), sections)
 
@@ -109,60 +119,80 @@ def _author(author: Author) -> Iterator[str]:
 # --- sections -------------------------------------------------------------------------------------------------------
 
 
+_STATUS_WORDS: Final = {"nullified": "Entered in error", "aborted": "Stopped early"}
+_MOOD_WORDS: Final = {
+    "PRMS": "Planned",
+    "PRP": "Proposed",
+    "APT": "Appointment",
+    "ARQ": "Appointment requested",
+    "RQO": "Requested",
+    "SLOT": "Appointment slot",
+}
+"""What has not happened must not read as if it had. Spec: 10 §8.3 x_ActMoodIntentEvent."""
+
+_LINKS: Final = (clinical.LinkAssertion, clinical.ProblemMemberAssertion, clinical.ProblemLinkAssertion)
+
+
 @dataclass(slots=True)
 class _Printer:
-    """Rows of entries; knows the others, for an entry may point at them."""
+    """Rows of entries: date, description, supporting information. Knows the others, for an entry may point at them."""
 
     by_id: dict[str, Entry] = field(default_factory=dict)
 
     def rows(self, entries: tuple[Entry, ...]) -> tuple[tuple[str, ...], ...]:
-        return tuple(row for entry in entries for row in self.entry(entry))
+        return tuple(row for entry in entries if not isinstance(entry, _LINKS) for row in self.entry(entry))
 
-    def entry(self, entry: Entry) -> Iterator[tuple[str, ...]]:
-        """Iterate over the rows of an entry: date, description, supporting information."""
+    def entry(self, entry: Entry) -> Iterator[tuple[str, str, str]]:
+        """Iterate over the rows of an entry."""
+        yield _date(entry), self.description(entry), self.more(entry)
+        if isinstance(entry, clinical.FindingOrganizer):
+            for member in entry.members:
+                yield from self.entry(member)
+
+    def description(self, entry: Entry) -> str:
+        """Return what an entry says, in one line."""
         match entry:
-            case clinical.FindingOrganizer():
-                yield self.row(entry, entry.code.printed)
-                for member in entry.members:
-                    yield from self.entry(member)
             case clinical.BloodPressure():
-                upper, lower = entry.systolic.value, entry.diastolic.value
-                unit = "mmHg" if upper.unit == "mm[Hg]" else upper.unit
-                yield self.row(entry, f"{entry.code.printed} {upper.value}/{lower.value} {unit}")
+                return f"{coded(entry.code)} {_pressure(entry)}".strip()
             case clinical.Problem():
-                yield self.row(
-                    entry, self.target(entry.about) or "Problem", "" if entry.status == "active" else "Past problem"
-                )
+                return self.target(entry.about) or "Problem"
             case clinical.RiskToPatient():
-                yield self.row(entry, ", ".join(filter(None, map(self.target, entry.about))) or "Risk to patient")
-            case clinical.RiskToPerson():
-                about = ", ".join(filter(None, map(self.target, entry.about)))
-                yield self.row(entry, entry.code.printed, about)
-            case clinical.ProvisionOfAdviceAndInformation():
-                receiver = entry.receiver
-                yield self.row(
-                    entry, coded(entry.code), f"Given to: {receiver.relationship.printed}" if receiver else ""
-                )
+                return ", ".join(filter(None, map(self.target, entry.about))) or "Risk to patient"
             case (
                 clinical.CareProfessionalDocumentation()
                 | clinical.ThirdPartyCorrespondence()
                 | (clinical.PatientCarerCorrespondence())
             ):
-                yield self.row(entry, entry.title or entry.code.printed, entry.text or "")
+                return entry.title or coded(entry.code)
             case clinical.Refusal():
-                yield self.row(entry, "Refused consent for upload to national shared electronic record")
+                return "Refused consent for upload to national shared electronic record"
             case clinical.Medication():
-                yield (_date(entry), *_medicine(entry)[1:3], _supporting(entry))
+                _, dated, item, dosage, amount = self.medicine(entry)
+                return ", ".join(filter(None, (item, dosage, amount, dated)))
             case _:
-                value = getattr(entry, "value", None)
-                reference = getattr(entry, "reference_range", None)
-                words = [coded(entry.code) if isinstance(entry, clinical.CodedEntry | clinical.Measurement) else ""]
-                words += [value.printed] if value is not None else []
-                words += [f"({reference.printed})"] if reference is not None and reference.printed else []
-                yield self.row(entry, " ".join(filter(None, words)))
+                code, value = getattr(entry, "code", None), getattr(entry, "value", None)
+                words = [coded(code)] if isinstance(code, Coded) else []
+                words += [_value(value)] if value is not None else []
+                words += [_range(entry.reference_range)] if isinstance(entry, clinical.Finding) else []
+                return " ".join(filter(None, words))
 
-    def row(self, entry: Entry, description: str, more: str = "") -> tuple[str, ...]:
-        return (_date(entry), description, ". ".join(filter(None, (more, _supporting(entry)))))
+    def more(self, entry: Entry) -> str:
+        """Return what supports an entry, and what keeps it from being read as a fact of today."""
+        words = [_MOOD_WORDS.get(getattr(entry, "mood", "EVN"), ""), _status(entry)]
+        match entry:
+            case clinical.RiskToPerson():
+                words += map(self.target, entry.about)
+            case clinical.ProvisionOfAdviceAndInformation() if entry.receiver is not None:
+                words.append(f"Given to: {entry.receiver.relationship.printed}")
+            case (
+                clinical.CareProfessionalDocumentation()
+                | clinical.ThirdPartyCorrespondence()
+                | (clinical.PatientCarerCorrespondence())
+            ):
+                words.append(entry.text or "")
+            case clinical.Service() if entry.responsible is not None:
+                words.append(f"Responsible: {entry.responsible.name.printed}")
+        return ". ".join(filter(None, (*words, _supporting(entry))))
 
     def target(self, link: Any, *, through: bool = True) -> str:
         """Return the words of the entry that a reference means; problems may point at each other, in a circle even."""
@@ -171,12 +201,70 @@ class _Printer:
             case None:
                 return ""
             case clinical.Medication():
-                return entry.product.printed
-            case clinical.Problem():
-                return self.target(entry.about, through=False) if through else ""
+                return coded(entry.product)
+            case clinical.Problem() | clinical.RiskToPatient():
+                links = entry.about if isinstance(entry.about, tuple) else (entry.about,)
+                return ", ".join(filter(None, (self.target(each, through=False) for each in links))) if through else ""
             case _:
-                code = getattr(entry, "code", None)
-                return code.printed if isinstance(code, Coded) else ""
+                words = self.description(entry)
+                return f"{words} ({status})" if (status := _status(entry)) else words
+
+    def medicine(self, entry: clinical.Medication) -> tuple[str, str, str, str, str]:
+        """Return type, dated event, item with what belongs to it, dosage, and quantity of a medication."""
+        time = getattr(entry, "time", None)
+        about = [f"Reason: {words}" for link in entry.reasons if (words := self.target(link))]
+        if isinstance(entry, clinical.DiscontinuedRepeatMedication):
+            links = map(self.target, entry.discontinuation_reasons)
+            about += [f"Discontinued because of: {words}" for words in links if words]
+        if entry.supply is not None:
+            about.append(f"Supply: {_when(entry.supply.time)}")
+        product = coded(entry.product)
+        if isinstance(entry, clinical.MedicationAdministration):
+            product = f"{coded(entry.code)}: {product}"
+        item = ". ".join(filter(None, (product, _status(entry), *about, _supporting(entry))))
+        amount = entry.quantity.printed if entry.quantity is not None else ""
+        match entry:
+            case clinical.MedicationAdministration():
+                return ("Medication Administration", f"Given: {_when(time)}", item, entry.administration, amount)
+            case clinical.DiscontinuedRepeatMedication():
+                return ("Discontinued Repeat Medication", _course(time, "Discontinued"), item, entry.dosage, amount)
+            case clinical.CurrentRepeatMedication():
+                return ("Repeat Medication", _course(time, "Ended"), item, entry.dosage, amount)
+            case clinical.AcuteMedication():
+                return ("Acute Medication", f"Prescribed: {_when(time)}", item, entry.dosage, amount)
+        raise TypeError(f"no medication: {type(entry).__name__}")
+
+
+def _status(entry: Entry) -> str:
+    status = getattr(entry, "status", "")
+    if isinstance(entry, clinical.Problem) and status == "completed":
+        return "Past problem"
+    return _STATUS_WORDS.get(status, "")
+
+
+def _value(value: Any) -> str:
+    content = value.content if isinstance(value, Value) else value
+    return coded(content) if isinstance(content, Coded) else value.printed
+
+
+def _range(reference: clinical.ReferenceRange | None) -> str:
+    if reference is None:
+        return ""
+    parts = (
+        Range(reference.low, reference.high).printed,
+        coded(reference.interpretation) if reference.interpretation else "",
+        reference.text,
+    )
+    words = "; ".join(filter(None, parts))
+    return f"({words})" if words else ""
+
+
+def _pressure(entry: clinical.BloodPressure) -> str:
+    upper, lower = entry.systolic.value, entry.diastolic.value
+    units = {"mm[Hg]": "mmHg"}
+    if upper.unit == lower.unit:
+        return f"{upper.value}/{lower.value} {units.get(upper.unit, upper.unit)}"
+    return f"{upper.printed}/{lower.printed}"
 
 
 def _sections(summary: Summary, wording: Wording) -> Iterator[Section]:
@@ -185,10 +273,10 @@ def _sections(summary: Summary, wording: Wording) -> Iterator[Section]:
         if heading.code == MEDICATION:
             yield from _medications(summary, wording, printer)
         elif heading.member == "allergies":
-            if "allergies" not in wording.left_out:
+            if "allergies" not in wording.left_out or summary.allergies:
                 yield _allergies(summary.allergies, heading.display, printer)
-        elif heading.member != "links" and (entries := summary.under(heading.member)):
-            yield Section(heading.display, _COLUMNS, printer.rows(entries))
+        elif rows := printer.rows(summary.under(heading.member)):
+            yield Section(heading.display, _COLUMNS, rows)
 
 
 def _all(summary: Summary) -> Iterator[Entry]:
@@ -204,29 +292,39 @@ def _allergies(entries: tuple[Entry, ...], heading: str, printer: _Printer) -> S
     rows: list[tuple[str, ...]] = []
     for entry in entries:
         if isinstance(entry, clinical.Allergy | clinical.AllergyDE):
-            qualifiers = entry.code.qualifiers
-            certainty = _of(qualifiers, _CERTAINTY)
-            rows.append((_date(entry), coded(entry.code), certainty, _of(qualifiers, _SEVERITY), _supporting(entry)))
-        else:
-            rows += [(day, description, "", "", more) for day, description, more in printer.entry(entry)]
+            certainty, severity = _of(entry.code, _CERTAINTY), _of(entry.code, _SEVERITY)
+            shown = frozenset(code for code, words in ((_CERTAINTY, certainty), (_SEVERITY, severity)) if words)
+            rows.append((_date(entry), coded(entry.code, shown), certainty, severity, printer.more(entry)))
+        elif not isinstance(entry, _LINKS):
+            rows += [(day, words, "", "", more) for day, words, more in printer.entry(entry)]
     columns = ("Date", "Description", "Certainty", "Severity", "Supporting Information")
     return Section(heading, columns, tuple(rows), "The practice system holds no Allergies and Adverse Reactions")
 
 
-def _of(qualifiers: tuple[Qualifier, ...], code: str) -> str:
-    return "; ".join(
-        each.value.printed for each in qualifiers if each.value and code in (each.code, each.name and each.name.code)
-    )
+def _of(term: Coded, code: str) -> str:
+    """Return what a term's own qualifiers say of severity or certainty."""
+    return "; ".join(coded(each.value) for each in term.qualifiers if each.value and code in _names(each))
 
 
-def coded(term: Coded) -> str:
-    """Return a term in words, with those qualifiers that have no column of their own."""
-    others = [
-        each.printed
-        for each in term.qualifiers
-        if not {each.code, each.name.code if each.name else ""} & {_SEVERITY, _CERTAINTY}
-    ]
-    return f"{term.printed} ({'; '.join(others)})" if others else term.printed
+def _names(qualifier: Qualifier) -> frozenset[str]:
+    return frozenset((qualifier.code, qualifier.name.code if qualifier.name else ""))
+
+
+def coded(term: Coded, shown: frozenset[str] = frozenset()) -> str:
+    """Return a term in words with all that qualifies it, but for what has a column of its own (``shown``)."""
+    qualifiers = (*term.qualifiers, *(each for group in term.groups for each in group))
+    others = [_qualifier(each) for each in qualifiers if not (each.value and shown & _names(each))]
+    return f"{term.printed} ({'; '.join(filter(None, others))})" if others else term.printed
+
+
+def _qualifier(qualifier: Qualifier) -> str:
+    inner = (*qualifier.qualifiers, *(each for group in qualifier.groups for each in group))
+    own = qualifier.original_text or qualifier.display or qualifier.code
+    named = ": ".join(filter(None, (coded(qualifier.name) if qualifier.name else "", own)))
+    words = f"{named}: {coded(qualifier.value)}" if qualifier.value else named
+    # An inverted qualifier is read the other way round: the value is qualified by the term.
+    words = f"{words} [inverted]" if qualifier.inverted else words
+    return f"{words} ({'; '.join(map(_qualifier, inner))})" if inner else words
 
 
 _MEDICATION_COLUMNS: Final = ("Type", "Date", "Medication Item", "Dosage Instructions", "Quantity")
@@ -253,14 +351,14 @@ def _medications(summary: Summary, wording: Wording, printer: _Printer) -> Itera
             held[_PRINTED_UNDER.get(type(entry), name)].append(entry)
     months = {"acute": wording.acute_months, "discontinued": wording.discontinued_months}
     for name, heading, nothing in _MEDICATION_SECTIONS:
-        if name in wording.left_out:
-            continue
         rows: list[tuple[str, ...]] = []
         for entry in held[name]:
             if isinstance(entry, clinical.Medication):
-                rows.append(_medicine(entry))
-            else:
+                rows.append(printer.medicine(entry))
+            elif not isinstance(entry, _LINKS):
                 rows += [("", day, words, more, "") for day, words, more in printer.entry(entry)]
+        if name in wording.left_out and not rows:
+            continue
         period = months.get(name)
         span = _period(period, summary.created) if period and summary.created else ""
         selected = f" issued within the last {period} months" if period and name == "acute" else ""
@@ -275,44 +373,41 @@ _PRINTED_UNDER: Final = {
 }
 
 
-def _medicine(entry: clinical.Medication) -> tuple[str, str, str, str, str]:
-    """Return type, dated event, item with what supports it, dosage, and quantity of a medication."""
-    time = getattr(entry, "time", None)
-    item = " - ".join(filter(None, (coded(entry.product), _supporting(entry))))
-    amount = entry.quantity.printed if entry.quantity is not None else ""
-    match entry:
-        case clinical.MedicationAdministration():
-            return ("Medication Administration", f"Given: {_start(time)}", item, entry.administration, amount)
-        case clinical.DiscontinuedRepeatMedication():
-            ended = time.high if isinstance(time, Interval) and time.high else None
-            dated = f"Discontinued: {ended.printed}" if ended else f"Started: {_start(time)}"
-            return ("Discontinued Repeat Medication", dated, item, entry.dosage, amount)
-        case clinical.CurrentRepeatMedication():
-            label = "Last issued" if isinstance(time, Time) else "Started"
-            return ("Repeat Medication", f"{label}: {_start(time)}", item, entry.dosage, amount)
-        case clinical.AcuteMedication():
-            return ("Acute Medication", f"Prescribed: {_start(time)}", item, entry.dosage, amount)
-    raise TypeError(f"no medication: {type(entry).__name__}")
-
-
 def _supporting(entry: Entry) -> str:
     text = getattr(entry, "supporting_text", None)
     return " ".join(text.split()) if isinstance(text, str) else ""
 
 
 def _date(entry: Entry) -> str:
-    return _start(getattr(entry, "time", None))
+    return _when(getattr(entry, "time", None))
 
 
-def _start(time: Time | Interval | Quantity | None) -> str:
+def _when(time: Time | Interval | None) -> str:
+    """Return a time or an interval as it is printed: what has ended must not read as if it went on."""
     match time:
         case Time():
             return time.printed
-        case Interval():
-            moment = time.low or time.center or time.high
-            return moment.printed if moment else ""
+        case Interval(low=low, high=high, center=center, width=width):
+            start = low.printed if low else f"around {center.printed}" if center else ""
+            end = f"{'to' if start else 'until'} {high.printed}" if high else ""
+            return " ".join(filter(None, (start, end, f"for {width.printed}" if width else "")))
         case _:
             return ""
+
+
+def _course(time: Time | Interval | None, ending: str) -> str:
+    """Return what is known of the course of a repeat medication."""
+    match time:
+        case Interval(low=low, high=Time() as high) if ending == "Discontinued" or low is None:
+            return f"{ending}: {high.printed}"
+        case Interval(low=Time() as low, high=Time() as high):
+            return f"Started: {low.printed}, {ending.lower()}: {high.printed}"
+        case Interval(low=Time()):
+            return f"Started: {_when(time)}"
+        case Time():
+            return f"Last issued: {time.printed}"
+        case _:
+            return f"Taken: {_when(time)}"
 
 
 def months_before(day: date, months: int) -> date:
@@ -322,6 +417,8 @@ def months_before(day: date, months: int) -> date:
 
 
 def _period(months: int, created: Time) -> str:
+    if len(created) < 8:
+        return f" (For the {months} month period to {created.printed})"
     last = date(int(created[:4]), int(created[4:6]), int(created[6:8]))
     first = months_before(last, months)
     return f" (For the {months} month period {Time(first).printed} to {Time(last).printed})"

@@ -26,7 +26,7 @@ class Time(str):
     """A point in time of any precision, as the digits that HL7 writes: ``2021``, ``20210312``, ``20211111103045+0000``.
 
     Made from those digits, from ISO 8601 (``2021-03-12``), a date or a datetime. Without a zone it is UK local time;
-    a datetime with a zone becomes UK local time, one without is taken to be that.
+    a zone that is given is kept.
 
     Raises: ValueError for any other text.
 
@@ -58,11 +58,11 @@ class Time(str):
     @property
     def printed(self) -> str:
         """The time as a summary prints it: ``12-Mar-2021``, ``Mar-2021``, ``2021``, ``11-Nov-2025 10:30``. 10 §9.1."""
-        digits = self[:12].partition("+")[0].partition("-")[0]
+        digits = _in_local_time(self)[:12]
         month = _MONTHS[int(digits[4:6])] if len(digits) >= 6 and digits[4:6] <= "12" else ""
         if not month:
             return digits[:4]
-        day = f"{digits[6:8]}-" if len(digits) >= 8 else ""
+        day = f"{digits[6:8]}-" if len(digits) >= 8 and digits[6:8] != "00" else ""
         clock = f" {digits[8:10]}:{digits[10:12]}" if len(digits) == 12 else ""
         return f"{day}{month}-{digits[:4]}{clock}"
 
@@ -75,8 +75,8 @@ def _digits(moment: "str | date | datetime") -> str:
     if isinstance(moment, Time):
         return str(moment)
     if isinstance(moment, datetime):
-        local = moment.astimezone(LONDON) if moment.tzinfo else moment
-        return local.strftime("%Y%m%d%H%M%S")
+        fraction = f"{moment:.%f}".rstrip("0") if moment.microsecond else ""
+        return moment.strftime("%Y%m%d%H%M%S") + fraction + moment.strftime("%z")[:5]
     if isinstance(moment, date):
         return moment.strftime("%Y%m%d")
     if _HL7_TIME.match(moment):
@@ -84,9 +84,26 @@ def _digits(moment: "str | date | datetime") -> str:
     found = _ISO_TIME.match(moment)
     if found is None:
         raise ValueError("not a time: write it like 2021-03-12, 2025-11-11T10:30:45 or 20210312")
+    if len(found["date"]) == 10:
+        try:
+            date.fromisoformat(found["date"])
+        except ValueError:
+            raise ValueError("not a time: there is no such day") from None
     zone = found["zone"] or ""
     zone = "+0000" if zone == "Z" else zone.replace(":", "")
     return f"{found['date']}{found['time'] or ''}".replace("-", "").replace(":", "") + zone
+
+
+def _in_local_time(time: Time) -> str:
+    """Return the digits of a time in UK local time; those that have no zone are that already."""
+    found = re.match(r"([0-9]{12})([0-9]{0,2})[.0-9]*([+-][0-9]{4})\Z", time)
+    if found is None:
+        return re.split(r"[+-]", time)[0]
+    try:
+        moment = datetime.strptime(f"{found[1]}{found[3]}", "%Y%m%d%H%M%z")
+    except ValueError:
+        return found[1]
+    return moment.astimezone(LONDON).strftime("%Y%m%d%H%M")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +145,7 @@ class Quantity:
     @property
     def printed(self) -> str:
         """The amount as a summary prints it: ``28 tablet``, ``2.1 mIU/L``."""
-        return " ".join(part for part in (self.value, self.text or (self.unit if self.unit != "1" else "")) if part)
+        return " ".join(part for part in (self.value, self.unit if self.unit != "1" else "", self.text) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +211,11 @@ class Range:
 
     @property
     def printed(self) -> str:
-        """The range as a summary prints it: ``0.4 - 4.5``."""
+        """The range as a summary prints it: ``0.4 - 4.5 mIU/L``."""
         if self.low and self.high:
-            return f"{self.low.value} - {self.high.value}"
-        return f"at least {self.low.value}" if self.low else f"at most {self.high.value}" if self.high else ""
+            low = self.low.value if self.low.unit == self.high.unit else self.low.printed
+            return f"{low} - {self.high.printed}"
+        return f"at least {self.low.printed}" if self.low else f"at most {self.high.printed}" if self.high else ""
 
 
 VALUE_TYPES: Final = ("PQ", "CD", "CE", "CV", "ST", "INT", "REAL", "BL", "TS", "IVL_PQ")
@@ -253,6 +271,11 @@ class Name:
     text: str | None = None
     use: str | None = None
 
+    def __post_init__(self) -> None:
+        """Make sure that nothing is said twice. Raises: ValueError."""
+        if self.text is not None and self.parts:
+            raise ValueError("a name has parts or a text, not both")
+
     @property
     def printed(self) -> str:
         """The name in one line."""
@@ -277,6 +300,11 @@ class Address:
     postcode: str | None = None
     text: str | None = None
     use: str | None = None
+
+    def __post_init__(self) -> None:
+        """Make sure that nothing is said twice. Raises: ValueError."""
+        if self.text is not None and (self.lines or self.city or self.postcode):
+            raise ValueError("an address has lines or a text, not both")
 
     @property
     def printed(self) -> str:

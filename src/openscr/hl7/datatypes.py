@@ -6,6 +6,7 @@ return none where an element says nothing.
 Spec: 10 §6, 00 §6.2.
 """
 
+import re
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -25,7 +26,17 @@ from openscr.clinical.values import (
     Time,
     Value,
 )
-from openscr.codes import OID_ODS, OID_ORGANISATION_12, OID_SNOMED, PRESENTATION_NS, XSI_NS
+from openscr.codes import (
+    OID_INTERPRETATION,
+    OID_JOB_ROLE_NAME,
+    OID_ODS,
+    OID_ORGANISATION_12,
+    OID_ORGANISATION_ROLE_NAME,
+    OID_RELATIONSHIP,
+    OID_SNOMED,
+    PRESENTATION_NS,
+    XSI_NS,
+)
 from openscr.hl7.wrapper import HL7, local_name
 from openscr.transport.xml import escape
 
@@ -38,8 +49,9 @@ class Remark:
     """Something in a message that the model does not say, or says otherwise.
 
     ``kind`` is one of ``unknown`` (an element, attribute or text that the model has no place for), ``repeated`` (with
-    another value), ``unreadable`` (a value that is none of its type), ``differs`` (from the fixed value), ``missing``,
-    ``order``, ``again`` (repeated with the same value).
+    another value), ``unreadable`` (a value that is none of its type), ``contradicts`` (a fixed value in a way that
+    changes the meaning: negated, inverted, another mood, code or register), ``differs`` (from a fixed value otherwise),
+    ``missing``, ``order``, ``again`` (repeated with the same value).
     ``path`` names the element from the document on, ``line`` is its line. Content is never quoted. Spec: 10 §17.
     """
 
@@ -51,7 +63,7 @@ class Remark:
     @property
     def lost(self) -> bool:
         """Whether something that was said is not in what was read."""
-        return self.kind in ("unknown", "repeated", "unreadable")
+        return self.kind in ("unknown", "repeated", "unreadable", "contradicts")
 
 
 @dataclass(slots=True)
@@ -132,17 +144,19 @@ class Uuid:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """An id of one register: ``@root`` is fixed, the value is ``@extension``. Spec: 10 §6."""
+    """An id of one register: ``@root`` is fixed, ``@extension`` the value, a number like ``digits``. Spec: 10 §6."""
 
     root: str
+    digits: str = "[0-9]{12}"
 
     def read(self, element: etree._Element, remarks: Remarks) -> str | None:
         remarks.check_attributes(element, "root", "extension")
         if element.get("root") != self.root:
-            remarks.add("differs", element, "@root")
+            remarks.add("contradicts", element, "@root")
         return element.get("extension") or None
 
     def write(self, name: str, value: str) -> str:
+        _must_match(self.digits, name, value)
         return f'<{name} root="{self.root}" extension="{escape(value)}"/>'
 
 
@@ -152,8 +166,8 @@ class OrganisationId:
     def read(self, element: etree._Element, remarks: Remarks) -> str | None:
         remarks.check_attributes(element, "root", "extension")
         value = element.get("extension") or None
-        if value and element.get("root") != self._root(value):
-            remarks.add("differs", element, "@root")
+        if value and element.get("root") not in (OID_ODS, OID_ORGANISATION_12):
+            remarks.add("contradicts", element, "@root")
         return value
 
     def write(self, name: str, value: str) -> str:
@@ -172,6 +186,8 @@ class InstanceIdentifier:
         return found if found != Identifier() else None
 
     def write(self, name: str, value: Identifier) -> str:
+        if not value.root:
+            raise NotWritable(f"{name} has no root")
         return f"<{name}{attributes(root=value.root, extension=value.extension)}/>"
 
 
@@ -197,15 +213,23 @@ class CodeOnly:
         return f'<{name} code="{escape(value)}"/>'
 
 
+@dataclass(frozen=True, slots=True)
 class CodedTerm:
-    """A coded term (CD, CE, CV); what the narrower types forbid is simply not there. Spec: 10 §6."""
+    """A coded term (CD, CE, CV); what the narrower types forbid is simply not there. Spec: 10 §6.
+
+    ``system`` is the code system of a term that does not say one. In a ``listed`` one, a list of the national
+    vocabulary, a term has its words too.
+    """
+
+    system: str = OID_SNOMED
+    listed: bool = False
 
     def read(self, element: etree._Element, remarks: Remarks) -> Coded | None:
         """Return the term, or none when nothing is said of it."""
         remarks.check_attributes(element, *_CODED_ATTRIBUTES, _TYPE)
         remarks.check_children(element, *_CODED_CHILDREN)
         found = Coded(**self._parts(element, remarks))
-        return found if found != Coded("") else None
+        return found if found != Coded("", system=self.system) else None
 
     def _parts(self, element: etree._Element, remarks: Remarks) -> dict[str, Any]:
         original = _first(element, "originalText")
@@ -218,7 +242,7 @@ class CodedTerm:
         return {
             "code": code,
             "display": element.get("displayName"),
-            "system": system or OID_SNOMED,
+            "system": system or self.system,
             "system_name": element.get("codeSystemName"),
             "system_version": element.get("codeSystemVersion"),
             "original_text": None if original is None else _text_of(original),
@@ -246,6 +270,8 @@ class CodedTerm:
 
     def write(self, name: str, value: Coded | Qualifier, more: str = "", inside: str = "") -> str:
         """Return the element; ``more`` are further attributes, ``inside`` further children."""
+        if self.listed and not value.display:
+            raise NotWritable(f"{name} has a code without its words (display)")
         written = attributes(
             code=value.code or None,
             codeSystem=value.system if value.code else None,
@@ -362,6 +388,9 @@ class Amount:
 
     def write(self, name: str, value: Quantity, more: str = "") -> str:
         """Return the element; ``more`` are further attributes."""
+        if value.value:
+            _must_match(_REAL, name, value.value)
+        _must_match(_UNIT_CODE, f"the unit of {name}", value.unit)
         opening = f"<{name}{more}{attributes(value=value.value or None, unit=value.unit)}"
         if value.text is None:
             return f"{opening}/>"
@@ -388,11 +417,11 @@ class WholeNumber:
 
     def read(self, element: etree._Element, remarks: Remarks) -> int | None:
         remarks.check_attributes(element, "value")
-        try:
-            return int(element.get("value") or "")
-        except ValueError:
-            remarks.add("unreadable", element, "@value")
-            return None
+        value = element.get("value") or ""
+        if re.fullmatch(_INTEGER, value):
+            return int(value)
+        remarks.add("unreadable", element, "@value")
+        return None
 
     def write(self, name: str, value: int) -> str:
         return f'<{name} value="{value}"/>'
@@ -455,6 +484,8 @@ class AnyValue:
             case _ if value.type == "ST":
                 return f"<{name}{typed}>{escape(content)}</{name}>"
             case _:
+                if value.type in _LITERALS:
+                    _must_match(_LITERALS[value.type], name, content)
                 return f'<{name}{typed} value="{escape(content)}"/>'
 
 
@@ -528,6 +559,15 @@ class PostalAddress:
         return f"<{name}{attributes(use=value.use)}>{''.join(parts)}</{name}>"
 
 
+class OrganisationName(EntityName):
+    """A name of an organisation (ON): it has no given or family name. Spec: 10 §6."""
+
+    def write(self, name: str, value: Name) -> str:
+        if value.given or value.family:
+            raise NotWritable(f"{name} of an organisation has no given or family name; use text")
+        return super().write(name, value)
+
+
 class TelecomAddress:
     """A telephone number or the like (TEL). Spec: 10 §6."""
 
@@ -538,6 +578,7 @@ class TelecomAddress:
         return Telecom(value, element.get("use")) if value else None
 
     def write(self, name: str, value: Telecom) -> str:
+        _must_match(r"[\-a-z0-9+]+:[^ ]*", name, value.value)
         return f"<{name}{attributes(value=value.value, use=value.use)}/>"
 
 
@@ -561,11 +602,27 @@ def _canonical(html: etree._Element) -> str:
     return etree.tostring(copy(html), method="c14n", exclusive=True).decode()
 
 
+_REAL: Final = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)"
+_INTEGER: Final = r"[-+]?[0-9]{1,18}"
+_UNIT_CODE: Final = r"[^\s]+"
+_LITERALS: Final = {"INT": _INTEGER, "REAL": _REAL, "BL": "true|false"}
+
+
+def _must_match(pattern: str, name: str, value: str) -> None:
+    """Refuse a value that the data type does not allow; its content is not quoted. Raises: `NotWritable`."""
+    if not re.fullmatch(pattern, value):
+        raise NotWritable(f"{name} holds what its data type does not allow")
+
+
 UUID: Final = Uuid()
 ODS: Final = OrganisationId()
 II: Final = InstanceIdentifier()
 CODE: Final = CodeOnly()
 CODED: Final = CodedTerm()
+JOB_ROLE: Final = CodedTerm(OID_JOB_ROLE_NAME, listed=True)
+ORGANISATION_ROLE: Final = CodedTerm(OID_ORGANISATION_ROLE_NAME, listed=True)
+RELATIONSHIP: Final = CodedTerm(OID_RELATIONSHIP, listed=True)
+INTERPRETATION: Final = CodedTerm(OID_INTERPRETATION, listed=True)
 MOMENT: Final = Moment()
 INTERVAL: Final = TimeInterval()
 AMOUNT: Final = Amount()
@@ -573,6 +630,7 @@ TEXT: Final = Text()
 INT: Final = WholeNumber()
 ANY: Final = AnyValue()
 NAME: Final = EntityName()
+ORGANISATION_NAME: Final = OrganisationName()
 ADDRESS: Final = PostalAddress()
 TELECOM: Final = TelecomAddress()
 HTML: Final = PresentationHtml()

@@ -12,8 +12,12 @@ from openscr.hl7.datatypes import (
     CODE,
     CODED,
     II,
+    JOB_ROLE,
     NAME,
     ODS,
+    ORGANISATION_NAME,
+    ORGANISATION_ROLE,
+    RELATIONSHIP,
     TELECOM,
     TEXT,
     CodeOnly,
@@ -27,7 +31,8 @@ _PERSON: Final = {"classCode": "PSN", "determinerCode": "INSTANCE"}
 _ORGANISATION: Final = {"classCode": "ORG", "determinerCode": "INSTANCE"}
 _DEVICE: Final = {"classCode": "DEV", "determinerCode": "INSTANCE"}
 _NAME: Final = Leaf("name", "name", NAME)
-_SDS_ORGANISATION: Final = Content(Leaf("id", "ods", ODS), _NAME)
+_TITLE_OF: Final = Leaf("name", "name", ORGANISATION_NAME)
+_SDS_ORGANISATION: Final = Content(Leaf("id", "ods", ODS), _TITLE_OF)
 
 SDS_PERSON: Final = Shape(
     "UKCT_MT160018UK01.AgentPersonSDS",
@@ -47,17 +52,24 @@ SDS_ORGANISATION: Final = Shape(
 _EMPLOYER_SDS: Final = Shape(
     "representedOrganizationSDS", _ORGANISATION, _SDS_ORGANISATION, of=clinical.SdsOrganisation
 )
-_EMPLOYER: Final = Shape(
-    "representedOrganization",
-    _ORGANISATION,
-    Content(
-        Leaf("addr", "address", ADDRESS, required=False),
-        Leaf("code", "organisation_type", CODE, required=False),
-        _NAME,
-        Leaf("desc", "description", TEXT, required=False),
-    ),
-    of=clinical.Organisation,
-)
+
+
+def _organisation_behind(*, code_required: bool) -> Shape:
+    """Return an organisation that another participant acts for."""
+    return Shape(
+        "representedOrganization",
+        _ORGANISATION,
+        Content(
+            Leaf("addr", "address", ADDRESS, required=False),
+            Leaf("code", "organisation_type", CODE, required=code_required),
+            _TITLE_OF,
+            Leaf("desc", "description", TEXT, required=False),
+        ),
+        of=clinical.Organisation,
+    )
+
+
+_EMPLOYER: Final = _organisation_behind(code_required=False)
 _REPRESENTED_SDS: Final = Shape(
     "representedPersonSDS",
     _PERSON,
@@ -72,7 +84,7 @@ ORGANISATION: Final = Shape(
     "UKCT_MT160017UK01.AgentOrg",
     _AGENT,
     Content(
-        Leaf("code", "role", CODED),
+        Leaf("code", "role", ORGANISATION_ROLE),
         Leaf("addr", "address", ADDRESS),
         Leaf("telecom", "telecom", TELECOM, required=False, many=True),
         Within(
@@ -81,11 +93,11 @@ ORGANISATION: Final = Shape(
             Content(
                 Leaf("addr", "own_address", ADDRESS, required=False),
                 Leaf("code", "organisation_type", CODE),
-                _NAME,
+                _TITLE_OF,
                 Leaf("desc", "description", TEXT, required=False),
             ),
         ),
-        Sub("represented", _EMPLOYER_SDS, others=(_EMPLOYER,)),
+        Sub("represented", _EMPLOYER_SDS, others=(_organisation_behind(code_required=True),)),
     ),
     of=clinical.Organisation,
 )
@@ -93,7 +105,7 @@ PERSON: Final = Shape(
     "UKCT_MT160018UK01.AgentPerson",
     _AGENT,
     Content(
-        Leaf("code", "job_role", CODED),
+        Leaf("code", "job_role", JOB_ROLE),
         Leaf("addr", "address", ADDRESS),
         Leaf("telecom", "telecom", TELECOM, required=False, many=True),
         Within("agentPerson", _PERSON, Content(_NAME)),
@@ -109,7 +121,7 @@ def _non_agent(name: str) -> Shape:
         {"classCode": "ROL"},
         Content(
             Leaf("id", "id", II, required=False),
-            Leaf("code", "relationship", CODED),
+            Leaf("code", "relationship", RELATIONSHIP),
             Within("playingNonAgentPerson", _PERSON, Content(_NAME), required=False),
         ),
         of=clinical.NonAgent,
@@ -155,7 +167,7 @@ _DEVICE_OWNER: Final = Shape(
     Content(
         _II,
         _CODE_ONLY,
-        Leaf("name", "name", NAME, required=False),
+        Leaf("name", "name", ORGANISATION_NAME, required=False),
         _DESCRIPTION,
         Leaf("telecom", "telecom", TELECOM, required=False),
         Leaf("addr", "address", ADDRESS, required=False),

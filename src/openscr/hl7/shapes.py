@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from lxml import etree
 
+from openscr.clinical.entries import Entry
 from openscr.clinical.values import NO_TIME, Coded, Interval, Name, Quantity, Time
 from openscr.hl7.datatypes import Datatype, NotWritable, Remarks, attributes, has_text
 from openscr.hl7.wrapper import HL7, local_name
@@ -157,8 +158,17 @@ def read_shape(element: etree._Element, shape: Shape, remarks: Remarks) -> Any:
     for each in fields(of):
         if each.name not in values and each.default is MISSING:
             # What a message should have had and has not; the remark is made already.
-            values[each.name] = _MISSING_VALUES.get(each.type)
+            values[each.name] = _nothing(each.type)
     return of(**values)
+
+
+def _nothing(of: Any) -> Any:
+    """Return what stands for a member that must be there, in a value that was read from a message without it."""
+    if of in _MISSING_VALUES:
+        return _MISSING_VALUES[of]
+    if isinstance(of, type) and is_dataclass(of):
+        return of(**{each.name: _nothing(each.type) for each in fields(of) if each.default is MISSING})
+    return None
 
 
 _MISSING_VALUES: Final[dict[Any, Any]] = {
@@ -169,7 +179,6 @@ _MISSING_VALUES: Final[dict[Any, Any]] = {
     Quantity: Quantity(""),
     Name: Name(),
 }
-"""What stands for a member that must be there, in a value that was read from a message without it."""
 
 
 def _read_into(element: etree._Element, shape: Shape, values: dict[str, Any], remarks: Remarks) -> None:
@@ -189,7 +198,12 @@ def _check_attribute(
     if expected is None:
         remarks.add("unknown", element, f"@{etree.QName(name).localname}")
     elif expected != value:
-        remarks.add("differs", element, f"@{name}")
+        # Whoever negates, inverts or recodes what is fixed means something else.
+        changed = name in _MEANINGFUL or (name == "code" and local_name(element) == "code")
+        remarks.add("contradicts" if changed else "differs", element, f"@{name}")
+
+
+_MEANINGFUL: Final = frozenset({"negationInd", "inversionInd", "moodCode"})
 
 
 def _read_content(element: etree._Element, content: Content, values: dict[str, Any], remarks: Remarks) -> None:
@@ -277,14 +291,31 @@ def write_shape(value: Any, shape: Shape, created: Time, placed: frozenset[str] 
             member = getattr(value, each.name)
             if each.name not in placed and _is_there(member) and member != each.default:
                 raise NotWritable(f"{shape.name} has no place for {each.name}")
-    bound = {name: getattr(value, member) for name, member in shape.bound.items()}
-    content = _write_content(value, shape.content, shape.name, created, placed)
+    try:
+        bound = {name: getattr(value, member) for name, member in shape.bound.items()}
+        for name, said in bound.items():
+            if not said or said not in _WORDS.get(name, (said,)):
+                allowed = ", ".join(_WORDS.get(name, ("a code of HL7",)))
+                raise NotWritable(f"@{name} of {shape.name} must be one of {allowed}")
+        content = _write_content(value, shape.content, shape.name, created, placed)
+    except NotWritable as error:
+        if not isinstance(value, Entry) or shape.of is None:
+            raise
+        # Its id says which of many entries it is; what it holds is not quoted.
+        raise NotWritable(f"{type(value).__name__} {value.id}: {error}") from error
     return _element(shape.name, {**shape.attributes, **bound}, content)
 
 
 def _element(name: str, written: Mapping[str, str | None], content: str) -> str:
     opening = f"<{name}{attributes(**written)}"
     return f"{opening}>{content}</{name}>" if content else f"{opening}/>"
+
+
+_WORDS: Final = {
+    "moodCode": ("EVN", "PRMS", "PRP", "APT", "ARQ", "RQO", "SLOT"),
+    "determinerCode": ("INSTANCE", "KIND", "QUANTIFIED_KIND"),
+}
+"""What an attribute that a member decides may say. Spec: 10 §8.3, §8.5."""
 
 
 @cache

@@ -10,8 +10,9 @@ from lxml import etree
 
 from openscr.clinical.entries import Entry
 from openscr.clinical.headings import HEADING_BY_CODE, MEDICATION, MEDICATION_LISTS
-from openscr.clinical.participants import SdsPerson
+from openscr.clinical.participants import Organisation, SdsOrganisation, SdsPerson
 from openscr.clinical.summary import Medications, Patient, Summary
+from openscr.clinical.values import Name
 from openscr.codes import GP_INITIAL_SUMMARY, INITIAL_UPLOAD, UPLOAD
 from openscr.errors import NoSummary
 from openscr.hl7.datatypes import Remark, Remarks
@@ -41,7 +42,7 @@ def read_summary(xml: bytes) -> SummaryReading:
 
 def read_summary_element(root: etree._Element) -> SummaryReading:
     """Read the one ``GPSummary`` in a tree, with what its wrapper says of it. Raises: `NoSummary`."""
-    found = list(root.iter(f"{HL7}GPSummary"))
+    found = [each for each in root.iter(_DOCUMENT) if next(each.iterancestors(_DOCUMENT), None) is None]
     if len(found) != 1:
         raise NoSummary(f"the XML holds {len(found)} elements GPSummary, not one")
     document = found[0]
@@ -49,10 +50,12 @@ def read_summary_element(root: etree._Element) -> SummaryReading:
     initial = code == GP_INITIAL_SUMMARY
     remarks = Remarks()
     parts: SummaryParts = read_shape(document, INITIAL if initial else UPDATE, remarks)
-    if not parts.event_id or parts.author is None:
-        raise NoSummary("the GPSummary has no id or no author that can be read")
+    if not parts.event_id:
+        raise NoSummary("the GPSummary has no id")
     wrapper = _wrapper_of(document)
-    author: Any = parts.author
+    author: Any = parts.author or SdsPerson(role_profile_id="", user_id="", name=Name())
+    if isinstance(author, SdsOrganisation | Organisation) is not initial:
+        remarks.add("differs", document, "author")
     if isinstance(author, SdsPerson) and wrapper is not None and (job_role := _job_role(wrapper, author)):
         author = replace(author, job_role=job_role)
     summary = Summary(
@@ -63,11 +66,14 @@ def read_summary_element(root: etree._Element) -> SummaryReading:
         message_id=_message_id(wrapper) or parts.event_id,
         replaces=parts.replaces,
         status=parts.status,
-        created=parts.created,  # type: ignore[arg-type]
+        created=parts.created or None,  # type: ignore[arg-type]
         presentation=parts.presentation,
         **_under_headings(parts.headings, document, remarks),
     )
     return SummaryReading(summary, tuple(remarks.made))
+
+
+_DOCUMENT: Final = f"{HL7}GPSummary"
 
 
 def _wrapper_of(document: etree._Element) -> etree._Element | None:

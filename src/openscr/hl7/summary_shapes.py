@@ -126,7 +126,11 @@ _HEADING: Final = Shape(
 _PATIENT: Final = Shape(
     "recordTarget",
     {"typeCode": "RCT"},
-    Content(Within("patient", {"classCode": "PAT"}, Content(Leaf("id", "nhs_number", Extension(OID_NHS_NUMBER))))),
+    Content(
+        Within(
+            "patient", {"classCode": "PAT"}, Content(Leaf("id", "nhs_number", Extension(OID_NHS_NUMBER, "[0-9]{10}")))
+        )
+    ),
     of=Patient,
 )
 
@@ -141,6 +145,10 @@ _REPLACEMENT: Final = Within(
     required=False,
 )
 
+# Real senders put any kind of author on any kind of summary; which one may be written, the summary's check decides.
+_AUTHOR: Final = Sub(
+    "author", participation("author", "AUT", (*P, SDS_ORGANISATION, ORGANISATION), MOMENT), required=True
+)
 _TIME: Final = Leaf("effectiveTime", "created", MOMENT)
 _STATUS: Final = Leaf("statusCode", "status", CodeOnly(frozenset({"active", "nullified"})))
 
@@ -156,7 +164,7 @@ UPDATE: Final = _summary(
     GP_SUMMARY,
     _TIME,
     _STATUS,
-    Sub("author", participation("author", "AUT", P, MOMENT), required=True),
+    _AUTHOR,
     Sub("presentation", _PRESENTATION, required=True),
     _ROOT_TYPE,
     Sub("headings", _HEADING, many=True),
@@ -169,7 +177,7 @@ INITIAL: Final = _summary(
     GP_INITIAL_SUMMARY,
     _STATUS,
     _TIME,
-    Sub("author", participation("author", "AUT", (SDS_ORGANISATION, ORGANISATION), MOMENT), required=True),
+    _AUTHOR,
     Sub("presentation", _PRESENTATION, required=True),
     _ROOT_TYPE,
     Sub("patient", _PATIENT, required=True),

@@ -8,10 +8,12 @@ from typing import Any, Final, cast
 
 from lxml import etree
 
+from openscr.clinical.completion import complete
 from openscr.clinical.headings import HEADINGS, MEDICATION
+from openscr.clinical.lacks import check_summary
 from openscr.clinical.narrative import Narrative, narrate
 from openscr.clinical.participants import SdsPerson
-from openscr.clinical.summary import Presentation, Summary, check_summary, complete
+from openscr.clinical.summary import Presentation, Summary
 from openscr.clinical.values import Time
 from openscr.codes import HL7_NS, PRESENTATION_NS
 from openscr.errors import UnsafeXml, UnwritableSummary
@@ -58,7 +60,7 @@ def compose(summary: Summary, mint: UuidFactory, now: Any, narrative: Narrative 
     """Return the summary completed, with its text: what is coded is printed.
 
     ``mint`` gives the ids that are left out, ``now`` is the time of creation unless the summary has one. A presentation
-    that the summary brings stays as it is. Raises: ValueError. Spec: 10 §9.1, §16.
+    that the summary brings stays as it is. Raises: `UnwritableSummary`. Spec: 10 §9.1, §16.
     """
     summary = complete(summary, mint, now)
     if summary.presentation is not None:
@@ -87,6 +89,8 @@ def _headings(summary: Summary) -> list[CodedHeading]:
 
 def _check_html(html: str) -> None:
     """Make sure that the text is one ``html`` element: it is inserted as it is. Spec: 00 §6.2 ``presentation``."""
+    if not html.startswith("<") or html.startswith(("<?", "<!")):
+        raise UnwritableSummary("/presentation/html must begin with its html element, without an XML declaration")
     try:
         root = read_xml(html.encode())
     except UnsafeXml as error:
@@ -97,8 +101,6 @@ def _check_html(html: str) -> None:
         or isinstance(root.getnext(), etree._Element)
     ):
         raise UnwritableSummary(f"/presentation/html must be one html element of the namespace {PRESENTATION_NS}")
-    if html.lstrip().startswith("<?xml"):
-        raise UnwritableSummary("/presentation/html must not have an XML declaration")
 
 
 # --- the text -------------------------------------------------------------------------------------------------------
