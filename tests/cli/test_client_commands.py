@@ -346,3 +346,15 @@ def test_mistakes_of_a_json_summary_are_told_with_their_place(
         )
     )
     openscr("upload", "dangling.json", *at).failed("no entry has it")
+
+
+def test_what_the_json_form_does_not_hold_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A document that says more than the form can, or less than it must, is printed with a note on standard error."""
+    (path,) = EXAMPLES.glob("02-*")
+    whole = path.read_bytes()
+    assert json.loads(_as_json(whole))["format"] == "openscr-summary/1"
+    assert capsys.readouterr().err == ""
+    assert json.loads(_as_json(whole.replace(b"<value>One daily</value>", b"")))
+    assert "lacks what the JSON form must have" in capsys.readouterr().err
+    assert json.loads(_as_json(whole.replace(b'classCode="SBADM" moodCode="RQO"', b'classCode="SBADM" moodCode="EVN"')))
+    assert "3 things in the document have no place" in capsys.readouterr().err

@@ -120,11 +120,17 @@ def _printed(document: bytes, form: Format) -> bytes:
 
 
 def _as_json(document: bytes) -> bytes:
-    """Return the JSON form of a document, and tell people when the form does not hold everything. Spec: 00 §6.2."""
-    from openscr.clinical import write_json
+    """Return the JSON form of a document, and tell people what it does not hold, or lacks. Spec: 00 §6.2."""
+    from openscr.clinical import MistakenForm, read_json, write_json
     from openscr.hl7.summary_reader import read_summary
 
     reading = read_summary(document)
     if reading.lost:
         note(f"openscr: {len(reading.lost)} things in the document have no place in the JSON form; xml has them all")
-    return write_json(reading.summary).encode()
+    written = write_json(reading.summary)
+    try:
+        read_json(written)
+    except MistakenForm as error:
+        places = ", ".join(mistake.pointer for mistake in error.mistakes[:5])
+        note(f"openscr: the document lacks what the JSON form must have; it cannot be uploaded as it is ({places})")
+    return written.encode()
