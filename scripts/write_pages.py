@@ -19,7 +19,8 @@ from typer.main import get_command
 
 from openscr import advice, errors
 from openscr.cli.application import app
-from openscr.testbench.population import CORE_ONLY, NAMED_NUMBERS, State, demo_numbers, population
+from openscr.testbench.population import CORE_ONLY, NAMED_NUMBERS, TURNS, demo_numbers, population
+from openscr.testbench.stories import State
 from openscr.testbench.world import demo_directory
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
