@@ -61,10 +61,15 @@ def made_population(count: int, seed: int, on: date = DEFAULT_DAY) -> Iterator[S
     The first patients of a large population are those of a small one with the same seed and day.
     Raises: `ConfigurationError` when there are not so many numbers.
     """
-    if count > LARGEST:
-        raise ConfigurationError(f"the test range has {LARGEST} numbers; no population can be larger")
+    check_count(count)
     for nhs_number, _ in zip(_numbers(seed), range(count), strict=False):
         yield made_patient(nhs_number, seed, on)
+
+
+def check_count(count: int) -> None:
+    """Refuse a population that the test range has no numbers for. Raises: `ConfigurationError`."""
+    if count > LARGEST:
+        raise ConfigurationError(f"the test range has {LARGEST} numbers; no population can be larger")
 
 
 def made_patient(nhs_number: str, seed: int, on: date = DEFAULT_DAY) -> SyntheticPatient:
