@@ -77,7 +77,7 @@ def make(
     sex, medicines fit conditions and allergies, results are plausible. Records are as long as real ones: half below
     9 kB, 95 of 100 below 120 kB, none above 400 kB.
 
-    Of 100 patients about 27 have a core summary, 32 one with additional information (a third of both sent more than
+    Of 100 patients about 22 have a core summary, 37 one with additional information (a third of both sent more than
     once), 8 an initial one only, 3 no significant data, 2 a withdrawn one, 3 an empty section, 3 an absent section,
     4 have opted out, 3 are newly registered, 13 have a record older than 90 days, 2 have none. What is old or new is
     seen from the day --on.

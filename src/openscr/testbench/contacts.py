@@ -78,12 +78,16 @@ class Notes:
         age = self.person.age(begin)
         known = [each for each in self.suffered if each.on + timedelta(days=60) < begin]
         yield from self._prevention(begin, end, age, known)
-        if age < 16:
-            yield from self._growth(self.dice.day(begin, end))
+        measured = self.dice.day(begin, end)
+        if self.person.age(measured) < 16:
+            yield from self._growth(measured)
         elif known or year % 3 == 0:
-            yield from self._vitals(self.dice.day(begin, end), age, known)
+            yield from self._vitals(measured, age, known)
         for each in known:
-            yield from self._review(each, self.dice.day(begin, end), known)
+            yield from self._review(each, self.dice.day(begin, end))
+        # One blood test a year for all of them.
+        wanted = [panel for each in known for panel in each.condition.panels]
+        yield from self.panels(wanted, self.dice.day(begin, end), known)
         for _ in range(visits):
             yield from self._visit(self.dice.day(begin, end), known)
 
@@ -172,11 +176,10 @@ class Notes:
 
     # --- contacts ---------------------------------------------------------------------------------------------------
 
-    def _review(self, each: Suffered, on: date, known: Sequence[Suffered]) -> Iterator[Fact]:
+    def _review(self, each: Suffered, on: date) -> Iterator[Fact]:
         condition = each.condition
         if condition.review:
-            yield _event(on, formulary.REVIEW, f"{condition.review}. {condition.note or 'No change'}".strip())
-        yield from self.panels(condition.panels, on + timedelta(days=min(7, (self.today - on).days - 1)), known)
+            yield _event(on, formulary.REVIEW, f"{condition.review}. {condition.note or 'No change'}")
         if condition.clinic and self.dice.chance(35):
             yield self._letter(condition.clinic, on)
 
