@@ -4,9 +4,12 @@ import json
 import os
 import pty
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,18 @@ def test_what_cannot_be_made_is_told(openscr: Run, tmp_path: Path) -> None:
 def state_in_the_record(client: Client, nhs_number: str) -> tuple[str, list[str]]:
     listed = client.list_events(nhs_number)
     return client.get_consent(nhs_number).consent.value, [event.status.name for event in listed.events]
+
+
+def test_a_closed_index_is_filled_before_the_population_is_sent(openscr: Run, tmp_path: Path) -> None:
+    make = ("patients", "make", "--count", 8, "--seed", 2, "--on", "2026-06-01", "--load")
+    with serving(tmp_path) as server:
+        openscr(*make, "--at", server.web, "--data", server.data).done()
+        # The same population is there already: as other messages its summaries are refused.
+        assert openscr(*make, "--at", server.web).status == 1
+    index = tmp_path / "data" / "openscr.db"
+    with closing(sqlite3.connect(index)) as database:
+        known = {number for (number,) in database.execute("SELECT nhs_number FROM patient")}
+    assert {patient.nhs_number for patient in made_population(8, 2, date(2026, 6, 1), told=False)} <= known
 
 
 EXPECTED = {

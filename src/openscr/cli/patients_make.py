@@ -3,10 +3,12 @@
 Spec: 00 §4 ``patients make``, §6.4; 80 §1.4; 90 §7.
 """
 
+import asyncio
 import json
 from collections.abc import Iterator
 from datetime import date, datetime
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -20,12 +22,15 @@ from openscr.cli.options import (
     Ca,
     CallbackAt,
     Cert,
+    Data,
     DirectoryFile,
     Json,
     Key,
+    StoreUrl,
     User,
     Verbose,
     connect,
+    opened_store,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +41,8 @@ GP: Final = "555000000102"
 """Role profile of the demo's GP, who sends the population unless somebody else is named. Spec: 35 §9.5."""
 
 INDEX: Final = "patients.jsonl"
+AT_ONCE: Final = 1_000
+"""Patients that are put into the index of a store at once."""
 
 
 def make(
@@ -68,6 +75,8 @@ def make(
     retry_refused: Annotated[
         bool, typer.Option("--retry-refused", help="With --journal: send again what was refused before.")
     ] = False,
+    data: Data = None,
+    store: StoreUrl = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -85,12 +94,14 @@ def make(
     --out writes patients.jsonl (for patients import), one file for each version of a summary (running number, key and
     version: 0000/0000001-a1b2c3-1.xml) and actions.jsonl: one line for each upload, withdrawal and consent, in the
     order in which openscr upload DIR sends them. --load sends the same at once; --user is then the demo's GP unless you
-    name somebody.
+    name somebody. A service with a closed index takes only patients whom it knows: with --data or --store the patients
+    are first put into the index of that store.
     """
     if (out is not None) == load:
         raise typer.BadParameter("say where it goes: --out DIR or --load")
-    if not load and (rate is not None or parallel > 1 or journal is not None or retry_refused):
-        raise typer.BadParameter("--rate, --parallel, --journal and --retry-refused go with --load")
+    sending = rate is not None or parallel > 1 or journal is not None or retry_refused
+    if not load and (sending or data is not None or store is not None):
+        raise typer.BadParameter("--rate, --parallel, --journal, --retry-refused, --data and --store go with --load")
     from openscr.testbench.made_population import DEFAULT_DAY, check_count, made_population
 
     check_count(count)
@@ -102,6 +113,8 @@ def make(
     from openscr.cli.bulk import Bulk, Pace, report
     from openscr.cli.upload_journal import Journal
 
+    if data is not None or store is not None:
+        asyncio.run(_fill_index(made_population(count, seed, day, told=False), data, store))
     person = user or GP
     who = f"to {at} as {app} with {person}, population {seed} of {day.isoformat()}"
     sender: dict[str, Any] = {"at": at, "app": app, "directory": directory, "user": person}
@@ -187,6 +200,12 @@ def _watched(patients: "Iterator[SyntheticPatient]", count: int, *, as_json: boo
     from rich.progress import track
 
     yield from track(patients, description="Making", total=count, transient=True)
+
+
+async def _fill_index(patients: "Iterator[SyntheticPatient]", data: Path | None, store: str | None) -> None:
+    async with opened_store(data, store, migrate=True) as opened:
+        while some := [patient.entry for patient in islice(patients, AT_ONCE)]:
+            await opened.write_patients(some)
 
 
 # --- to a service ---------------------------------------------------------------------------------------------------
