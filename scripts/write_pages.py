@@ -19,7 +19,8 @@ from typer.main import get_command
 
 from openscr import advice, errors
 from openscr.cli.application import app
-from openscr.testbench.population import CORE_ONLY, NAMED_NUMBERS, State, demo_numbers, population
+from openscr.testbench.population import CORE_ONLY, NAMED_NUMBERS, TURNS, demo_numbers, population
+from openscr.testbench.stories import State
 from openscr.testbench.world import demo_directory
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -228,9 +229,9 @@ def demo_tables() -> dict[str, str]:
     people = {user["user_id"]: user for user in world["users"]}
     patients = {patient.nhs_number: patient for patient in population(TODAY)}
     numbers = [number for number in demo_numbers() if number not in NAMED_NUMBERS]
-    by_state: dict[State, list[str]] = {state: [] for state in State}
+    by_state: dict[State, list[str]] = {state: [] for state in list(State)[:TURNS]}
     for position, number in enumerate(numbers):
-        by_state[State(position % len(State))].append(number)
+        by_state[State(position % TURNS)].append(number)
     return {
         "systems": table(
             ("app", "ASID", "party key", "what it is", "interactions"),

@@ -49,6 +49,7 @@ def test_these_are_the_commands_of_this_release() -> None:
         "directory import",
         "directory export",
         "patients import",
+        "patients make",
         "admin migrate",
         "admin verify",
         "admin outbox list",

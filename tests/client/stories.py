@@ -5,10 +5,8 @@ import os
 from datetime import UTC, datetime
 
 from openscr.identifiers import mint_uuid
-from openscr.testbench.content import Summary
-from openscr.testbench.histories import Dice, draw_history
-from openscr.testbench.population import AUTHOR, PRACTICE, fresh_number
-from openscr.testbench.summaries import compose
+from openscr.testbench.population import fresh_number
+from openscr.testbench.stories import Bearing, Step, Story
 
 NOW = datetime(2026, 3, 2, 10, 30, tzinfo=UTC)
 _taken: set[str] = set()
@@ -22,13 +20,12 @@ def new_patient() -> str:
     return number
 
 
-def summary(nhs_number: str, *, initial: bool = False, replaces: str | None = None) -> Summary:
-    """Return a summary with a history that follows from the number."""
-    history = draw_history(Dice(nhs_number), datetime(1950, 5, 5, tzinfo=UTC).date(), NOW.date())
-    author = None if initial else AUTHOR
-    return Summary(nhs_number, mint_uuid(), NOW, PRACTICE, author, history.core(NOW.date()), replaces=replaces)
+def summary(nhs_number: str, *, initial: bool = False, replaces: str | None = None) -> Step:
+    """Return the sending of a fresh summary with a history of its own."""
+    story = Story(nhs_number, mint_uuid(), NOW.date(), Bearing())
+    return story.upload(1, 1, story.content(1), initial=initial, replaces=replaces)
 
 
-def document_of(content: Summary) -> bytes:
+def document_of(content: Step) -> bytes:
     """Return its GPSummary element."""
-    return compose(content, mint_uuid)
+    return content.document

@@ -263,4 +263,5 @@ def test_a_client_is_used_in_a_with_statement() -> None:
 
 
 def test_the_initial_summary_is_known_by_its_type() -> None:
-    assert summary(new_patient(), initial=True).type == GP_INITIAL_SUMMARY
+    document = read_xml(document_of(summary(new_patient(), initial=True)))
+    assert document.find("{*}code").get("code") == GP_INITIAL_SUMMARY

@@ -42,11 +42,8 @@ from openscr.spine import (
     Person,
     Withdrawal,
 )
-from openscr.testbench.content import Summary
-from openscr.testbench.histories import Dice, draw_history
-from openscr.testbench.population import PRACTICE as DEMO_PRACTICE
-from openscr.testbench.population import State, fresh_number, synthetic_patient
-from openscr.testbench.summaries import compose
+from openscr.testbench.population import fresh_number, synthetic_patient
+from openscr.testbench.stories import State
 from openscr.testbench.world import HOSPITAL_PARTY, OWN_ASID, OWN_PARTY, PRACTICE_PARTY
 from openscr.transport.ebxml import Reliability, write_user_message
 from openscr.transport.mime import CLIENT_CONTENT_TYPE, CLIENT_PART_TYPE, HEADER_CONTENT_ID
@@ -71,9 +68,8 @@ def fresh_patient() -> str:
 
 def initial_document(nhs_number: str, event_id: str) -> bytes:
     """Return an initial summary of a patient."""
-    today = datetime.now(UTC)
-    history = draw_history(Dice(nhs_number), today.date().replace(year=1950, day=1), today.date())
-    return compose(Summary(nhs_number, event_id, today, DEMO_PRACTICE, None, history.core(today.date())), mint_uuid)
+    (step,) = synthetic_patient(nhs_number, State.INITIAL_ONLY, datetime.now(UTC).date()).steps
+    return step.document.replace(step.event_id.encode(), event_id.encode())
 
 
 @cache

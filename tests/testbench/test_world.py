@@ -9,7 +9,7 @@ import pytest
 from openscr.directory.demo import APPS
 from openscr.directory.form import build_directory, read_directory
 from openscr.faces.spine.interactions import INTERACTIONS
-from openscr.testbench.population import AUTHOR, PRACTICE
+from openscr.testbench.documents import AUTHOR, PRACTICE
 from openscr.testbench.world import CLIENT_PARTIES, HOSPITAL_PARTY, OWN_ASID, OWN_PARTY, PRACTICE_PARTY, demo_directory
 
 DIRECTORY = build_directory(read_directory(demo_directory()), 1)
@@ -133,7 +133,7 @@ def test_users_and_roles_are_those_of_the_local_identity_provider():
 def test_the_author_of_the_demo_s_records_is_registered():
     user, role = DIRECTORY.role(AUTHOR.role_profile_id)
     assert user.user_id == AUTHOR.user_id
-    assert user.name == {"prefix": AUTHOR.prefix, "given": AUTHOR.given, "family": AUTHOR.family}
+    assert user.name == AUTHOR.name.parts
     assert role.ods == PRACTICE.ods
     assert DIRECTORY.parties[PRACTICE_PARTY].name == PRACTICE.name
 

@@ -1,6 +1,6 @@
-"""`openscr patients`: the patient index.
+"""`openscr patients`: the patient index, and synthetic populations.
 
-Spec: 00 §4 ``patients import``, §6.4; 10 §15 step 3.
+Spec: 00 §4 ``patients import``, ``patients make``, §6.4; 10 §15 step 3.
 """
 
 import asyncio
@@ -11,8 +11,9 @@ import typer
 
 from openscr.cli.console import say, say_json
 from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store
+from openscr.cli.patients_make import make
 
-commands = typer.Typer(help="The patient index.", no_args_is_help=True)
+commands = typer.Typer(help="The patient index, and synthetic populations.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -20,10 +21,10 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="patients")
 
 
-# With one command a group would be taken for the command itself.
-@commands.callback()
-def group() -> None:
-    """Look after the patient index."""
+commands.command(
+    "make",
+    epilog="Example:  openscr patients make --count 1000 --seed 1 --out population; openscr upload population",
+)(make)
 
 
 @commands.command("import", epilog="Example:  openscr patients import patients.jsonl")

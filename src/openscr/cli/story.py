@@ -20,14 +20,12 @@ from openscr.client import Client, Profile, Refusal, SpineClient, Submission, Tl
 from openscr.codes import GP_SUMMARY
 from openscr.errors import OpenSCRError
 from openscr.hl7.presentation import presentation_of
-from openscr.identifiers import mint_uuid, utc_now
+from openscr.identifiers import mint_uuid
 from openscr.spine import Consent, DissentOverride, EventListOutcome, EventStatus, Outcome, Person
 from openscr.store.interface import AlertRow
 from openscr.store.opening import open_store
-from openscr.testbench.content import Summary
-from openscr.testbench.histories import Dice, draw_history
-from openscr.testbench.population import AUTHOR, PRACTICE, fresh_number
-from openscr.testbench.summaries import compose
+from openscr.testbench.population import fresh_number
+from openscr.testbench.stories import Bearing, Step, Story
 
 OVERRIDER: Final = Person("555000000501", "555000000502", "R8000")
 """The person of the override view. Spec: 00 §4, 35 §9.5."""
@@ -153,20 +151,17 @@ class _Story:
                     return
             self._tell.outcome("no number without a record was found", good=False)
 
-    def _summaries(self) -> tuple[Summary, Summary]:
+    def _summaries(self) -> tuple[Step, Step]:
         """Compose a synthetic history: first what the computer sends by itself, then what the GP adds."""
-        today = date.today()
-        dice = Dice(f"demo/{self._number}")
-        history = draw_history(dice, today.replace(year=today.year - 67, day=1), today)
-        now = utc_now()
-        first = Summary(self._number, mint_uuid(), now, PRACTICE, None, history.core(today))
-        content = history.additional(today)
-        second = Summary(self._number, mint_uuid(), now, PRACTICE, AUTHOR, content, replaces=first.event_id)
+        # Event ids are fresh each time: a number that was played with and withdrawn may be drawn again.
+        story = Story(self._number, mint_uuid(), date.today(), Bearing(enriched=True))
+        first = story.upload(1, 2, story.history.core(story.today), initial=True)
+        second = story.upload(2, 1, story.content(0), replaces=first.event_id)
         return first, second
 
-    def _upload(self, title: str, summary: Summary) -> None:
+    def _upload(self, title: str, summary: Step) -> None:
         with self._tell.step(title):
-            submission = self._gp.upload_document(compose(summary, mint_uuid))
+            submission = self._gp.upload_document(summary.document)
             self._acknowledged(submission, summary.event_id, EventStatus.NORMAL)
 
     def _acknowledged(self, submission: Submission, event_id: str, status: EventStatus) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,7 +30,7 @@ from openscr.cli.outcomes import refusal_line, submission_form
 from openscr.errors import OpenSCRError, UnreadableMessage
 
 if TYPE_CHECKING:
-    from openscr.client import Client, Submission
+    from openscr.client import Client, Posting, Submission
 
 
 class Pattern(StrEnum):
@@ -61,6 +61,19 @@ def upload(
     pattern: Annotated[Pattern, typer.Option("--pattern", help="The channel: reliable messaging, or polling.")] = (
         Pattern.RELIABLE
     ),
+    rate: Annotated[
+        float | None, typer.Option("--rate", metavar="N", min=0.001, help="Of a folder: so many messages a second.")
+    ] = None,
+    parallel: Annotated[
+        int, typer.Option("--parallel", metavar="N", min=1, max=64, help="Of a folder: so many connections at once.")
+    ] = 1,
+    journal: Annotated[
+        Path | None,
+        typer.Option("--journal", metavar="FILE", help="Of a folder: what was sent; default in the folder."),
+    ] = None,
+    retry_refused: Annotated[
+        bool, typer.Option("--retry-refused", help="Of a folder: send again what was refused before.")
+    ] = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -68,17 +81,29 @@ def upload(
 
     A summary in JSON (openscr-summary/1) or TOML is composed: ids, text and message are written for you. A complete
     interaction from the sending app goes byte for byte. Otherwise, and with --user, the GPSummary in it is taken out as
-    it is and sent in a message of our own; so is a file that holds the GPSummary alone. A folder is all its .xml, .json
-    and .toml files. With --pattern polling the answer is fetched from the service, and no acknowledgement has to find
-    its way to us.
+    it is and sent in a message of our own; so is a file that holds the GPSummary alone. With --pattern polling the
+    answer is fetched from the service, and no acknowledgement has to find its way to us.
+
+    A folder is all its .xml, .json and .toml files, also of the folders in it, in the order of their paths; or what the
+    actions.jsonl in it says, as patients make writes it. It is sent at --rate, --parallel patients at once, the files
+    of one patient in their order. A journal (upload-journal.jsonl) keeps what was answered: run the same command again
+    after an interruption, and it goes on where it was; what had no answer yet goes again as the same message.
     """
+    folder = Path(files[0]) if len(files) == 1 and files[0] != "-" and Path(files[0]).is_dir() else None
+    if folder is None and (rate is not None or parallel > 1 or journal is not None or retry_refused):
+        raise typer.BadParameter("--rate, --parallel, --journal and --retry-refused are for one folder")
+    sender: dict[str, Any] = {"at": at, "app": app, "directory": directory, "user": user}
+    files_of_tls: dict[str, Any] = {"cert": cert, "key": key, "ca": ca, "callback": callback}
+    if folder is not None:
+        how = {"polling": pattern is Pattern.POLLING, "rewrap": user is not None}
+        bulk = {"rate": rate, "parallel": parallel, "retry_refused": retry_refused, "as_json": as_json}
+        _upload_folder(folder, journal, sender, files_of_tls, how, bulk)
+        return
     inputs = list(_inputs(files))
     if not inputs:
         raise typer.BadParameter("there are no .xml, .json or .toml files there", param_hint="FILE...")
     failed = 0
-    with connect(
-        at=at, app=app, directory=directory, user=user, cert=cert, key=key, ca=ca, callback=callback
-    ) as client:
+    with connect(**sender, **files_of_tls) as client:
         for name, path in _watched(inputs):
             try:
                 data = _read(path)
@@ -101,7 +126,36 @@ def upload(
         raise typer.Exit(1)
 
 
-_SUMMARIES = frozenset({".xml", ".json", ".toml"})
+def _upload_folder(
+    path: Path,
+    journal: Path | None,
+    sender: dict[str, Any],
+    files_of_tls: dict[str, Any],
+    how: dict[str, bool],
+    bulk: dict[str, Any],
+) -> None:
+    from openscr.cli.bulk import Bulk, Pace, report
+    from openscr.cli.upload_folder import open_folder
+    from openscr.cli.upload_journal import FILE_NAME, Journal
+
+    folder = open_folder(path, **how)
+    if not folder.total:
+        raise typer.BadParameter("there are no .xml, .json or .toml files there", param_hint="FILE...")
+    if folder.needs_person and sender["user"] is None:
+        raise typer.BadParameter("the folder holds withdrawals or consents, which a person sends: --user URP")
+    who = f"to {sender['at']} as {sender['app']}" + (f" with {sender['user']}" if sender["user"] else "")
+    rate = bulk.pop("rate")
+    with (
+        Journal(journal or path / FILE_NAME, who) as kept,
+        connect(**sender, **files_of_tls) as client,
+    ):
+        tally = Bulk(client, kept, Pace(rate), **bulk).run(folder.items(), folder.total)
+    report(tally, as_json=bulk["as_json"], resume="run the same command again to go on")
+    if tally.failed:
+        raise typer.Exit(1)
+
+
+SUMMARIES = frozenset({".xml", ".json", ".toml"})
 LARGEST_FILE = 5_242_880
 """Bytes of a message that any Spine takes at most. Spec: 40 §6.6."""
 
@@ -128,7 +182,7 @@ def _inputs(files: Iterable[str]) -> Iterator[tuple[str, Path | None]]:
         if name == "-":
             yield "standard input", None
         elif path.is_dir():
-            yield from ((str(child), child) for child in sorted(path.iterdir()) if child.suffix in _SUMMARIES)
+            yield from ((str(child), child) for child in sorted(path.iterdir()) if child.suffix in SUMMARIES)
         else:
             yield name, path
 
@@ -142,7 +196,15 @@ def _watched(inputs: list[tuple[str, Path | None]]) -> Iterable[tuple[str, Path 
     return track(inputs, description="Sending", transient=True)
 
 
-def send(client: "Client", data: bytes, *, rewrap: bool, polling: bool = False, toml: bool = False) -> "Submission":
+def send(
+    client: "Client",
+    data: bytes,
+    *,
+    rewrap: bool,
+    polling: bool = False,
+    toml: bool = False,
+    posting: "Posting | None" = None,
+) -> "Submission":
     """Send what a file holds: as it is when it is a message of the sending app and ``rewrap`` does not forbid that.
 
     A summary in the JSON form, or with ``toml`` in TOML, is composed and goes in a message of our own.
@@ -154,7 +216,7 @@ def send(client: "Client", data: bytes, *, rewrap: bool, polling: bool = False, 
     what sending raises.
     """
     if toml or data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
-        return _compose_and_send(client, data, polling=polling, toml=toml)
+        return _compose_and_send(client, data, polling=polling, toml=toml, posting=posting)
     from openscr.codes import INITIAL_UPLOAD, POLLING_UPLOAD, UPLOAD, UPLOADS
     from openscr.hl7.gp_summary import locate_document
     from openscr.hl7.wrapper import HL7, local_name, read_wrapper
@@ -163,27 +225,29 @@ def send(client: "Client", data: bytes, *, rewrap: bool, polling: bool = False, 
     root = read_xml(data)
     name = local_name(root)
     if name == "GPSummary":
-        return client.upload_document(data, polling=polling)
+        return client.upload_document(data, polling=polling, posting=posting)
     if name not in UPLOADS:
         raise UnreadableMessage(f"this is neither {INITIAL_UPLOAD}, {UPLOAD} nor a GPSummary")
     profile = client.spine.profile
     if read_wrapper(root).sender_asid == profile.asid and not rewrap and polling == (name == POLLING_UPLOAD):
         detail(f"  {name} goes byte for byte")
-        return client.submit(data)
+        return client.submit(data, posting=posting)
     document = root.find(f"{HL7}ControlActEvent/{HL7}subject/{HL7}GPSummary")
     if document is None:
         raise UnreadableMessage(f"the {name} holds no GPSummary")
     detail(f"  the GPSummary of {name} goes in a message of our own")
-    return client.upload_document(locate_document(document, data).standalone(), polling=polling)
+    return client.upload_document(locate_document(document, data).standalone(), polling=polling, posting=posting)
 
 
-def _compose_and_send(client: "Client", data: bytes, *, polling: bool, toml: bool) -> "Submission":
+def _compose_and_send(
+    client: "Client", data: bytes, *, polling: bool, toml: bool, posting: "Posting | None"
+) -> "Submission":
     """Send a summary in the JSON form, or the same members in TOML. Spec: 00 §6.2."""
     from openscr.clinical import read_json, read_toml
 
     summary = read_toml(data) if toml else read_json(data)
     detail(f"  {summary.interaction} is composed from the {'TOML' if toml else 'JSON'} form")
-    return client.upload(summary, polling=polling)
+    return client.upload(summary, polling=polling, posting=posting)
 
 
 def _tell(name: str, submission: "Submission", *, as_json: bool) -> None:

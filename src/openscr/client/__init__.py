@@ -15,7 +15,7 @@ What there is:
 * `Client`: verb by verb, blocking. `SpineClient`: the same for asyncio, where `openscr.spine.Spine` is wanted.
 * `Profile`, `Route`: who sends, and where messages go. `Tls`: our certificate, key and authority.
 * `Callback`: the listener for application acknowledgements.
-* `Submission`: what became of an upload or a withdrawal.
+* `Submission`: what became of an upload or a withdrawal. `Posting`: what makes it the same message when sent once more.
 * `Refusal`, `refusal_of`, `RecordRefusal`: what a refusal means. `latest_summary`: the current one of a list.
 * `Exchange`: one HTTP exchange, for observers.
 
@@ -27,12 +27,13 @@ from openscr.client.callback import Callback
 from openscr.client.connection import Exchange, Tls
 from openscr.client.profile import Profile, Route
 from openscr.client.refusals import RecordRefusal, Refusal, latest_summary, refusal_of
-from openscr.client.spine import SpineClient, Submission
+from openscr.client.spine import Posting, SpineClient, Submission
 
 __all__ = [
     "Callback",
     "Client",
     "Exchange",
+    "Posting",
     "Profile",
     "RecordRefusal",
     "Refusal",

@@ -43,8 +43,8 @@ class Answers(Protocol):
     late_signals: bool
     """Whether a transport acknowledgement may still come when all attempts are over."""
 
-    async def expect(self, message_id: str) -> Expectation:
-        """Begin to wait for the answer to a message that is not sent yet."""
+    async def expect(self, message_id: str, *, again: bool = False) -> Expectation:
+        """Begin to wait for the answer to a message that is not sent yet, or, ``again``, may have been sent before."""
 
 
 class Unseen:
@@ -52,7 +52,7 @@ class Unseen:
 
     late_signals = False
 
-    async def expect(self, message_id: str) -> "Unseen":
+    async def expect(self, message_id: str, *, again: bool = False) -> "Unseen":
         """Expect nothing."""
         return self
 
@@ -99,9 +99,9 @@ class DemoInbox:
             return False
         return True
 
-    async def expect(self, message_id: str) -> "InboxExpectation":
-        """Begin to wait for the answer to a message."""
-        following, _ = await self._look(_FROM_NOW_ON)
+    async def expect(self, message_id: str, *, again: bool = False) -> "InboxExpectation":
+        """Begin to wait for the answer to a message: ``again`` from the oldest one that is kept."""
+        following, _ = (0, ()) if again else await self._look(_FROM_NOW_ON)
         return InboxExpectation(self._look, following, message_id)
 
     async def _look(self, since: int) -> tuple[int, list[tuple[str, str]]]:

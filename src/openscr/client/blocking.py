@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar
 
 from openscr.client.profile import Profile
 from openscr.client.refusals import RecordRefusal, latest_summary
-from openscr.client.spine import DEMO, SpineClient, Submission
+from openscr.client.spine import DEMO, Posting, SpineClient, Submission
 from openscr.clinical import Summary
 from openscr.codes import ACS_SET, EVENT, EVENT_LIST, GP_SUMMARY
 from openscr.hl7.presentation import presentation_of
@@ -35,7 +35,7 @@ NO_OVERRIDE: Final = DissentOverride()
 
 
 class Client:
-    """One app and one person at a remote Spine, verb by verb. Use it in ``with``; from one thread at a time.
+    """One app and one person at a remote Spine, verb by verb. Use it in ``with``; threads may call it at once.
 
     ``spine`` is the `SpineClient` that does the work, on an event loop of its own; who sends and who is present come
     from its profile. Refusals are outcomes of the verbs; what a verb raises is told by `SpineClient`.
@@ -86,34 +86,47 @@ class Client:
 
     # --- summaries --------------------------------------------------------------------------------------------------
 
-    def upload_document(self, document: bytes, *, polling: bool = False) -> Submission:
+    def upload_document(self, document: bytes, *, polling: bool = False, posting: Posting | None = None) -> Submission:
         """Send a ``GPSummary`` element as it is, reliably or over the polling channel; return what the record says."""
-        return self._run(self.spine.upload_document(document, polling=polling))
+        return self._run(self.spine.upload_document(document, polling=polling, posting=posting))
 
-    def upload(self, summary: Summary, *, polling: bool = False) -> Submission:
+    def upload(self, summary: Summary, *, polling: bool = False, posting: Posting | None = None) -> Submission:
         """Complete a summary, send it, and return what the record says. Spec: 00 §6.2, 10 §16."""
-        return self._run(self.spine.upload_summary(summary, polling=polling))
+        return self._run(self.spine.upload_summary(summary, polling=polling, posting=posting))
 
     def upload_file(self, path: str | Path, *, polling: bool = False) -> Submission:
         """Send the ``GPSummary`` element that a file holds."""
         return self.upload_document(Path(path).read_bytes(), polling=polling)
 
-    def submit(self, payload: bytes) -> Submission:
+    def submit(self, payload: bytes, *, posting: Posting | None = None) -> Submission:
         """Send a complete upload or withdrawal interaction byte for byte."""
-        return self._run(self.spine.submit(payload))
+        return self._run(self.spine.submit(payload, posting=posting))
 
     def withdraw(
-        self, nhs_number: str, event_id: str, reason: str, *, event_type: str | None = None, text: str = ""
+        self,
+        nhs_number: str,
+        event_id: str,
+        reason: str,
+        *,
+        event_type: str | None = None,
+        text: str = "",
+        posting: Posting | None = None,
     ) -> Submission:
         """Withdraw an event; ``reason`` is 01, 02 or 03. Spec: 10 §10.
 
         The interaction follows from the type of the event: asked for when it is not given.
         Raises: `ValueError` when the profile has no person: a withdrawal names one.
         """
-        return self._run(self._withdraw(nhs_number, event_id.upper(), reason, event_type, text))
+        return self._run(self._withdraw(nhs_number, event_id.upper(), reason, event_type, text, posting))
 
     async def _withdraw(
-        self, nhs_number: str, event_id: str, reason: str, event_type: str | None, text: str
+        self,
+        nhs_number: str,
+        event_id: str,
+        reason: str,
+        event_type: str | None,
+        text: str,
+        posting: Posting | None,
     ) -> Submission:
         caller = self.spine.profile.caller
         if caller.person is None:
@@ -122,7 +135,7 @@ class Client:
             query = EventListQuery(MessageIds("", EVENT_LIST), nhs_number)
             events = (await self.spine.list_events(caller, query)).events
             event_type = next((e.event_type for e in events if e.event_id.upper() == event_id), GP_SUMMARY)
-        return await self.spine.withdraw_event(caller, nhs_number, event_id, event_type, reason, text)
+        return await self.spine.withdraw_event(caller, nhs_number, event_id, event_type, reason, text, posting=posting)
 
     def list_events(self, nhs_number: str, override: DissentOverride = NO_OVERRIDE) -> EventListOutcome:
         """List all events of a patient. Spec: 20 §7.1."""

@@ -138,8 +138,8 @@ class Callback:
         """Host and port really used."""
         return self._host, self._port
 
-    async def expect(self, message_id: str) -> CallbackExpectation:
-        """Begin to wait for the answer to a message."""
+    async def expect(self, message_id: str, *, again: bool = False) -> CallbackExpectation:
+        """Begin to wait for the answer to a message; what came when nobody listened does not come ``again``."""
         await self.start()
         expectation = CallbackExpectation(message_id.upper(), self)
         self._expected[message_id.upper()] = expectation

@@ -7,7 +7,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import count
 from typing import Final, Self
+from uuid import UUID, uuid5
 
 from lxml import etree
 
@@ -99,6 +102,26 @@ class Submission:
         return f"Acknowledgement: {outcome.ack.value} {issues or self.acknowledgement.detail}".rstrip()
 
 
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What makes a message the same one when it is sent once more: its transport id, and when it was made.
+
+    ``again`` says that it may have arrived before: its answer is looked for among those that came already.
+    ``wrapper_id`` is the HL7 id of a message of our own where it is not that of the summary. Spec: 40 §6.3, §6.5.
+    """
+
+    message_id: str
+    at: datetime
+    again: bool = False
+    wrapper_id: str = ""
+
+    @property
+    def minting(self) -> UuidFactory:
+        """Gives the same ids, in the same order, whenever the message is made again."""
+        numbers = count(1)
+        return lambda: str(uuid5(UUID(self.message_id), str(next(numbers)))).upper()
+
+
 class SpineClient:
     """A remote Spine. Satisfies `openscr.spine.Spine`; use it in ``async with``.
 
@@ -185,7 +208,7 @@ class SpineClient:
         return submission.acknowledgement.outcome
 
     async def upload_document(
-        self, document: bytes, caller: Caller | None = None, *, polling: bool = False
+        self, document: bytes, caller: Caller | None = None, *, polling: bool = False, posting: Posting | None = None
     ) -> Submission:
         """Send a ``GPSummary`` element (self-contained XML) as it is, in a message of our own.
 
@@ -200,15 +223,16 @@ class SpineClient:
             raise UnreadableMessage("a document is a GPSummary element with one id", "/GPSummary/id/@root")
         code = root.find("{*}code")
         initial = code is not None and code.get("code") == GP_INITIAL_SUMMARY
-        heading = self._heading(sender, str(ids[0].get("root")).upper())
+        wrapper_id = (posting.wrapper_id if posting else "") or str(ids[0].get("root")).upper()
+        heading = self._heading(sender, wrapper_id, posting=posting)
         element = locate_document(root, document).standalone()
         if initial and polling:
             raise UnreadableMessage(_NOT_BY_POLLING)
         interaction = INITIAL_UPLOAD if initial else POLLING_UPLOAD if polling else UPLOAD
-        return await self.submit(write_upload(interaction, heading, element, sender.person), sender)
+        return await self.submit(write_upload(interaction, heading, element, sender.person), sender, posting=posting)
 
     async def upload_summary(
-        self, summary: Summary, caller: Caller | None = None, *, polling: bool = False
+        self, summary: Summary, caller: Caller | None = None, *, polling: bool = False, posting: Posting | None = None
     ) -> Submission:
         """Complete a summary, write its text if it brings none, and send it; the interaction is the summary's own.
 
@@ -221,14 +245,24 @@ class SpineClient:
             raise UnreadableMessage(_NOT_BY_POLLING)
         if polling:
             summary = replace(summary, interaction=POLLING_UPLOAD)
-        summary = compose(summary, self._mint, self._clock())
+        mint, now = (posting.minting, posting.at) if posting else (self._mint, self._clock())
+        summary = compose(summary, mint, now)
         person = sender.person or person_of(summary)
         document = write_summary(summary)
-        heading = replace(self._heading(sender, summary.message_id or ""), created=summary.created or "")
-        return await self.submit(write_upload(summary.interaction, heading, document, person), sender)
+        wrapper_id = (posting.wrapper_id if posting else "") or summary.message_id or ""
+        heading = replace(self._heading(sender, wrapper_id), created=summary.created or "")
+        return await self.submit(write_upload(summary.interaction, heading, document, person), sender, posting=posting)
 
     async def withdraw_event(
-        self, caller: Caller, nhs_number: str, event_id: str, event_type: str, reason: str, text: str = ""
+        self,
+        caller: Caller,
+        nhs_number: str,
+        event_id: str,
+        event_type: str,
+        reason: str,
+        text: str = "",
+        *,
+        posting: Posting | None = None,
     ) -> Submission:
         """Withdraw an event of a type in a message of our own; ``reason`` is 01, 02 or 03. Spec: 10 §10.
 
@@ -236,34 +270,36 @@ class SpineClient:
         """
         if caller.person is None:
             raise ValueError(_NO_WITHDRAWER)
-        message_id = self._mint()
+        message_id = posting.message_id if posting else self._mint()
         withdrawal = Withdrawal(
             ids=MessageIds(message_id, WITHDRAW_INITIAL if event_type == GP_INITIAL_SUMMARY else WITHDRAW),
             nhs_number=nhs_number,
             event_id=message_id,
             event_type=event_type,
-            effective_time=hl7_timestamp(self._clock()),
+            effective_time=hl7_timestamp(posting.at if posting else self._clock()),
             target=event_id,
             reason=reason,
             reason_text=text or WITHDRAWAL_REASONS.get(reason, ""),
         )
-        heading = self._heading(caller, message_id)
-        return await self.submit(
-            write_withdrawal(withdrawal.ids.interaction, heading, withdrawal, caller.person), caller
-        )
+        heading = self._heading(caller, message_id, posting=posting)
+        payload = write_withdrawal(withdrawal.ids.interaction, heading, withdrawal, caller.person)
+        return await self.submit(payload, caller, posting=posting)
 
-    async def submit(self, payload: bytes, caller: Caller | None = None, *, message_id: str = "") -> Submission:
+    async def submit(
+        self, payload: bytes, caller: Caller | None = None, *, message_id: str = "", posting: Posting | None = None
+    ) -> Submission:
         """Send an upload or withdrawal interaction byte for byte, and wait for what the record says.
 
-        Each call is a new message with a new transport id unless it is given one; the attempts of one call are
-        repetitions. ``REPC_IN150016SM05`` goes over the polling channel, everything else reliably.
+        Each call is a new message with a new transport id unless it is given one, or a ``posting``; the attempts of one
+        call are repetitions. ``REPC_IN150016SM05`` goes over the polling channel, everything else reliably.
         Raises: `EndpointUnknown`, `RetriesExhausted`. Spec: 40 §6.3, §7.3, §7.6, §9.
         """
         sender = caller or self.profile.caller
         wrapper = read_wrapper(read_xml(payload))
+        at = posting.at if posting else self._clock()
+        message_id = (posting.message_id if posting else message_id) or self._mint()
         if wrapper.name == POLLING_UPLOAD:
-            return await self._submit_polling(payload, wrapper, sender, message_id or self._mint())
-        message_id = message_id or self._mint()
+            return await self._submit_polling(payload, wrapper, sender, message_id, at)
         message = write_reliable(
             payload,
             action=wrapper.name,
@@ -271,10 +307,10 @@ class SpineClient:
             receiver=self.profile.receiver_party,
             route=self.profile.route(wrapper.name),
             message_id=message_id,
-            timestamp=ebxml_timestamp(self._clock()),
+            timestamp=ebxml_timestamp(at),
         )
         answers = await self._answers_of(sender.party_key)
-        expectation = await answers.expect(message_id)
+        expectation = await answers.expect(message_id, again=posting is not None and posting.again)
         try:
             attempts = await deliver(self._connection, message, answers, expectation, monotonic=self._monotonic)
             answer = await expectation.answer(self._answer_timeout)
@@ -284,7 +320,9 @@ class SpineClient:
             return Submission(wrapper.name, message_id, attempts)
         return Submission(wrapper.name, message_id, attempts, _acknowledgement_of(wrapper, answer))
 
-    async def _submit_polling(self, payload: bytes, wrapper: Wrapper, sender: Caller, message_id: str) -> Submission:
+    async def _submit_polling(
+        self, payload: bytes, wrapper: Wrapper, sender: Caller, message_id: str, at: datetime
+    ) -> Submission:
         """Send an upload over the polling channel and fetch its acknowledgement. Spec: 40 §7.6."""
         message = write_reliable(
             payload,
@@ -293,7 +331,7 @@ class SpineClient:
             receiver=self.profile.receiver_party,
             route=self.profile.route(wrapper.name),
             message_id=message_id,
-            timestamp=ebxml_timestamp(self._clock()),
+            timestamp=ebxml_timestamp(at),
         )
         headers = polling_headers(sender, correlation_id=self._mint(), request_id=self._mint())
         attempts, answer = await upload_and_poll(
@@ -374,10 +412,11 @@ class SpineClient:
             expected=expected,
         )
 
-    def _heading(self, caller: Caller, message_id: str, version: str = VERSION_CODE) -> Heading:
-        return Heading(
-            message_id or self._mint(), hl7_timestamp(self._clock()), version, self.profile.receiver_asid, caller.asid
-        )
+    def _heading(
+        self, caller: Caller, message_id: str, version: str = VERSION_CODE, *, posting: Posting | None = None
+    ) -> Heading:
+        at = posting.at if posting else self._clock()
+        return Heading(message_id or self._mint(), hl7_timestamp(at), version, self.profile.receiver_asid, caller.asid)
 
 
 def _acknowledgement_of(wrapper: Wrapper, answer: bytes) -> Acknowledgement:

@@ -13,15 +13,9 @@ from openscr.record.record import Record
 from openscr.spine import EventStatus
 from openscr.store.interface import PatientState, Store, Transaction
 from openscr.testbench.inbox import SCHEME, Inbox, InboxMessage
-from openscr.testbench.population import (
-    FULL_RECORD,
-    State,
-    StepKind,
-    fresh_number,
-    population,
-    synthetic_patient,
-)
+from openscr.testbench.population import FULL_RECORD, fresh_number, population, synthetic_patient
 from openscr.testbench.samples import Sample, put_patient, sample_event, sample_list, sample_upload
+from openscr.testbench.stories import State, StepKind
 from openscr.testbench.world import OWN_PARTY, demo_directory
 
 

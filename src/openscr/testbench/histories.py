@@ -1,260 +1,310 @@
 """What happened to a synthetic patient over the years, and what a summary of a given day says of it.
 
-Invariants:
-
-* Conditions explain medicines: every repeat medicine treats a diagnosis of the same history, every acute one a short
-  illness; no medicine meets an allergy or a condition that forbids it.
-* Dates are in order: born, diagnosed, treated, reviewed; nothing lies after the day of the summary.
-* Two summaries of one history agree about everything that both can know.
-
-Draws are made from `random.Random.random` alone, whose sequence is the same on every machine and Python.
+Two summaries of one history agree about everything that both can know. What fits together, and in which order, is told
+by `openscr.testbench.treatments` and `openscr.testbench.contacts`.
 
 Spec: 80 §1.1; 90 §7.
 """
 
-import random
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TypeVar
+from typing import Any, Final
 
-from openscr.testbench import formulary
-from openscr.testbench.content import (
+from openscr.clinical import (
+    AcuteMedication,
+    AdministrativeProcedure,
     Allergy,
-    BloodPressure,
-    Coded,
-    Content,
+    CurrentRepeatMedication,
+    DiscontinuedRepeatMedication,
     Entry,
-    Medication,
-    Pointer,
+    FamilyHistory,
+    LifeStyle,
+    Medications,
+    NonAgent,
+    PersonalPreference,
+    Problem,
+    ProvisionOfAdviceAndInformation,
     Quantity,
-    Section,
+    RiskToPatient,
+    Service,
+    SocialOrPersonalCircumstance,
+    Time,
 )
-from openscr.testbench.formulary import Condition, Course, Episode, Measure
-from openscr.testbench.narrative import months_before
+from openscr.clinical.entries import CodedEntry
+from openscr.clinical.narrative import months_before
+from openscr.clinical.values import Interval
+from openscr.testbench import formulary
+from openscr.testbench.contacts import YEARS, Fact, Notes, immunisations, operations
+from openscr.testbench.dice import Dice
+from openscr.testbench.formulary import Allergen, Remark
+from openscr.testbench.treatments import (
+    LONG_KNOWN,
+    Illness,
+    Person,
+    Prescribed,
+    Regimen,
+    Suffered,
+    carried,
+    draw_allergies,
+    draw_conditions,
+    draw_illnesses,
+    no_known_allergy,
+    since,
+)
 
-T = TypeVar("T")
+ACUTE_MONTHS: Final = 12
+DISCONTINUED_MONTHS: Final = 6
+"""How far back a practice looks for medication. Spec: 80 §1.1."""
 
+ORDINARY: Final = 28_000
+"""Bytes of an ordinary record with additional information."""
 
-class Dice:
-    """Draws that depend on the seed text and the order of calls, on nothing else."""
-
-    def __init__(self, seed: str) -> None:
-        self._random = random.Random(seed)  # noqa: S311  reproducible on purpose: nothing secret is drawn
-
-    def below(self, count: int) -> int:
-        """Return a number from 0 to ``count`` - 1."""
-        return int(self._random.random() * count)
-
-    def between(self, lowest: int, highest: int) -> int:
-        """Return a number from ``lowest`` to ``highest``."""
-        return lowest + self.below(highest - lowest + 1)
-
-    def chance(self, percent: int) -> bool:
-        """Return true that often in a hundred."""
-        return self.below(100) < percent
-
-    def pick(self, choices: Sequence[T]) -> T:
-        """Return one of ``choices``."""
-        return choices[self.below(len(choices))]
-
-
-@dataclass(frozen=True, slots=True)
-class Suffered:
-    """A condition of the patient: its diagnosis, and when its present treatment took the place of the former."""
-
-    condition: Condition
-    diagnosis: Entry
-    switched: date | None
+Content = dict[str, Any]
+"""Entries by the headings of `openscr.clinical.Summary`."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
     """The patient's whole story up to ``today``; `core` and `additional` say what a summary of an earlier day holds."""
 
-    born: date
-    allergies: tuple[Allergy, ...]
-    suffered: tuple[Suffered, ...]
-    episodes: tuple[tuple[Episode, Entry], ...]
-    observed: tuple[Entry | BloodPressure, ...]
-    background: tuple[Entry, ...]
+    person: Person
+    today: date
+    allergies: tuple[tuple[date, Allergy], ...]
+    prescribed: tuple[Prescribed, ...]
+    illnesses: tuple[Illness, ...]
+    facts: tuple[Fact, ...]
 
-    def core(self, on: date) -> tuple[Content, ...]:
+    def core(self, on: date) -> Content:
         """Return allergies and medicines as of a day. Spec: 80 §1.1."""
-        return (*self._allergies(on), *self._medicines(on, explained=False))
+        return self._content(on, explained=False)
 
-    def additional(self, on: date) -> tuple[Content, ...]:
+    def additional(self, on: date) -> Content:
         """Return the whole record as of a day, reasons for medicines included. Spec: 80 §1.1."""
-        known = [suffered for suffered in self.suffered if suffered.diagnosis.on <= on]
-        problems = (Pointer(Section.PROBLEMS, s.diagnosis.on, s.diagnosis, "Active problem") for s in known)
-        risks = (
-            Pointer(Section.RISKS, allergy.on, allergy, "Severe reaction in the past")
-            for allergy in self._allergies(on)
-            if allergy.severity == "Severe"
+        content = self._content(on, explained=True)
+        for fact in self.facts:
+            if fact.on <= on:
+                content.setdefault(fact.member, []).append(fact.entry)
+        return {member: tuple(held) if isinstance(held, list) else held for member, held in content.items()}
+
+    def _content(self, on: date, *, explained: bool) -> Content:
+        medications = Medications(
+            acute=tuple(self._acute(on, explained=explained)),
+            current_repeat=tuple(self._current(on, explained=explained)),
+            discontinued=tuple(self._discontinued(on, explained=explained)),
         )
-        illnesses = (finding for _, finding in self.episodes)
-        dated = (entry for entry in (*illnesses, *self.observed, *self.background) if entry.on <= on)
-        diagnoses = (suffered.diagnosis for suffered in known)
-        return (*self._allergies(on), *self._medicines(on, explained=True), *problems, *risks, *diagnoses, *dated)
+        return {"allergies": tuple(a for day, a in self.allergies if day <= on), "medications": medications}
 
-    def _allergies(self, on: date) -> tuple[Allergy, ...]:
-        return tuple(allergy for allergy in self.allergies if allergy.on <= on)
+    def _acute(self, on: date, *, explained: bool) -> Iterator[AcuteMedication]:
+        for each in self.illnesses:
+            if months_before(on, ACUTE_MONTHS) < each.on <= on:
+                course, why = each.course, (each.episode.finding.display or "").lower()
+                yield AcuteMedication(
+                    product=course.product,
+                    dosage=course.dose,
+                    quantity=Quantity(course.quantity, "1", course.unit),
+                    time=Time(each.on),
+                    supporting_text=f"For {why}" if explained else None,
+                    reasons=(each.finding,) if explained else (),
+                )
 
-    def _medicines(self, on: date, *, explained: bool) -> list[Medication]:
-        medicines = []
-        penicillin = any(allergy.code == formulary.PENICILLIN for allergy in self.allergies)
-        for episode, finding in self.episodes:
-            if months_before(on, 12) < finding.on <= on:
-                course = episode.instead if penicillin and episode.instead else episode.course
-                reason = finding if explained else None
-                medicines.append(_medication(Section.ACUTE, course, finding.on, None, reason))
-        for suffered in self.suffered:
-            condition, diagnosis = suffered.condition, suffered.diagnosis
-            reason = diagnosis if explained else None
-            started = diagnosis.on + timedelta(days=21)
-            if started > on:
-                continue
-            switched = suffered.switched if suffered.switched and suffered.switched <= on else None
-            former = condition.former if suffered.switched else None
-            course, added = (condition.repeat, switched or started) if switched or not former else (former, started)
-            last = added + timedelta(days=(on - added).days // 28 * 28)
-            medicines.append(_medication(Section.REPEAT, course, added, last, reason))
-            if former and switched and switched > months_before(on, 6):
-                medicines.append(_medication(Section.DISCONTINUED, former, started, switched, reason))
-        return medicines
+    def _current(self, on: date, *, explained: bool) -> Iterator[CurrentRepeatMedication]:
+        for each in self.prescribed:
+            if each.started <= on and (each.ended is None or each.ended > on):
+                last = each.started + timedelta(days=(on - each.started).days // each.course.days * each.course.days)
+                words = f"Last issued {Time(last).printed}"
+                yield CurrentRepeatMedication(time=since(each.started), **_medicine(each, words, explained=explained))
 
-
-def _medication(section: Section, course: Course, on: date, until: date | None, reason: Entry | None) -> Medication:
-    return Medication(section, on, course.product, course.dose, course.quantity, course.unit, until, reason)
+    def _discontinued(self, on: date, *, explained: bool) -> Iterator[DiscontinuedRepeatMedication]:
+        for each in self.prescribed:
+            if each.ended is not None and months_before(on, DISCONTINUED_MONTHS) < each.ended <= on:
+                time = Interval(low=Time(each.started), high=Time(each.ended))
+                yield DiscontinuedRepeatMedication(
+                    time=time, **_medicine(each, "Treatment changed", explained=explained)
+                )
 
 
-def draw_history(dice: Dice, born: date, today: date, *, allergic: bool = False) -> History:
-    """Draw a history; ``allergic`` makes sure of an allergy.
+def _medicine(each: Prescribed, words: str, *, explained: bool) -> dict[str, Any]:
+    course = each.course
+    return {
+        "product": course.product,
+        "dosage": course.dose,
+        "quantity": Quantity(course.quantity, "1", course.unit),
+        "supporting_text": f"For {each.why.lower()}. {words}" if explained else words,
+        "reasons": (each.reason,) if explained else (),
+    }
 
-    From 50 years of age, each of the four core sections holds something on ``today`` and for 80 days before.
+
+def draw_history(
+    dice: Dice,
+    person: Person,
+    today: date,
+    *,
+    size: int = ORDINARY,
+    enriched: bool = True,
+    whole: bool = False,
+    allergic: bool = False,
+) -> History:
+    """Draw a history whose record is about ``size`` bytes long, as far as the patient's life allows.
+
+    ``enriched`` says whether that record will hold additional information. ``whole`` asks that from 50 years of age
+    each of the four core sections holds something on ``today`` and for 80 days before; ``allergic`` makes sure of an
+    allergy.
     """
-    age = (today - born).days // 365
-    allergies = _draw_allergies(dice, born, today, allergic=allergic)
-    smoking = dice.pick(formulary.SMOKING)
-    suffered = _draw_conditions(dice, age, allergies, today)
-    episodes = _draw_episodes(dice, today)
-    observed = _draw_observations(dice, suffered, today)
-    background = _draw_background(dice, age, smoking == formulary.SMOKER, suffered, today)
-    lifestyle = Entry(Section.LIFESTYLE, today - timedelta(days=dice.between(120, 900)), smoking)
-    return History(born, allergies, suffered, episodes, observed, (lifestyle, *background))
+    age = person.age(today)
+    regimen = Regimen(person, today)
+    budget = _Budget(size - _EMPTY)
+    allergies = list(draw_allergies(dice, regimen, allergic=allergic, asked=whole))
+    operated = list(operations(dice, person, today, count=_operations(dice, age, size)))
+    if any(_code(fact) == formulary.HYSTERECTOMY for fact in operated):
+        regimen.forbidden |= {"contraceptive", "hrt-progestogen"}
+    prescribed = [
+        against
+        for day, allergy, allergen in allergies
+        if allergen is not None
+        for against in carried(dice, regimen, day, allergy, allergen)
+    ]
+    budget.spend(_ENTRY * len(allergies) + _MEDICINE * len(prescribed))
+    # With additional information each medicine brings its reason along, as a diagnosis and as a problem.
+    each = _MEDICINE + 2 * _ENTRY if enriched else _MEDICINE
+    medicines = max(2 if whole else 0, min(budget.left * (70 if enriched else 95) // 100 // each, 3 + age // 8))
+    conditions = dice.between(2, 4) if whole else medicines
+    suffered, treated = draw_conditions(dice, regimen, conditions, medicines, changing=whole and age >= 50)
+    prescribed += treated
+    if not allergies and not any(each.ended is None and each.started < today - LONG_KNOWN for each in prescribed):
+        # A summary without any entry is none: of those who take nothing it is known at least that they were asked.
+        allergies.append(no_known_allergy(dice, person, today))
+    recent = [dice.between(120, 240)] if whole or budget.left > 6_000 else []
+    if recent and dice.chance(50):
+        recent.append(dice.between(95, 119))
+    illnesses = draw_illnesses(dice, regimen, recent)
+    budget.spend(_MEDICINE * (len(prescribed) + len(illnesses)))
+    facts = _Facts(dice, person, today, budget)
+    facts.diagnose(allergies, suffered, illnesses)
+    facts.keep(operated)
+    facts.keep(immunisations(dice, person, today))
+    facts.remark(age)
+    lost = frozenset(_code(fact) for fact in operated)
+    facts.note(Notes(dice, person, suffered, today, lost))
+    known = tuple((day, allergy) for day, allergy, _ in allergies)
+    ordered = tuple(sorted(facts.kept, key=lambda fact: fact.on, reverse=True))
+    return History(person, today, known, tuple(prescribed), tuple(illnesses), ordered)
 
 
-def _draw_allergies(dice: Dice, born: date, today: date, *, allergic: bool) -> tuple[Allergy, ...]:
-    if dice.chance(35) and not allergic:
-        on = today - timedelta(days=dice.between(200, 2500))
-        return (Allergy(on, formulary.NO_KNOWN_ALLERGY, note="Asked at registration"),)
-    first = dice.below(len(formulary.ALLERGIES))
-    drawn = {first, dice.below(len(formulary.ALLERGIES))} if dice.chance(30) else {first}
-    allergies = []
-    for index in sorted(drawn):
-        code, certainty, severity, note = formulary.ALLERGIES[index]
-        on = today - timedelta(days=dice.between(400, min(9000, (today - born).days - 1000)))
-        allergies.append(Allergy(on, code, certainty, severity, note))
-    return tuple(sorted(allergies, key=lambda allergy: allergy.on))
+def _code(fact: Fact) -> str:
+    return fact.entry.code.code if isinstance(fact.entry, CodedEntry) else ""
 
 
-def _draw_conditions(dice: Dice, age: int, allergies: tuple[Allergy, ...], today: date) -> tuple[Suffered, ...]:
-    """Draw two to four conditions, one of which changed its treatment four to three months ago."""
-    taken = {allergy.code.code for allergy in allergies}
-    fitting = [c for c in formulary.CONDITIONS if c.from_age + 4 <= age and not c.avoids & taken]
-    changing = [condition for condition in fitting if condition.former]
-    chosen = [dice.pick(changing)] if changing else []
-    for _ in range(dice.between(1, 3)):
-        taken |= {condition.diagnosis.code for condition in chosen}
-        forbidden = {code for condition in chosen for code in condition.avoids}
-        left = [c for c in fitting if not (c.avoids & taken or {c.diagnosis.code} & (taken | forbidden))]
-        if left:
-            chosen.append(dice.pick(left))
-    suffered = []
-    for index, condition in enumerate(chosen):
-        years = min(age - condition.from_age, 14)
-        on = today - timedelta(days=dice.between(700, max(701, years * 365)))
-        diagnosis = Entry(Section.DIAGNOSES, on, condition.diagnosis, condition.note)
-        switch = today - timedelta(days=dice.between(92, 120)) if index == 0 and condition.former else None
-        suffered.append(Suffered(condition, diagnosis, switch))
-    return tuple(sorted(suffered, key=lambda s: s.diagnosis.on))
+def _operations(dice: Dice, age: int, size: int) -> int:
+    return 0 if age < 5 or size < 9_000 else dice.below(2 + min(age // 30, 2))
 
 
-def _draw_episodes(dice: Dice, today: date) -> tuple[tuple[Episode, Entry], ...]:
-    """Draw one or two short illnesses, the first four to eight months ago, so that every summary of 80 days has it."""
-    first = dice.below(len(formulary.EPISODES))
-    drawn = [(formulary.EPISODES[first], today - timedelta(days=dice.between(120, 240)))]
-    if dice.chance(50):
-        second = (first + 1 + dice.below(len(formulary.EPISODES) - 1)) % len(formulary.EPISODES)
-        drawn.append((formulary.EPISODES[second], today - timedelta(days=dice.between(95, 119))))
-    return tuple((episode, Entry(Section.DIAGNOSES, on, episode.finding)) for episode, on in drawn)
+_EMPTY: Final = 4_600
+_ENTRY: Final = 950
+_MEDICINE: Final = 1_900
+"""Bytes of a summary without entries, of an ordinary entry and of a medicine, printed row included."""
 
 
-def _draw_observations(dice: Dice, suffered: tuple[Suffered, ...], today: date) -> tuple[Entry | BloodPressure, ...]:
-    """Draw blood pressures, weights and the results that the conditions call for, yearly back to five years."""
-    measures = list(
-        dict.fromkeys([formulary.CREATININE, *(s.condition.measure for s in suffered if s.condition.measure)])
-    )
-    raised = any(s.condition.diagnosis == formulary.HYPERTENSION for s in suffered)
-    weight = dice.between(58, 96)
-    observed: list[Entry | BloodPressure] = []
-    for year in range(dice.between(2, 5)):
-        on = today - timedelta(days=100 + 365 * year + dice.below(60))
-        systolic = dice.between(132, 148) if raised else dice.between(112, 134)
-        observed.append(BloodPressure(on, systolic, systolic - dice.between(44, 56)))
-        kilograms = Quantity(str(weight + dice.between(-2, 2)), "kg", "kg")
-        observed.append(Entry(Section.OBSERVATIONS, on, formulary.BODY_WEIGHT, quantity=kilograms))
-        observed += [Entry(Section.RESULTS, on, m.code, quantity=_draw_value(dice, m)) for m in measures]
-    return tuple(sorted(observed, key=lambda entry: entry.on, reverse=True))
+class _Budget:
+    """Bytes that are left for a record."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def spend(self, cost: int) -> bool:
+        """Take something away; say whether anything was left."""
+        self.left -= cost
+        return self.left > 0
 
 
-def _draw_value(dice: Dice, measure: Measure) -> Quantity:
-    scale: int = 10**measure.decimals
-    drawn = dice.between(round(measure.lowest * scale), round(measure.highest * scale))
-    value = f"{drawn / scale:.{measure.decimals}f}"
-    return Quantity(value, measure.unit, measure.printed_unit, measure.low, measure.high)
+class _Facts:
+    """Collects additional information until the record is as long as it should be."""
+
+    def __init__(self, dice: Dice, person: Person, today: date, budget: _Budget) -> None:
+        self.kept: list[Fact] = []
+        self._dice = dice
+        self._person = person
+        self._today = today
+        self._budget = budget
+
+    def diagnose(
+        self,
+        allergies: list[tuple[date, Allergy, Allergen | None]],
+        suffered: list[Suffered],
+        illnesses: list[Illness],
+    ) -> None:
+        """Keep what explains the medicines, whatever it costs, and what follows from it."""
+        for each in suffered:
+            self._add(Fact(each.on, "diagnoses", each.diagnosis))
+            self._add(Fact(each.on, "problems", Problem(time=since(each.on), about=each.diagnosis)))
+        for illness in illnesses:
+            self._add(Fact(illness.on, "diagnoses", illness.finding))
+        for day, allergy, allergen in allergies:
+            if allergen is not None and allergen.severity == "Severe":
+                self._add(Fact(day, "risks_to_patient", RiskToPatient(time=since(day), about=(allergy,))))
+
+    def _add(self, fact: Fact) -> bool:
+        self.kept.append(fact)
+        return self._budget.spend(_cost(fact.entry))
+
+    def keep(self, facts: Any) -> None:
+        """Keep facts while there is room."""
+        for fact in facts:
+            if self._budget.left <= 0:
+                return
+            self._add(fact)
+
+    def remark(self, age: int) -> None:
+        """Keep some of the remarks that hold for the age: how the patient lives, what runs in the family."""
+        smoking = [r for r in formulary.REMARKS if r.kind == "smoking" and r.from_age <= age <= r.to_age]
+        smoker = False
+        if smoking:
+            remark = self._dice.pick(smoking)
+            smoker = remark.code.code == formulary.SMOKER
+            self.keep([self._remark(remark)])
+        for remark in formulary.REMARKS:
+            if remark.kind == "smoking" or not remark.from_age <= age <= remark.to_age:
+                continue
+            if remark.code.code == formulary.SMOKING_ADVICE and not smoker:
+                continue
+            if self._dice.chance(40):
+                self.keep([self._remark(remark)])
+
+    def _remark(self, remark: Remark) -> Fact:
+        first = max(self._person.birthday(remark.from_age), self._today - timedelta(days=1500))
+        on = self._dice.day(first, max(first, self._today - timedelta(days=95)))
+        member, entry = _REMARKS[remark.kind]
+        more: dict[str, Any] = {}
+        if remark.kind == "advice":
+            more["receiver"] = NonAgent(relationship=formulary.SELF)
+        note = remark.note or None
+        return Fact(on, member, entry(code=remark.code, time=since(on), supporting_text=note, **more))
+
+    def note(self, notes: Notes) -> None:
+        """Go back year by year through what the practice wrote down, until the record is long enough."""
+        years = min(YEARS, self._person.age(self._today) + 1)
+        visits = max(0, min(self._budget.left // (years * 2_600), 14))
+        for year in range(years):
+            for fact in notes.yearly(year, visits + (1 if self._dice.chance(40) else 0)):
+                if self._budget.left <= 0:
+                    return
+                self._add(fact)
 
 
-def _draw_background(
-    dice: Dice, age: int, smoker: bool, suffered: tuple[Suffered, ...], today: date
-) -> tuple[Entry, ...]:
-    """Draw vaccinations, visits, circumstances, wishes and the rest of an enriched record."""
-    codes = {s.condition.diagnosis.code for s in suffered}
-    background = []
+_REMARKS: Final[dict[str, tuple[str, Any]]] = {
+    "smoking": ("lifestyle", LifeStyle),
+    "family": ("family_history", FamilyHistory),
+    "circumstance": ("circumstances", SocialOrPersonalCircumstance),
+    "service": ("services", Service),
+    "preference": ("preferences", PersonalPreference),
+    "advice": ("advice", ProvisionOfAdviceAndInformation),
+    "administration": ("administrative_procedures", AdministrativeProcedure),
+}
+"""Heading and entry of each kind of remark."""
 
-    def add(section: Section, days: int, code: Coded, note: str = "") -> None:
-        background.append(Entry(section, today - timedelta(days=days), code, note))
 
-    for year in range(dice.between(1, 4) if age >= 50 else 1):
-        autumn = date(today.year - 1 - year, 10, dice.between(1, 28))
-        note = "Given at practice flu clinic"
-        background.append(Entry(Section.TREATMENTS, autumn, formulary.INFLUENZA_VACCINATION, note))
-    background.append(Entry(Section.TREATMENTS, date(2021, dice.between(2, 6), 14), formulary.COVID_VACCINATION))
-    if age >= 66:
-        add(Section.TREATMENTS, dice.between(200, (age - 65) * 365), formulary.PNEUMOCOCCAL_VACCINATION)
-    if dice.chance(25):
-        add(Section.TREATMENTS, (age - dice.between(9, 22)) * 365, formulary.APPENDICECTOMY)
-    if formulary.DIABETES.code in codes:
-        add(Section.CARE_EVENTS, dice.between(100, 330), formulary.DIABETIC_REVIEW, "Feet and eyes screened")
-    add(Section.CARE_EVENTS, dice.between(95, 300), formulary.CHECK_UP, "Medication reviewed")
-    if formulary.COPD.code in codes:
-        add(Section.INVESTIGATIONS, dice.between(130, 600), formulary.CHEST_X_RAY, "No focal abnormality")
-    elif age >= 60 and dice.chance(25):
-        add(Section.INVESTIGATIONS, dice.between(200, 1200), formulary.COLONOSCOPY, "Bowel screening; normal")
-    if dice.chance(60):
-        relative = dice.below(len(formulary.FAMILY_NOTES))
-        add(Section.FAMILY_HISTORY, 1500, dice.pick(formulary.FAMILY_HISTORY), formulary.FAMILY_NOTES[relative])
-    advice = formulary.SMOKING_ADVICE if smoker else formulary.EXERCISE_ADVICE
-    add(Section.ADVICE, dice.between(95, 400), advice)
-    if age >= 72:
-        add(Section.CIRCUMSTANCES, dice.between(300, 1500), formulary.LIVES_ALONE)
-        add(Section.SERVICES, dice.between(200, 900), formulary.CARER, "Daughter lives nearby and holds a key")
-        add(Section.PREFERENCES, dice.between(95, 300), formulary.PREFERRED_PLACE, "Discussed with patient and family")
-    if age >= 85:
-        add(
-            Section.PREFERENCES,
-            dice.between(95, 300),
-            formulary.NOT_FOR_RESUSCITATION,
-            "Form kept at home; see care plan",
-        )
-    return tuple(sorted(background, key=lambda entry: entry.on, reverse=True))
+def _cost(entry: Entry) -> int:
+    """Return about how many bytes an entry takes, printed row included."""
+    members = getattr(entry, "members", ())
+    words = sum(len(getattr(entry, name, None) or "") for name in ("supporting_text", "text"))
+    return _ENTRY + 2 * words + 1_070 * len(members)

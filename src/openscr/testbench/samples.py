@@ -43,7 +43,7 @@ from openscr.spine import (
     Withdrawal,
 )
 from openscr.store.interface import RawMessage
-from openscr.testbench.population import DemoPatient, Step, StepKind
+from openscr.testbench.stories import Step, StepKind, SyntheticPatient
 from openscr.transport.ebxml import Reliability, write_user_message
 from openscr.transport.mime import CLIENT_CONTENT_TYPE, write_multipart
 from openscr.transport.wsa import write_request
@@ -117,7 +117,7 @@ def sample_event(nhs_number: str, event_id: str, message_id: str, now: datetime,
     return _sample_query(query, now, url)
 
 
-async def put_patient(record: Record, patient: DemoPatient) -> None:
+async def put_patient(record: Record, patient: SyntheticPatient) -> None:
     """Bring a demo patient's story into the record, as the GP system would have, at the times of the story."""
     for step in patient.steps:
         await _put_step(record, patient.nhs_number, step)
