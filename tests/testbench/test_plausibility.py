@@ -37,6 +37,7 @@ from openscr.hl7.summary_reader import read_summary
 from openscr.testbench import formulary
 from openscr.testbench.documents import PRACTICES
 from openscr.testbench.made_population import DEFAULT_DAY, made_population
+from openscr.testbench.population import number_of_prefix
 from openscr.testbench.stories import Bearing, State, StepKind, Story, SyntheticPatient, tell
 from shared import summary_schemas
 
@@ -88,7 +89,8 @@ def sent() -> tuple[Sent, ...]:
 def children() -> tuple[Sent, ...]:
     """Patients of two to eleven years: in a population there are too few of them to try every dose."""
     bearing = Bearing(ages=(2, 11), size=20_000, enriched=True, whole=False)
-    stories = (Story(f"999{number:07d}", "children", DEFAULT_DAY, bearing) for number in range(200))
+    numbers = filter(None, map(number_of_prefix, range(700_000, 700_220)))
+    stories = (Story(number, "children", DEFAULT_DAY, bearing) for number in numbers)
     patients = (SyntheticPatient(s.nhs_number, s.demographics, tell(s, State.CORE)) for s in stories)
     return tuple(read_back(patients))
 
