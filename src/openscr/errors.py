@@ -115,7 +115,7 @@ class UnwritableSummary(SummaryError):
 
 
 class NoSummary(SummaryError):
-    """The XML holds no single GP Summary that has an id."""
+    """The XML holds no GP Summary, or more than one."""
 
     code = "NO_SUMMARY"
 

@@ -248,7 +248,16 @@ def test_text_twice_is_said_once() -> None:
     assert {remark.kind for remark in read_summary(other.encode()).lost} == {"repeated"}
 
 
-@pytest.mark.parametrize("text", ["<x/>", f'<GPSummary xmlns="{HL7_NS}"/>'])
+def test_a_cutting_of_a_summary_is_read() -> None:
+    """What is there is read, what is not is remarked on, down to an empty element."""
+    reading = read_summary(f'<GPSummary xmlns="{HL7_NS}"/>'.encode())
+    assert reading.summary.event_id is None
+    assert {remark.kind for remark in reading.remarks} == {"missing"}
+    with pytest.raises(UnwritableSummary):
+        write_summary(reading.summary)
+
+
+@pytest.mark.parametrize("text", ["<x/>", f'<x><GPSummary xmlns="{HL7_NS}"/><GPSummary xmlns="{HL7_NS}"/></x>'])
 def test_what_is_no_summary_is_refused(text: str) -> None:
     with pytest.raises(NoSummary):
         read_summary(text.encode())

@@ -50,8 +50,6 @@ def read_summary_element(root: etree._Element) -> SummaryReading:
     initial = code == GP_INITIAL_SUMMARY
     remarks = Remarks()
     parts: SummaryParts = read_shape(document, INITIAL if initial else UPDATE, remarks)
-    if not parts.event_id:
-        raise NoSummary("the GPSummary has no id")
     wrapper = _wrapper_of(document)
     author: Any = parts.author or SdsPerson(role_profile_id="", user_id="", name=Name())
     if isinstance(author, SdsOrganisation | Organisation) is not initial:
@@ -62,10 +60,10 @@ def read_summary_element(root: etree._Element) -> SummaryReading:
         patient=parts.patient or Patient(""),
         author=author,
         interaction=_interaction(wrapper) or (INITIAL_UPLOAD if initial else UPLOAD),
-        event_id=parts.event_id,
-        message_id=_message_id(wrapper) or parts.event_id,
+        event_id=parts.event_id or None,
+        message_id=_message_id(wrapper) or parts.event_id or None,
         replaces=parts.replaces,
-        status=parts.status,
+        status=parts.status or "active",
         created=parts.created or None,  # type: ignore[arg-type]
         presentation=parts.presentation,
         **_under_headings(parts.headings, document, remarks),
