@@ -8,9 +8,9 @@ import pytest
 
 from openscr.directory.demo import APPS
 from openscr.directory.form import build_directory, read_directory
-from openscr.faces.spine.interactions import INTERACTIONS
 from openscr.testbench.documents import AUTHOR, PRACTICE
 from openscr.testbench.world import CLIENT_PARTIES, HOSPITAL_PARTY, OWN_ASID, OWN_PARTY, PRACTICE_PARTY, demo_directory
+from openscr.transport.interactions import INTERACTIONS
 
 DIRECTORY = build_directory(read_directory(demo_directory()), 1)
 OWN_ENDPOINTS = [

@@ -38,6 +38,12 @@ WORDING: Final = (
         "Put exactly one interaction, such as QUPC_IN180000UK04, directly into SOAP:Body.",
     ),
     (
+        "message/wrapped",
+        "The interaction is wrapped in another element, as only answers are, so that Spine does not see it (SOAP fault "
+        "101).",
+        "Put the interaction directly into SOAP:Body.",
+    ),
+    (
         "message/namespace",
         "The interaction is not in the namespace urn:hl7-org:v3, so that nothing in it is found.",
         'Declare xmlns="urn:hl7-org:v3" on the root element.',

@@ -10,6 +10,7 @@ from lxml import etree
 from openscr.codes import ACS_SET, ACTOR_NEXT_MSH, EB_NS, SIGNAL_SERVICE, UPLOADS, WITHDRAWALS
 from openscr.errors import EBXML_ERRORS, FAULTS
 from openscr.hl7.psis import HeaderFacts
+from openscr.hl7.wrapper import local_name
 from openscr.transport.ebxml import Envelope, Reliability, check_envelope, check_reliability, read_signal
 from openscr.transport.soap import HEADER
 from openscr.transport.wsa import HEADER_RULES, read_request
@@ -79,8 +80,8 @@ def check_soap_header(document: Document, interaction: str, findings: Findings, 
 
 
 def is_ebxml(root: etree._Element) -> bool:
-    """Whether an envelope is one of the ebXML message service."""
-    return any(True for header in root.iterchildren(HEADER) for _ in header.iterchildren(f"{_E}*"))
+    """Whether an envelope is one of the ebXML message service, be its header or its body missing or misplaced."""
+    return local_name(root) == "Envelope" and any(True for _ in root.iterdescendants(f"{_E}*"))
 
 
 def is_signal(root: etree._Element) -> bool:

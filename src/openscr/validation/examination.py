@@ -14,15 +14,16 @@ from typing import Final
 from lxml import etree
 
 from openscr.codes import SOAP_NS
-from openscr.errors import MalformedMultipart, UnsafeXml, WireError
-from openscr.hl7.wrapper import HL7, local_name
+from openscr.errors import FAULTS, MalformedMultipart, UnsafeXml, WireError
+from openscr.hl7.wrapper import HL7, child, local_name
 from openscr.transport.mime import Multipart, Part, read_multipart
 from openscr.transport.soap import BODY, parse_soap_action, read_fault
-from openscr.transport.xml import read_xml
+from openscr.transport.xml import MAX_DEPTH, read_xml
 from openscr.validation.envelopes import check_ebxml, check_signal, check_soap_header, is_ebxml, is_signal
 from openscr.validation.findings import FAULT_SYSTEM, Findings
 from openscr.validation.framing import Framing, read_framing
 from openscr.validation.payloads import (
+    ANSWERS,
     DOCUMENTS,
     KNOWN_NAME,
     Envelope,
@@ -31,6 +32,8 @@ from openscr.validation.payloads import (
     describe,
     family_of,
     interaction_below,
+    is_answer,
+    name_of,
 )
 from openscr.validation.places import Document, Lines
 from openscr.validation.report import Report, Severity
@@ -143,7 +146,8 @@ class _Examination:
         document = self._read_part(multipart, root, framing.body, "ebxml")
         if document is None:
             return _Read(_name_in(body), "ebXML multipart", recognised=_looks_familiar(body))
-        if not is_ebxml(document.root):
+        alone = len(multipart.parts) < 2 and local_name(document.root) != "Envelope"
+        if alone and not framing.is_request:
             # A payload that travels alone in its part.
             return self._examine_document(document, framing)
         if is_signal(document.root):
@@ -238,23 +242,44 @@ class _Examination:
     def _examine_soap(self, document: Document, framing: Framing) -> _Read:
         root = document.root
         body = root.find(BODY)
-        found = interaction_below(body if body is not None else root)
+        found = interaction_below(body if body is not None else root, MAX_DEPTH)
+        action = parse_soap_action(framing.header("soapaction"))
+        named = action[1] if action is not None and action[1] not in ANSWERS else None
         if found is None:
-            known = body is not None and len(body) == 0
-            self._findings.note("message", document.offset(root), xpath=document.xpath(root), variant="envelope")
-            return _Read(None, "SOAP envelope without a message", recognised=known)
-        answered = found.getparent() is not None and found.getparent() is not body
-        if answered or found.find(f"{HL7}acknowledgement") is not None:
+            return self._examine_empty_soap(document, named)
+        if named is None and is_answer(found):
+            if body is None:
+                place = document.resolve("/SOAP:Envelope/SOAP:Body")
+                self._findings.note_at("soap-3", document, place, text="no SOAP:Body")
             name = check_payload(document, found, self._findings, None, self._schemas)
             return _Read(name, f"SOAP answer, {describe(name or '')}")
-        header = check_soap_header(document, local_name(found), self._findings, family_of(local_name(found)))
-        action = parse_soap_action(framing.header("soapaction"))
-        if action is not None and action[1] != local_name(found):
-            self._findings.note(
-                "http", framing.offset_of("soapaction"), code="101", system=FAULT_SYSTEM, variant="routing-differs"
-            )
-        name = check_payload(document, found, self._findings, Envelope(None, header), self._schemas)
+        header = check_soap_header(
+            document, named or name_of(found), self._findings, family_of(named or name_of(found))
+        )
+        if body is not None and found.getparent() is not body:
+            self._note_unsupported("message", document.offset(found), document.xpath(found), "wrapped")
+        if named is not None and named != local_name(found):
+            self._note_unsupported("http", framing.offset_of("soapaction"), "", "routing-differs")
+        name = check_payload(document, found, self._findings, Envelope(None, header, soap=True), self._schemas)
         return _Read(name, f"SOAP request, {describe(name or '')}")
+
+    def _examine_empty_soap(self, document: Document, named: str | None) -> _Read:
+        """Judge an envelope in which no interaction is found; ``named`` is what its SOAPAction promises."""
+        root = document.root
+        contents = [len(body) for body in root.iterchildren(BODY)]
+        if contents != [1]:
+            check_soap_header(document, named or "", self._findings, family_of(named))
+            return _Read(named, "SOAP envelope without a message", recognised=named is not None or contents == [0])
+        if named is not None:
+            self._note_unsupported("message", document.offset(root), document.xpath(root), "envelope")
+        else:
+            self._findings.note("message", document.offset(root), xpath=document.xpath(root), variant="envelope")
+        return _Read(named, "SOAP envelope without a message", recognised=named is not None)
+
+    def _note_unsupported(self, rule: str, offset: int, xpath: str, variant: str) -> None:
+        """Add what is answered with fault 101. Spec: 40 §8 (sync pipeline)."""
+        text = FAULTS["101"].description
+        self._findings.note(rule, offset, code="101", system=FAULT_SYSTEM, text=text, xpath=xpath, variant=variant)
 
 
 def _read_document(body: bytes) -> etree._Element:
@@ -266,7 +291,7 @@ def _read_document(body: bytes) -> etree._Element:
             raise
         root = read_xml(body, answer=True)
         found = interaction_below(root)
-        if found is None or found.find(f"{HL7}acknowledgement") is None:
+        if found is None or not is_answer(found) or child(found, f"{HL7}acknowledgement") is None:
             raise
         return root
 

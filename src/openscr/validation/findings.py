@@ -91,16 +91,18 @@ class Findings:
             about=about,
         )
 
-    def add(self, document: Document, interaction: etree._Element, findings: Iterable[Finding]) -> None:
-        """Add what a reader found, with the code that the answer would carry."""
+    def add(
+        self, document: Document, interaction: etree._Element, findings: Iterable[Finding], *, fault: str = ""
+    ) -> None:
+        """Add what a reader found, with the code that the answer would carry, or that of the ``fault`` in its place."""
         for finding in findings:
             self.note_at(
                 finding.rule,
                 document,
                 finding.place if finding.place is not None else interaction,
                 key=finding.key,
-                code=finding.issue.code,
-                system=finding.issue.system,
+                code=fault or finding.issue.code,
+                system=FAULT_SYSTEM if fault else finding.issue.system,
                 text=finding.text,
             )
 

@@ -32,7 +32,7 @@ from openscr.codes import (
     WITHDRAW_INITIAL,
     WITHDRAWALS,
 )
-from openscr.errors import UnreadableMessage
+from openscr.errors import FAULTS, WRAPPER_ERRORS, UnreadableMessage
 from openscr.hl7.acknowledgement import read_outcome
 from openscr.hl7.acs import (
     check_has,
@@ -45,7 +45,7 @@ from openscr.hl7.deviations import deviations_of
 from openscr.hl7.gp_summary import check_document, document_interaction, read_summary_message
 from openscr.hl7.psis import HeaderFacts, check_query_wrapper, read_query
 from openscr.hl7.wrapper import HL7, Finding, Wrapper, child, local_name, read_wrapper
-from openscr.validation.findings import Findings
+from openscr.validation.findings import FAULT_SYSTEM, Findings
 from openscr.validation.places import Document
 from openscr.validation.report import Severity
 from openscr.validation.schemas import Schemas
@@ -67,6 +67,37 @@ _EVENT_QUERIES: Final = frozenset({EVENT_LIST, EVENT_LIST_SM, EVENT})
 _CONSENT: Final = frozenset({ACS_SET, ACS_GET})
 _RULED: Final = _SUMMARIES | _EVENT_QUERIES | _CONSENT | {ACS_HAS}
 """Interactions with a rule book of their own."""
+
+ANSWERS: Final = frozenset(
+    {
+        ACKNOWLEDGEMENT,
+        QUERY_FAILED,
+        EVENT_LIST_ANSWER,
+        EVENT_LIST_SM_ANSWER,
+        EVENT_ANSWER,
+        ACS_GET_ANSWER,
+        "HAS_RESOURCE_PERMISSIONS_RESPONSE_INUK01",
+        "QUPC_IN160000UK06",
+        "QUPC_IN160102UK05",
+        "QUPC_IN160104UK05",
+        "QUPC_IN160108UK05",
+        "QUPC_IN160110UK05",
+        "SCRA_EXTENDEDRESPONSE_INSM01",
+    }
+)
+"""Interactions that answer others, and are never requests of their own. Spec: 40 §3, 20 §1."""
+
+REQUESTS: Final = _RULED | {
+    "QUPC_IN120000UK06",
+    "QUPC_IN160101UK05",
+    "QUPC_IN160103UK05",
+    "QUPC_IN160107UK05",
+    "QUPC_IN160109UK05",
+    "QUPC_IN160201UK04",
+    "QUPC_IN160202UK04",
+    "COMT_IN000001UK01",
+}
+"""Interactions that ask Spine for something, and are never answers. Spec: 40 §3."""
 
 _NOT_ROUTED: Final = frozenset({"REPC_IN150015UK03", "REPC_IN150016UK03"})
 """Summaries of the design before this one, which Spine does not route. Spec: 10 §1."""
@@ -94,10 +125,11 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What the envelope around a payload says: the ebXML action, or the facts of the SOAP header."""
+    """What the envelope around a payload says: the ebXML action, or, of a SOAP request, the facts of its header."""
 
     action: str | None = None
     header: HeaderFacts | None = None
+    soap: bool = False
 
 
 def describe(name: str) -> str:
@@ -118,13 +150,14 @@ def family_of(name: str | None) -> str:
     return ""
 
 
-def interaction_below(root: etree._Element) -> etree._Element | None:
+def interaction_below(root: etree._Element, levels: int = 3) -> etree._Element | None:
     """Return the interaction that an element is, or that it wraps; none when there is none.
 
-    One whose name is wrong is known by its ``interactionId``.
+    One whose name is wrong is known by its ``interactionId``. ``levels`` is how deep it may be; of several the one
+    nearest to the root is taken.
     """
     level = [root]
-    for _ in range(3):
+    for _ in range(levels):
         for element in level:
             if KNOWN_NAME.fullmatch(local_name(element)) or KNOWN_NAME.fullmatch(_stated(element)):
                 return element
@@ -135,6 +168,23 @@ def interaction_below(root: etree._Element) -> etree._Element | None:
 def _stated(element: etree._Element) -> str:
     stated = child(element, f"{HL7}interactionId")
     return (stated.get("extension") or "") if stated is not None else ""
+
+
+def is_answer(element: etree._Element) -> bool:
+    """Whether an interaction answers another. Its name decides; its acknowledgement does only where both have one name.
+
+    Spec: 40 §3.
+    """
+    name = name_of(element)
+    if name in REQUESTS or name in ANSWERS:
+        return name in ANSWERS
+    return child(element, f"{HL7}acknowledgement") is not None
+
+
+def name_of(element: etree._Element) -> str:
+    """Return the name of an interaction: its own, or the one that it states when its own is wrong."""
+    own_name = local_name(element)
+    return own_name if KNOWN_NAME.fullmatch(own_name) else _stated(element)
 
 
 def check_payload(
@@ -148,28 +198,49 @@ def check_payload(
 
     ``envelope`` is none for a payload that came alone, and for answers.
     """
-    own_name = local_name(element)
-    name = own_name if KNOWN_NAME.fullmatch(own_name) else _stated(element)
+    name = name_of(element)
     if not KNOWN_NAME.fullmatch(name):
         findings.note("message", document.offset(element), xpath=document.xpath(element))
         return None
     if etree.QName(element).namespace != HL7_NS:
         # Everything else that could be said follows from that.
-        findings.note("message", document.offset(element), xpath=document.xpath(element), variant="namespace")
+        _note_namespace(document, element, name, findings, soap=envelope is not None and envelope.soap)
         return name
     wrapper = read_wrapper(element)
     action = envelope.action if envelope is not None else None
     wanted = action if action in _RULED else name
     header = envelope.header if envelope is not None else None
-    if wanted in _RULED and child(element, f"{HL7}acknowledgement") is None:
+    if wanted in _RULED:
         _check_request(document, wrapper, wanted, header, findings)
     elif name in _NOT_ROUTED:
-        findings.note("message", document.offset(element), xpath=document.xpath(element), variant="not-routed")
+        findings.note(
+            "message",
+            document.offset(element),
+            code="101",
+            system=FAULT_SYSTEM,
+            text=FAULTS["101"].description,
+            xpath=document.xpath(element),
+            variant="not-routed",
+        )
     else:
         _check_other(document, wrapper, name, header, findings)
     if schemas is not None:
         _check_schema(document, element, schemas, findings)
     return name
+
+
+def _note_namespace(document: Document, element: etree._Element, name: str, findings: Findings, *, soap: bool) -> None:
+    """Add that an interaction is in another namespace, with the code of the answer. Spec: 10 §14; 30 §6.1; 40 §8."""
+    code, system, text = "", "", ""
+    if soap or name in _EVENT_QUERIES:
+        code, system, text = "101", FAULT_SYSTEM, FAULTS["101"].description
+    elif name in _SUMMARIES | _CONSENT:
+        error = WRAPPER_ERRORS["515" if name in _SUMMARIES else "202"]
+        code, system, text = error.code, error.system, error.display
+    xpath = document.xpath(element)
+    findings.note(
+        "message", document.offset(element), code=code, system=system, text=text, xpath=xpath, variant="namespace"
+    )
 
 
 def _check_request(
@@ -182,7 +253,11 @@ def _check_request(
         if interaction in UPLOADS:
             _note_deviations(document, wrapper, interaction, findings)
     elif interaction in _EVENT_QUERIES:
-        found = read_query(wrapper, header or _own_facts(wrapper)).findings
+        for finding in read_query(wrapper, header or _own_facts(wrapper)).findings:
+            # A query without an id cannot be answered in HL7. Spec: 20 §9.2.
+            fault = "201" if finding.rule == "psis-B1" else ""
+            findings.add(document, wrapper.root, (finding,), fault=fault)
+        return
     elif interaction in _CONSENT:
         consent = read_consent_message(wrapper, interaction, header)
         found = (*consent.rejected, *consent.findings)
@@ -225,7 +300,7 @@ def _check_other(
     document: Document, wrapper: Wrapper, name: str, header: HeaderFacts | None, findings: Findings
 ) -> None:
     """Judge an answer, or a request whose own rules are not known, by what holds for every wrapper. Spec: 40 §5.6."""
-    if child(wrapper.root, f"{HL7}acknowledgement") is not None or name in {ACKNOWLEDGEMENT, QUERY_FAILED}:
+    if is_answer(wrapper.root):
         _note_wrapper(document, findings, (*check_wrapper_head(wrapper), *check_wrapper_alone(wrapper, name)))
         try:
             read_outcome(wrapper.root)

@@ -25,10 +25,10 @@ from openscr.faces.spine.exchange import (
     read_body,
     send_reply,
 )
-from openscr.faces.spine.interactions import EBXML_PATHS, INTERACTIONS, RELIABLE_PATH, SYNC_PATHS
 from openscr.faces.spine.polling_endpoint import PollingEndpoint
 from openscr.faces.spine.soap_endpoint import SoapEndpoint
 from openscr.spine import AckType, Caller, MessageIds, Outcome
+from openscr.transport.interactions import EBXML_PATHS, INTERACTIONS, RELIABLE_PATH, SYNC_PATHS
 from openscr.transport.polling import POLL_PREFIX, UPLOAD_PATH
 from openscr.transport.soap import parse_soap_action
 

@@ -11,13 +11,13 @@ from openscr.delivery.answers import ReplyAddress
 from openscr.directory.model import Directory
 from openscr.errors import WireError
 from openscr.faces.spine.exchange import Peer
-from openscr.faces.spine.interactions import Domain, Interaction
 from openscr.hl7 import acs, gp_summary
 from openscr.hl7.wrapper import Wrapper, read_wrapper
 from openscr.identifiers import slot_of
 from openscr.spine import Caller, ConsentChange, MessageIds, Outcome, Person, Upload, Withdrawal
 from openscr.store.interface import RawMessage
 from openscr.transport.ebxml import Envelope
+from openscr.transport.interactions import Domain, Interaction
 from openscr.transport.mime import Part
 from openscr.transport.xml import read_xml
 

@@ -16,7 +16,6 @@ from openscr.errors import EBXML_ERRORS, AccessRefused, WireError
 from openscr.faces.spine.arrival import LONGEST_PARTY_KEY, Arrival, Payload, caller_at
 from openscr.faces.spine.context import SpineContext, fault, parties_behind
 from openscr.faces.spine.exchange import Handled, Peer, Reply, Request
-from openscr.faces.spine.interactions import INTERACTIONS, Interaction
 from openscr.identifiers import ebxml_timestamp
 from openscr.record.record import Reception
 from openscr.spine import AckType, Caller, MessageIds, Outcome
@@ -31,6 +30,7 @@ from openscr.transport.ebxml import (
     write_acknowledgment,
     write_message_error,
 )
+from openscr.transport.interactions import INTERACTIONS, Interaction
 from openscr.transport.mime import Part, read_multipart
 from openscr.transport.soap import parse_soap_action
 from openscr.transport.xml import read_xml

@@ -17,7 +17,6 @@ from openscr.errors import EBXML_ERRORS, WRAPPER_ERRORS, AccessRefused, StoreErr
 from openscr.faces.spine.arrival import LONGEST_PARTY_KEY, Arrival, Payload, caller_at
 from openscr.faces.spine.context import SpineContext, fault, parties_behind
 from openscr.faces.spine.exchange import Handled, Reply, Request
-from openscr.faces.spine.interactions import INTERACTIONS, Interaction
 from openscr.record.record import Reception
 from openscr.spine import AckType, Outcome, Person
 from openscr.store.interface import PollResult
@@ -28,6 +27,7 @@ from openscr.transport.ebxml import (
     read_envelope,
     time_to_live_passed,
 )
+from openscr.transport.interactions import INTERACTIONS, Interaction
 from openscr.transport.mime import SPINE_CONTENT_TYPE, Multipart, Part, read_multipart
 from openscr.transport.polling import (
     ASID_HEADER,

@@ -31,7 +31,6 @@ from openscr.directory.model import Directory, System
 from openscr.errors import GENERAL, AccessRefused, WireError
 from openscr.faces.spine.context import SpineContext, fault, parties_behind
 from openscr.faces.spine.exchange import Handled, Peer, Reply, Request
-from openscr.faces.spine.interactions import INTERACTIONS, Domain, Interaction
 from openscr.hl7 import acs, psis
 from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER
 from openscr.hl7.wrapper import Finding, Heading, Wrapper, read_wrapper
@@ -48,6 +47,7 @@ from openscr.spine import (
     Outcome,
 )
 from openscr.store.interface import RawMessage
+from openscr.transport.interactions import INTERACTIONS, Domain, Interaction
 from openscr.transport.soap import parse_soap_action
 from openscr.transport.wsa import HEADER_RULES, SoapRequest, read_request, write_response
 from openscr.transport.xml import element_span, read_xml
