@@ -121,6 +121,83 @@ WORDING: Final = (
         "Write the same interaction in SOAPAction, wsa:Action, interactionId and the name of the body's root.",
     ),
     (
+        "http/routing-twice",
+        "SOAPAction is there twice, with different values, so Spine cannot route the request (SOAP fault 101).",
+        "Send the header once.",
+    ),
+    (
+        "http/routing-unknown",
+        "Spine knows no such interaction of this service (SOAP fault 101).",
+        "Write the service that the interaction belongs to: psis for summaries, psisquery for queries, lrs for setting "
+        "consent, lrsquery for asking for it.",
+    ),
+    (
+        "http/routing-path",
+        "Spine does not take this interaction at this path (SOAP fault 101).",
+        "Post queries to /sync-service, uploads and withdrawals to /reliablemessaging/reliablerequest, polling uploads "
+        "to /clinical.",
+    ),
+    ("http/method", "Spine takes nothing but POST at this path (HTTP 405).", "Send the request with POST."),
+    ("http/method-poll", "A result is fetched with GET (HTTP 405).", "Send the request with GET, without a body."),
+    (
+        "http/path",
+        "Spine serves no such path (HTTP 404).",
+        "Post queries to /sync-service, uploads and withdrawals to /reliablemessaging/reliablerequest, polling uploads "
+        "to /clinical.",
+    ),
+    (
+        "http/media-type",
+        "Content-Type does not say that the body is XML (SOAP fault 201).",
+        "Send Content-Type: text/xml; charset=utf-8 with a SOAP envelope.",
+    ),
+    (
+        "http/multipart",
+        "Content-Type does not say that the body is multipart, as ebXML messages are (SOAP fault 201).",
+        "Send the ebXML envelope and the payload as parts of a body with Content-Type: multipart/related, its boundary "
+        "named.",
+    ),
+    (
+        "http/media-type-twice",
+        "Content-Type is there twice, with different values, so Spine cannot tell what the body is (SOAP fault 201).",
+        "Send the header once.",
+    ),
+    (
+        "http/longer",
+        "The body is longer than Content-Length says. Spine reads no further than that, and what it reads is not whole "
+        "(SOAP fault 201).",
+        "Write the length of the whole body; Content-Length counts bytes, not characters.",
+    ),
+    (
+        "http/length-twice",
+        "Content-Length is there more than once, which HTTP forbids (HTTP 400).",
+        "Send the header once.",
+    ),
+    (
+        "http/length-malformed",
+        "Content-Length is not a number that HTTP knows (HTTP 400).",
+        "Write the length of the body in bytes with the digits 0 to 9.",
+    ),
+    (
+        "http/length-chunked",
+        "Content-Length and Transfer-Encoding stand side by side, which HTTP forbids (HTTP 400).",
+        "Leave one of the two away.",
+    ),
+    (
+        "http/too-large",
+        "The body is larger than any message may be, 5 242 880 bytes (SOAP fault 201).",
+        "Send less: Spine refuses the message before it looks at it.",
+    ),
+    (
+        "http/folded",
+        "A header goes on in a second line, which HTTP no longer allows (HTTP 400).",
+        "Write each header in one line.",
+    ),
+    (
+        "http/asid",
+        "The header nhsd-asid names another system than the message does (SOAP fault 300).",
+        "Write the same ASID in the header and in communicationFunctionSnd, or leave the header away.",
+    ),
+    (
         "mime",
         "The multipart body cannot be split into its parts (SOAP fault 201).",
         "Content-Type must be multipart/related with a boundary; each part has its headers, an empty line and its "

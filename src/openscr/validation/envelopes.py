@@ -7,8 +7,8 @@ from typing import Final
 
 from lxml import etree
 
-from openscr.codes import ACS_SET, ACTOR_NEXT_MSH, EB_NS, SIGNAL_SERVICE, UPLOADS, WITHDRAWALS
-from openscr.errors import EBXML_ERRORS, FAULTS
+from openscr.codes import ACS_SET, ACTOR_NEXT_MSH, EB_NS, POLLING_UPLOAD, SIGNAL_SERVICE, UPLOADS, WITHDRAWALS
+from openscr.errors import EBXML_ERRORS, FAULTS, WRAPPER_ERRORS
 from openscr.hl7.psis import HeaderFacts
 from openscr.hl7.wrapper import local_name
 from openscr.transport.ebxml import Envelope, Reliability, check_envelope, check_reliability, read_signal
@@ -17,6 +17,7 @@ from openscr.transport.wsa import HEADER_RULES, read_request
 from openscr.transport.xml import text_of
 from openscr.validation.findings import EBXML_SYSTEM, FAULT_SYSTEM, Findings
 from openscr.validation.places import Document
+from openscr.validation.report import Severity
 
 _TMS: Final = "ErrorBaseTms."
 _HEADER: Final = "/SOAP:Envelope/SOAP:Header"
@@ -95,8 +96,14 @@ def is_signal(root: etree._Element) -> bool:
     return False
 
 
-def check_ebxml(document: Document, findings: Findings, soap_action: tuple[str, str] | None) -> Envelope | None:
-    """Judge E1-E14 of a user message; return its facts, none when the envelope block itself is at fault."""
+def check_ebxml(
+    document: Document, findings: Findings, soap_action: tuple[str, str] | None, *, polling: bool = False
+) -> Envelope | None:
+    """Judge E1-E14 of a user message; return its facts, none when the envelope block itself is at fault.
+
+    ``polling`` says that it came on the polling channel, or is not known to have come on another. There the service
+    takes most of what differs from the contract. Spec: 40 §7.6.
+    """
     locations, envelope = check_envelope(document.root)
     for location in locations:
         counted = _COUNTS.get(location)
@@ -111,6 +118,9 @@ def check_ebxml(document: Document, findings: Findings, soap_action: tuple[str, 
         )
     if envelope is None:
         return None
+    if polling and POLLING_UPLOAD in {envelope.action, (soap_action or ("", ""))[1]}:
+        _check_polling(document, envelope, soap_action, findings)
+        return envelope
     for name in _check_pattern(envelope):
         _note_ebxml(document, findings, name)
     stated = (envelope.short_service, envelope.action)
@@ -133,6 +143,33 @@ def _note_ebxml(document: Document, findings: Findings, name: str) -> None:
         system=EBXML_SYSTEM,
         text=error.description,
     )
+
+
+def _check_polling(
+    document: Document, envelope: Envelope, soap_action: tuple[str, str] | None, findings: Findings
+) -> None:
+    """Judge an envelope of the polling channel: what cannot be understood is rejected, the rest passes. Spec: 40 §7.6.
+
+    Without any reference the second part is the payload.
+    """
+    rejected = {"manifest_version"} | ({"manifest_count"} if envelope.references else set())
+    for name in check_reliability(envelope, Reliability.RELIABLE):
+        label, key, location = RULES[name]
+        error = WRAPPER_ERRORS["202"] if name in rejected else None
+        findings.note_at(
+            f"ebxml-{label}",
+            document,
+            document.resolve(location),
+            severity=Severity.ERROR if error is not None else Severity.WARNING,
+            key=f"{_TMS}{key}",
+            code=error.code if error is not None else "",
+            system=error.system if error is not None else "",
+            text=error.display if error is not None else "",
+        )
+    if (envelope.short_service, envelope.action) != (soap_action or ("psis", POLLING_UPLOAD)):
+        error = WRAPPER_ERRORS["515"]
+        place = document.resolve(f"{_MESSAGE_HEADER}/eb:Action")
+        findings.note_at("ebxml-action", document, place, code=error.code, system=error.system, text=error.display)
 
 
 def _check_pattern(envelope: Envelope) -> tuple[str, ...]:

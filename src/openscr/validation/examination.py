@@ -13,15 +13,18 @@ from typing import Final
 
 from lxml import etree
 
-from openscr.codes import SOAP_NS
+from openscr.codes import POLLING_UPLOAD, SOAP_NS
 from openscr.errors import FAULTS, MalformedMultipart, UnsafeXml, WireError
-from openscr.hl7.wrapper import HL7, child, local_name
+from openscr.hl7.wrapper import HL7, child, local_name, read_wrapper
+from openscr.transport.ebxml import Envelope as Facts
 from openscr.transport.mime import Multipart, Part, read_multipart
+from openscr.transport.polling import POLL_PREFIX
 from openscr.transport.soap import BODY, parse_soap_action, read_fault
 from openscr.transport.xml import MAX_DEPTH, read_xml
 from openscr.validation.envelopes import check_ebxml, check_signal, check_soap_header, is_ebxml, is_signal
 from openscr.validation.findings import FAULT_SYSTEM, Findings
 from openscr.validation.framing import Framing, read_framing
+from openscr.validation.http_head import Channel, channel_of, check_asid, check_head
 from openscr.validation.payloads import (
     ANSWERS,
     DOCUMENTS,
@@ -36,7 +39,7 @@ from openscr.validation.payloads import (
     name_of,
 )
 from openscr.validation.places import Document, Lines
-from openscr.validation.report import Report, Severity
+from openscr.validation.report import Report
 from openscr.validation.schemas import Schemas
 
 _ANY_NAME: Final = re.compile(rb"<(?:[\w.-]{1,40}:)?(" + KNOWN_NAME.pattern.encode() + rb")[\s/>]")
@@ -91,11 +94,13 @@ class _Examination:
         framing = read_framing(data)
         body = data[framing.body :]
         if framing.is_http:
-            self._check_http(framing, body)
+            check_head(framing, body, self._findings)
             if not body.strip():
-                if framing.start_line.startswith("POST "):
+                if framing.method == "POST":
                     self._findings.note("message", 0, variant="no-body")
-                return _Read(None, f"HTTP {framing.status or 'request'} without a body")
+                known = framing.status is not None or framing.method == "POST" or framing.path.startswith(POLL_PREFIX)
+                kind = f"HTTP {framing.status or 'request'} without a body"
+                return _Read(None, kind, recognised=known or channel_of(framing) is not None)
         read = self._examine_multipart(framing, body) if framing.is_multipart else self._examine_xml(body, framing)
         if framing.is_http:
             words = f"HTTP {framing.status or 'request'}"
@@ -103,38 +108,6 @@ class _Examination:
         return read
 
     # --- packaging --------------------------------------------------------------------------------------------------
-
-    def _check_http(self, framing: Framing, body: bytes) -> None:
-        stated = framing.header("content-length")
-        if (
-            stated is not None
-            and stated.isascii()
-            and stated.isdigit()
-            and len(stated) < 16
-            and int(stated) != len(body)
-        ):
-            # Line ends that a program turned from CRLF into LF shorten a body without cutting it off.
-            converted = int(stated) - len(body) in range(1, body.count(b"\n") - body.count(b"\r\n") + 1)
-            cut = int(stated) > len(body) and not converted
-            self._findings.note(
-                "http",
-                framing.offset_of("content-length"),
-                severity=Severity.ERROR if cut else Severity.WARNING,
-                code="400" if cut else "",
-                variant="cut-off" if cut else "length",
-            )
-        if framing.is_request and body.strip() and framing.start_line.startswith("POST "):
-            action = framing.header("soapaction")
-            signal = action is not None and action.strip().strip('"').endswith(("/Acknowledgment", "/MessageError"))
-            if parse_soap_action(action) is None and not signal:
-                self._findings.note(
-                    "http",
-                    framing.offset_of("soapaction"),
-                    code="101",
-                    system=FAULT_SYSTEM,
-                    text="The service/interaction is not supported for the requested URI",
-                    variant="routing",
-                )
 
     def _examine_multipart(self, framing: Framing, body: bytes) -> _Read:
         try:
@@ -152,27 +125,36 @@ class _Examination:
             return self._examine_document(document, framing)
         if is_signal(document.root):
             return self._examine_document(document, framing)
-        action = parse_soap_action(framing.header("soapaction"))
-        facts = check_ebxml(document, self._findings, action)
+        facts = self._check_ebxml(document, framing)
         if len(multipart.parts) < 2:
             self._note_mime(
                 framing.body + root.start, "the body must have a part for the envelope and one for the payload"
             )
             return _Read(facts.action if facts is not None else None, "ebXML multipart")
+        action = facts.action if facts is not None and facts.action else None
+        polling = action == POLLING_UPLOAD or channel_of(framing) is Channel.POLLING
         content_id = facts.payload_content_id if facts is not None else None
         part = multipart.part(content_id) if content_id else None
         if part is None:
             if content_id:
-                self._findings.note_manifest_part(document)
+                self._findings.note_manifest_part(document, polling=polling)
             part = next(each for each in multipart.parts if each is not root)
-        action_name = facts.action if facts is not None and facts.action else None
-        payload = self._read_part(multipart, part, framing.body, "payload", action_name)
+        payload = self._read_part(multipart, part, framing.body, "payload", action)
         if payload is None:
-            return _Read(action_name or _name_in(part_bytes(body, part)), "ebXML multipart")
-        name = check_payload(payload, payload.root, self._findings, Envelope(action_name), self._schemas)
+            return _Read(action or _name_in(part_bytes(body, part)), "ebXML multipart")
+        if channel_of(framing) is Channel.POLLING:
+            check_asid(framing, read_wrapper(payload.root).sender_asid, self._findings)
+        # What is polled for is judged as that, whatever its envelope says.
+        wanted = POLLING_UPLOAD if polling else action
+        name = check_payload(payload, payload.root, self._findings, Envelope(wanted), self._schemas)
         if name is None:
-            return _Read(action_name, "ebXML multipart")
+            return _Read(action, "ebXML multipart")
         return _Read(name, f"ebXML multipart, {describe(name)}")
+
+    def _check_ebxml(self, document: Document, framing: Framing) -> Facts | None:
+        action = parse_soap_action(framing.header("soapaction"))
+        polling = channel_of(framing) in {Channel.POLLING, None}
+        return check_ebxml(document, self._findings, action, polling=polling)
 
     def _note_mime(self, offset: int, text: str) -> None:
         self._findings.note("mime", offset, code="201", system=FAULT_SYSTEM, text=text)
@@ -220,6 +202,8 @@ class _Examination:
         root = document.root
         if local_name(root) != "Envelope" and etree.QName(root).namespace != SOAP_NS:
             found = interaction_below(root)
+            if channel_of(framing) is Channel.SOAP:
+                self._note_no_envelope(document, found)
             if found is None:
                 if str(root.tag) in DOCUMENTS:
                     check_bare_document(document, self._findings, self._schemas)
@@ -232,12 +216,18 @@ class _Examination:
             if is_signal(root):
                 kind = check_signal(document, self._findings)
                 return _Read(kind, f"ebXML {kind}")
-            facts = check_ebxml(document, self._findings, parse_soap_action(framing.header("soapaction")))
+            facts = self._check_ebxml(document, framing)
             return _Read(facts.action if facts is not None else None, "ebXML envelope alone")
         fault = read_fault(root)
         if fault is not None:
             return _Read(None, f"SOAP fault {', '.join(fault.codes)[:60]}".rstrip())
         return self._examine_soap(document, framing)
+
+    def _note_no_envelope(self, document: Document, found: etree._Element | None) -> None:
+        """Add that a payload was sent without the envelope that it needs. Spec: 40 §4.2, 20 §12 S0."""
+        rule = "psis-S0" if found is not None and family_of(name_of(found)) == "psis" else "soap-1"
+        text = FAULTS["201"].description
+        self._findings.note_at(rule, document, document.root, code="201", system=FAULT_SYSTEM, text=text)
 
     def _examine_soap(self, document: Document, framing: Framing) -> _Read:
         root = document.root
@@ -256,6 +246,8 @@ class _Examination:
         header = check_soap_header(
             document, named or name_of(found), self._findings, family_of(named or name_of(found))
         )
+        if header is not None:
+            check_asid(framing, header.sender_asid, self._findings)
         if body is not None and found.getparent() is not body:
             self._note_unsupported("message", document.offset(found), document.xpath(found), "wrapped")
         if named is not None and named != local_name(found):

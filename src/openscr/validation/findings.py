@@ -106,16 +106,18 @@ class Findings:
                 text=finding.text,
             )
 
-    def note_manifest_part(self, document: Document) -> None:
-        """Add that the manifest names a part which is not there. Spec: 40 §10.3."""
+    def note_manifest_part(self, document: Document, *, polling: bool) -> None:
+        """Add that the manifest names a part which is not there; polling takes the second. Spec: 40 §7.6, §10.3."""
+        error = EBXML_ERRORS["manifest_part"]
         self.note_at(
             "ebxml-E14",
             document,
             document.resolve("/SOAP:Envelope/SOAP:Body/eb:Manifest/eb:Reference"),
+            severity=Severity.WARNING if polling else Severity.ERROR,
             key="ErrorBaseTms.INVALID_MANIFEST_REFERENCE[manfiest.referenceInvalid]",
-            code=EBXML_ERRORS["manifest_part"].code,
-            system=EBXML_SYSTEM,
-            text=EBXML_ERRORS["manifest_part"].description,
+            code="" if polling else error.code,
+            system="" if polling else EBXML_SYSTEM,
+            text="" if polling else error.description,
         )
 
     def note_unreadable(

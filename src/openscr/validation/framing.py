@@ -6,6 +6,7 @@ Spec: 40 §4.1, §5.1, §5.2.
 import re
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import unquote
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of an HTTP head that are looked at."""
@@ -16,19 +17,25 @@ _FIRST_DELIMITER: Final = re.compile(rb"--([!-~][ -~]{0,198})[ \t]*\r?\n")
 _BOM: Final = b"\xef\xbb\xbf"
 
 
+Headers = dict[str, list[tuple[str, int]]]
+"""Values by lower-case name, each with the offset of its line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Framing:
     """An input apart from its body, which begins at byte ``body``.
 
-    ``start_line`` is empty without one; ``status`` is that of an answer. ``headers`` are by lower-case name, with the
-    offsets of their lines. ``boundary`` is that of a multipart body which came without a header to name it.
+    ``start_line`` is empty without one; ``status`` is that of an answer. ``headers`` are by lower-case name, all values
+    with the offsets of their lines. ``boundary`` is that of a multipart body which came without a header to name it.
+    ``folded`` is where the first header goes on in a second line, none when none does.
     """
 
     body: int
     start_line: str = ""
     status: int | None = None
-    headers: dict[str, tuple[str, int]] = field(default_factory=dict)
+    headers: Headers = field(default_factory=dict)
     boundary: str = ""
+    folded: int | None = None
 
     @property
     def is_http(self) -> bool:
@@ -40,15 +47,39 @@ class Framing:
         """Whether this is an HTTP request."""
         return bool(self.start_line) and self.status is None
 
+    @property
+    def method(self) -> str:
+        """The method of a request, empty for anything else."""
+        return self.start_line.partition(" ")[0] if self.is_request else ""
+
+    @property
+    def path(self) -> str:
+        """The path of a request, decoded and without its query; empty for anything else."""
+        if not self.is_request:
+            return ""
+        target = self.start_line.split(" ")[1]
+        if not target.startswith("/"):
+            target = "/" + target.partition("://")[2].partition("/")[2]
+        return unquote(target.partition("#")[0].partition("?")[0])
+
+    @property
+    def transfer_coding(self) -> str:
+        """The Transfer-Encoding in lower case, empty without one."""
+        return ",".join(value for value, _ in self.values("transfer-encoding")).lower()
+
+    def values(self, name: str) -> list[tuple[str, int]]:
+        """Return all values of a header, with the offsets of their lines."""
+        return self.headers.get(name, [])
+
     def header(self, name: str) -> str | None:
-        """Return the value of a header, none without it."""
-        found = self.headers.get(name)
-        return found[0] if found is not None else None
+        """Return the value of a header, of several the first; none without it."""
+        found = self.values(name)
+        return found[0][0] if found else None
 
     def offset_of(self, name: str) -> int:
         """Return where a header stands; the beginning without it."""
-        found = self.headers.get(name)
-        return found[1] if found is not None else 0
+        found = self.values(name)
+        return found[0][1] if found else 0
 
     @property
     def content_type(self) -> str | None:
@@ -70,43 +101,44 @@ def read_framing(data: bytes) -> Framing:
         start = len(_BOM)
     first = _START_LINE.match(data, start)
     if first is not None:
-        headers, body = _read_headers(data, first.end())
+        headers, body, folded = _read_headers(data, first.end())
         status = int(first.group(1)) if first.group(1) else None
-        return Framing(
-            body, first.group().decode("ascii", "replace").strip(), status, headers, _bare(data, body, headers)
-        )
-    headers, body = _read_headers(data, start)
+        line = first.group().decode("ascii", "replace").strip()
+        return Framing(body, line, status, headers, _bare(data, body, headers), folded)
+    headers, body, _ = _read_headers(data, start)
     if "content-type" in headers:
         return Framing(body, headers=headers)
     return Framing(start if data[start : start + 2] == b"--" else 0, boundary=_bare(data, start, {}))
 
 
-def _bare(data: bytes, body: int, headers: dict[str, tuple[str, int]]) -> str:
+def _bare(data: bytes, body: int, headers: Headers) -> str:
     """Return the boundary that the first line of a body shows, when no header says what the body is."""
     found = _FIRST_DELIMITER.match(data, body) if "content-type" not in headers else None
     boundary = found.group(1).decode("ascii").rstrip() if found is not None else ""
     return "" if set(boundary) & set('"\\') else boundary
 
 
-def _read_headers(data: bytes, at: int) -> tuple[dict[str, tuple[str, int]], int]:
-    """Return the headers and where the body begins; the first of several with one name wins."""
-    headers: dict[str, tuple[str, int]] = {}
+def _read_headers(data: bytes, at: int) -> tuple[Headers, int, int | None]:
+    """Return the headers, where the body begins, and where the first header is folded."""
+    headers: Headers = {}
     limit = min(at + MAX_HEAD, len(data))
     name = ""
+    folded: int | None = None
     while at < limit:
         newline = data.find(b"\n", at, limit)
         end = newline if newline >= 0 else limit
         line = data[at:end].rstrip(b"\r")
         if not line:
-            return headers, min(end + 1, len(data))
+            return headers, min(end + 1, len(data)), folded
         field_name, colon, value = line.partition(b":")
         if line[:1] in b" \t" and name:
-            known, where = headers[name]
-            headers[name] = (f"{known} {line.strip().decode('utf-8', 'replace')}", where)
+            known, where = headers[name][-1]
+            headers[name][-1] = (f"{known} {line.strip().decode('utf-8', 'replace')}", where)
+            folded = at if folded is None else folded
         elif colon and _HEADER_NAME.match(field_name) is not None:
             name = field_name.decode("ascii").lower()
-            headers.setdefault(name, (value.strip().decode("utf-8", "replace"), at))
+            headers.setdefault(name, []).append((value.strip().decode("utf-8", "replace"), at))
         else:
-            return headers, at
+            return headers, at, folded
         at = end + 1
-    return headers, min(at, len(data))
+    return headers, min(at, len(data)), folded
