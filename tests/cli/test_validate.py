@@ -126,12 +126,11 @@ def test_folders_are_walked_and_strangers_skipped(openscr: Run, tmp_path: Path) 
     (tmp_path / "box" / "b.http").write_bytes(CAPTURE.read_bytes())
     (tmp_path / "box" / "pom.xml").write_text("<project/>", "utf-8")
     (tmp_path / "box" / "notes.txt").write_text("remember the milk", "utf-8")
-    (tmp_path / "box" / "empty.xml").touch()
     (tmp_path / "box" / "picture.png").write_bytes(b"\x89PNG")
     (tmp_path / "box" / ".git").mkdir()
     (tmp_path / "box" / ".git" / "c.xml").write_bytes(WITHOUT_STATUS)
     ended = openscr("validate", "box").done()
-    assert ended.out.splitlines()[-1] == "2 messages: 2 ok (1 warning); 3 other files skipped"
+    assert ended.out.splitlines()[-1] == "2 messages: 2 ok (1 warning); 2 other files skipped"
     assert [one["input"] for one in objects(openscr("validate", "box", "--json").done().out)] == [
         "box/b.http",
         "box/deep/deeper/a.XML",
@@ -182,6 +181,9 @@ def test_a_file_beyond_any_message_is_not_read_to_its_end(openscr: Run, tmp_path
         ((SUMMARY, "--level", "loose"), "spine"),
         ((SUMMARY, "--mim", "nowhere"), "not a folder"),
         ((SUMMARY, "--mim", "."), "holds neither"),
+        ((SUMMARY, "--mim", ""), "empty"),
+        (("",), "empty"),
+        ((SUMMARY, ""), "empty"),
     ],
 )
 def test_wrong_usage(openscr: Run, arguments: tuple[object, ...], said: str) -> None:
@@ -244,3 +246,76 @@ def test_people_get_colours_and_pipes_do_not(openscr: Run, tmp_path: Path) -> No
     wide = [line for line in plain.splitlines() if len(line.rstrip()) > 80]
     assert wide == [], wide
     assert "Write statusCode with code active." in plain
+
+
+def test_a_folder_that_cannot_be_read_is_reported(openscr: Run, tmp_path: Path) -> None:
+    """Nothing in it was checked, which nobody must take for a proof."""
+    (tmp_path / "box" / "closed").mkdir(parents=True)
+    (tmp_path / "box" / "a.xml").write_bytes(SUMMARY.read_bytes())
+    (tmp_path / "box" / "z").mkdir()
+    (tmp_path / "box" / "z" / "a.xml").write_bytes(SUMMARY.read_bytes())
+    (tmp_path / "sitecustomize.py").write_text(CLOSED, "utf-8")
+    ended = openscr("validate", "box", "--json", PYTHONPATH=with_path(tmp_path))
+    assert ended.status == 1
+    first, second, third = objects(ended.out)
+    assert [first["ok"], third["ok"]] == [True, True]
+    assert (second["input"], second["findings"][0]["rule"]) == ("box/closed", "file")
+    assert second["findings"][0]["text"] == "Permission denied"
+    assert openscr("validate", "box/closed", PYTHONPATH=with_path(tmp_path)).status == 1
+
+
+CLOSED = """
+import os
+
+_scandir = os.scandir
+
+
+def scandir(path="."):
+    if os.path.basename(path) == "closed":
+        raise PermissionError(13, "Permission denied", os.fspath(path))
+    return _scandir(path)
+
+
+os.scandir = scandir
+"""
+"""Closes a folder to a program whoever runs it: the system lets its administrator in everywhere."""
+
+
+def with_path(folder: Path) -> str:
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def test_a_name_that_is_not_utf_8(openscr: Run, tmp_path: Path) -> None:
+    """It is told with U+FFFD, and the message is judged all the same."""
+    name = os.fsdecode(b"caf\xe9.xml")
+    (tmp_path / name).write_bytes(SUMMARY.read_bytes())
+    for given in (name, "."):
+        (one,) = objects(openscr("validate", given, "--json").done().out)
+        assert (one["input"], one["ok"]) == ("caf\ufffd.xml", True)
+    assert "caf\ufffd.xml" in openscr("validate", name).done().out
+
+
+def test_standard_input_that_is_closed(tmp_path: Path) -> None:
+    command = ["sh", "-c", '"$0" -m openscr validate - <&-', sys.executable]
+    ended = subprocess.run(command, capture_output=True, cwd=tmp_path, env=clean_environment(), check=False)
+    assert ended.returncode == 1
+    assert b"Standard input is closed" in ended.stdout
+    assert ended.stderr == b""
+
+
+def test_empty_and_utf_16_files_of_a_folder_are_not_skipped(openscr: Run, tmp_path: Path) -> None:
+    """A capture that holds nothing, and one that a shell wrote in its own encoding, are no strangers."""
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box" / "empty.http").touch()
+    (tmp_path / "box" / "notes.txt").write_text("remember the milk", "utf-16")
+    (tmp_path / "box" / "query.http").write_text(CAPTURE.read_text("utf-8"), "utf-16")
+    (tmp_path / "box" / "summary.xml").write_text(SUMMARY.read_text("utf-8"), "utf-16-le")
+    ended = openscr("validate", "box", "--json")
+    assert ended.status == 1
+    assert "1 files are no messages" in ended.err
+    empty, query, summary = objects(ended.out)
+    assert "nothing in this input" in empty["findings"][0]["help"]
+    for one in (query, summary):
+        assert one["interaction"] == "REPC_IN150016UK05"
+        assert "the text is UTF-16" in one["findings"][0]["help"]
+    assert summary["findings"][0]["code"] == "202"

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from openscr.cli.console import note, on_terminal, say, say_json
+from openscr.cli.console import note, on_terminal, readable_name, say, say_json
 from openscr.cli.upload_journal import Fate, Journal
 from openscr.errors import AccessRefused, DeliveryError, OpenSCRError, RetriesExhausted
 from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
@@ -247,7 +247,7 @@ class Bulk:
     def _tell(self, item: Item, fate: str, text: str) -> None:
         with self._lock:
             if self.as_json:
-                say_json({"input": item.name, "fate": fate, **({"text": text} if text else {})})
+                say_json({"input": readable_name(item.name), "fate": fate, **({"text": text} if text else {})})
             elif text:
                 note(f"openscr: {item.name}: {text}")
 

@@ -4,6 +4,7 @@ Spec: 00 §4.
 """
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -44,6 +45,11 @@ def detail(message: str) -> None:
     """Print a detail to standard error when details were asked for."""
     if _verbosity.on:
         note(message)
+
+
+def readable_name(name: str) -> str:
+    """Return the name of a file as text that can be printed; bytes of it that are not UTF-8 become U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def say(message: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openscr.cli.console import detail, note, on_terminal, say, say_json
+from openscr.cli.console import detail, note, on_terminal, readable_name, say, say_json
 from openscr.cli.options import (
     DEMO,
     As,
@@ -104,7 +104,8 @@ def upload(
         raise typer.BadParameter("there are no .xml, .json or .toml files there", param_hint="FILE...")
     failed = 0
     with connect(**sender, **files_of_tls) as client:
-        for name, path in _watched(inputs):
+        for given, path in _watched(inputs):
+            name = readable_name(given)
             try:
                 data = _read(path)
                 submission = send(

@@ -3,6 +3,7 @@
 Spec: 00 §4 ``validate``, ``validate --json``; 10 §11.5.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openscr.cli.console import fail, note, say_json
+from openscr.cli.console import fail, note, readable_name, say_json
 from openscr.cli.options import Verbose
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def validate(
         ),
     ] = "spine",
     mim: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--mim", metavar="DIR", help="NHS schemas that you hold (TightenedSchemas, Schemas): check these too."
         ),
@@ -71,6 +72,8 @@ def validate(
     Errors are what Spine refuses; warnings are what it takes although the model says otherwise. Exit status 0 when no
     input has an error, 1 when one has, 2 for wrong usage.
     """
+    if "" in inputs:
+        raise typer.BadParameter("the name of a file is empty", param_hint="FILE")
     schemas = _schemas(mim)
     tally = _Tally()
     for found in _inputs(inputs):
@@ -118,25 +121,31 @@ def _close(tally: _Tally, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _schemas(folder: Path | None) -> "Schemas | None":
+def _schemas(folder: str | None) -> "Schemas | None":
     if folder is None:
         return None
+    if not folder:
+        raise typer.BadParameter("the name of the folder is empty", param_hint="--mim")
     from openscr.errors import ConfigurationError
     from openscr.validation import Schemas
 
     try:
-        return Schemas(folder.expanduser())
+        return Schemas(Path(folder).expanduser())
     except ConfigurationError as error:
         raise typer.BadParameter(error.diagnostics, param_hint="--mim") from None
 
 
 @dataclass(frozen=True)
 class _Input:
-    """One input; ``path`` is none for standard input, ``met`` says that it was found in a folder."""
+    """One input. ``path`` is none for standard input, ``met`` says that it was found in a folder.
+
+    ``cause`` says why a folder could not be read; it is empty for anything else.
+    """
 
     name: str
     path: Path | None
     met: bool = False
+    cause: str = ""
 
 
 def _inputs(names: list[str]) -> Iterator[_Input]:
@@ -144,25 +153,48 @@ def _inputs(names: list[str]) -> Iterator[_Input]:
         path = Path(name)
         if name == "-":
             yield _Input("-", None)
-        elif path.is_dir():
-            yield from (_Input(str(child), child, met=True) for child in _files_below(path))
+        elif _is_folder(path):
+            yield from _files_below(path)
         else:
-            yield _Input(name, path)
+            yield _Input(readable_name(name), path)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder and the folders in it, in order; hidden ones are left alone."""
-    for here, folders, files in os.walk(folder):
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        # Why it cannot be looked at is told when it is read.
+        return False
+
+
+def _files_below(folder: Path) -> Iterator[_Input]:
+    """Yield the files of a folder and the folders in it, in order, and the folders that cannot be read.
+
+    Hidden ones are left alone.
+    """
+    failed: list[OSError] = []
+    for here, folders, files in os.walk(folder, onerror=failed.append):
+        yield from _unread(failed)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(here, name)
             if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
-                yield path
+                yield _Input(readable_name(str(path)), path, met=True)
+    yield from _unread(failed)
+
+
+def _unread(failed: list[OSError]) -> Iterator[_Input]:
+    while failed:
+        error = failed.pop(0)
+        path = Path(os.fsdecode(error.filename))
+        yield _Input(readable_name(str(path)), path, met=True, cause=error.strerror or type(error).__name__)
 
 
 def _judge(found: _Input, schemas: "Schemas | None") -> tuple[bytes, "Report"]:
     from openscr.validation import unreadable, validate
 
+    if found.cause:
+        return b"", unreadable(found.cause, case="folder")
     try:
         data = _read(found.path)
     except OSError as error:
@@ -170,13 +202,15 @@ def _judge(found: _Input, schemas: "Schemas | None") -> tuple[bytes, "Report"]:
     if data is None:
         return b"", unreadable("not a regular file")
     if len(data) > LARGEST_FILE:
-        return b"", unreadable(f"larger than {LARGEST_FILE} bytes", too_large=True)
+        return b"", unreadable(f"larger than {LARGEST_FILE} bytes", case="size")
     return data, validate(data, schemas)
 
 
 def _read(path: Path | None) -> bytes | None:
     """Read an input, no further than a message may go; none when it is not a file. Raises: `OSError`."""
     if path is None:
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, "Standard input is closed")
         return sys.stdin.buffer.read(LARGEST_FILE + 1)
     if path.exists() and not path.is_file():
         return None

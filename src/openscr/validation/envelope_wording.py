@@ -55,6 +55,11 @@ WORDING: Final = (
     ),
     ("file", "The input cannot be read.", "Check that it exists, is a regular file, and that you may read it."),
     (
+        "file/folder",
+        "The folder cannot be read, so that nothing in it was checked.",
+        "Check that it exists, and that you may list and enter it.",
+    ),
+    (
         "file/size",
         "The input is larger than any message may be (5 242 880 bytes).",
         "Send less: Spine refuses the message before it looks at it.",

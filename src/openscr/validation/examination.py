@@ -7,6 +7,7 @@ the rules of the domain are asked only when its wrapper is in order, as Spine do
 Spec: 00 §4 ``validate``; 10 §11, §14, §17; 20 §12; 30 §5; 40 §4.2, §5.6, §8.
 """
 
+import codecs
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -59,10 +60,13 @@ def validate(data: bytes, schemas: Schemas | None = None) -> Report:
     return _Examination(data, schemas).report()
 
 
-def unreadable(cause: str, *, too_large: bool = False) -> Report:
-    """Return the report on an input that could not even be read; ``cause`` says why."""
+def unreadable(cause: str, *, case: str = "") -> Report:
+    """Return the report on an input that could not even be read; ``cause`` says why.
+
+    ``case`` is ``size`` for a file beyond any message, ``folder`` for a folder.
+    """
     findings = Findings(Lines(b""))
-    findings.note("file", 0, text=cause, variant="size" if too_large else "", about="" if too_large else f"{cause}.")
+    findings.note("file", 0, text=cause, variant=case, about="" if case == "size" else f"{cause}.")
     return Report(None, "unread", findings.in_order())
 
 
@@ -90,7 +94,10 @@ class _Examination:
         data = self._data
         if not data.strip():
             self._findings.note("message", 0, variant="empty")
-            return _Read(None, "empty", recognised=False)
+            return _Read(None, "empty")
+        encoding = _wide_encoding(data)
+        if encoding:
+            return self._examine_wide(encoding)
         framing = read_framing(data)
         body = data[framing.body :]
         if framing.is_http:
@@ -106,6 +113,19 @@ class _Examination:
             words = f"HTTP {framing.status or 'request'}"
             return _Read(read.interaction, f"{words}, {read.kind}", read.recognised)
         return read
+
+    def _examine_wide(self, encoding: str) -> _Read:
+        """Look at a text that is not in single bytes: what it is can be told, and that Spine does not take it so."""
+        text = self._data.decode(encoding, "replace").encode("utf-8")
+        framing = read_framing(text.removeprefix(_BOM))
+        recognised = _looks_familiar(text) or framing.is_http
+        name = _name_in(text)
+        error = UnsafeXml(f"the text is {encoding}", offset=0, cause=encoding.upper()[:6])
+        family = (
+            family_of(name) if _first_element(text) != "Envelope" else "psis" if family_of(name) == "psis" else "soap"
+        )
+        self._findings.note_unreadable(error, family, Lines(self._data), 0)
+        return _Read(name, f"{encoding.upper()[:6]} text", recognised)
 
     # --- packaging --------------------------------------------------------------------------------------------------
 
@@ -286,6 +306,16 @@ def _read_document(body: bytes) -> etree._Element:
         if found is None or not is_answer(found) or child(found, f"{HL7}acknowledgement") is None:
             raise
         return root
+
+
+def _wide_encoding(data: bytes) -> str:
+    """Return which encoding of more than one byte a text shows, empty for none."""
+    start = data[:4]
+    if start in {codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE}:
+        return "utf-32"
+    if start[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
+        return "utf-16"
+    return {b"<\0": "utf-16-le", b"\0<": "utf-16-be"}.get(start[:2], "")
 
 
 def part_bytes(body: bytes, part: Part) -> bytes:

@@ -37,6 +37,8 @@ CAUSES: Final = {
     "": "the XML is not well-formed here.",
     "DOCTYPE": "a document type declaration (DTD) stands here, which Spine does not take.",
     "ENCODING": "the text is not UTF-8, or says that it is something else.",
+    "UTF-16": "the text is UTF-16, as some editors and shells write it; Spine takes UTF-8 alone.",
+    "UTF-32": "the text is UTF-32; Spine takes UTF-8 alone.",
     "DEPTH": "elements are nested deeper than 200 levels.",
     "ERR_TAG_NAME_MISMATCH": "this end tag does not belong to the element that is open here.",
     "ERR_TAG_NOT_FINISHED": "the document ends while an element is still open.",
