@@ -188,6 +188,18 @@ WORDING: Final = (
         "Leave one of the two away.",
     ),
     (
+        "http/chunks",
+        "Transfer-Encoding says that the body comes in chunks, and here it does not (HTTP 400). Programs that show a "
+        "body without its chunks leave the header there.",
+        "Send each chunk with its size in hexadecimal digits and CRLF line ends, and one of size 0 at the end; or take "
+        "the header out of the capture.",
+    ),
+    (
+        "http/coding",
+        "Transfer-Encoding does not end with chunked, so that nobody knows where the body ends (HTTP 400).",
+        "Send the body in chunks, or as it is with its Content-Length.",
+    ),
+    (
         "http/too-large",
         "The body is larger than any message may be, 5 242 880 bytes (SOAP fault 201).",
         "Send less: Spine refuses the message before it looks at it.",

@@ -24,7 +24,7 @@ from openscr.transport.soap import BODY, parse_soap_action, read_fault
 from openscr.transport.xml import MAX_DEPTH, read_xml
 from openscr.validation.envelopes import check_ebxml, check_signal, check_soap_header, is_ebxml, is_signal
 from openscr.validation.findings import FAULT_SYSTEM, Findings
-from openscr.validation.framing import Framing, read_framing
+from openscr.validation.framing import Framing, read_chunks, read_framing
 from openscr.validation.http_head import Channel, channel_of, check_asid, check_head
 from openscr.validation.payloads import (
     ANSWERS,
@@ -100,6 +100,12 @@ class _Examination:
             return self._examine_wide(encoding)
         framing = read_framing(data)
         body = data[framing.body :]
+        if framing.is_http and framing.transfer_coding:
+            unchunked = self._unchunk(framing)
+            if unchunked is None:
+                check_head(framing, b"", self._findings)
+                return _Read(_name_in(body), "HTTP message that cannot be read")
+            body = unchunked
         if framing.is_http:
             check_head(framing, body, self._findings)
             if not body.strip():
@@ -113,6 +119,20 @@ class _Examination:
             words = f"HTTP {framing.status or 'request'}"
             return _Read(read.interaction, f"{words}, {read.kind}", read.recognised)
         return read
+
+    def _unchunk(self, framing: Framing) -> bytes | None:
+        """Take the chunks off the body; what is wrong with them is noted, and then there is no body."""
+        coding = framing.transfer_coding.rpartition(",")[2].strip()
+        if coding != "chunked":
+            where, variant = framing.offset_of("transfer-encoding"), "coding"
+        else:
+            unchunked = read_chunks(self._data, framing.body)
+            if unchunked.broken is None:
+                self._findings.relocate(tuple((framing.body + at, place) for at, place in unchunked.pieces))
+                return unchunked.content
+            where, variant = unchunked.broken, "chunks"
+        self._findings.note("http", where, code="400" if framing.is_request else "", variant=variant)
+        return None
 
     def _examine_wide(self, encoding: str) -> _Read:
         """Look at a text that is not in single bytes: what it is can be told, and that Spine does not take it so."""

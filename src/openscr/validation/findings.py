@@ -3,7 +3,9 @@
 Spec: 00 §4 ``validate --json``; 10 §14; 40 §10.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Final
 
 from lxml import etree
@@ -39,6 +41,18 @@ class Findings:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         self._found: list[Diagnosis] = []
+        self._pieces: tuple[tuple[int, int], ...] = ()
+
+    def relocate(self, pieces: tuple[tuple[int, int], ...]) -> None:
+        """Say where in the input everything stands from now on: from which offset on, and where that is really."""
+        self._pieces = pieces
+
+    def _place(self, offset: int) -> int:
+        at = bisect_right(self._pieces, offset, key=itemgetter(0))
+        if at == 0:
+            return offset
+        begin, place = self._pieces[at - 1]
+        return place + offset - begin
 
     def note(
         self,
@@ -60,6 +74,7 @@ class Findings:
         """
         remedy = remedy_of(rule, variant)
         wrong = f"{about} {remedy.wrong}" if about else remedy.wrong
+        offset = self._place(offset)
         line = self._lines.line_of(offset)
         self._found.append(
             Diagnosis(rule, severity, key, code, system, text, xpath, line, offset, wrong.strip(), remedy.mend)
@@ -129,8 +144,8 @@ class Findings:
         if inside is None:
             inside = lines.offset_of(error.line or 1, error.column or 1)
         offset = start + inside if verbatim else start
-        line = self._lines.line_of(offset)
-        column = offset - (self._lines.span(line) or (0, 0))[0] + 1
+        line = self._lines.line_of(self._place(offset))
+        column = self._place(offset) - (self._lines.span(line) or (0, 0))[0] + 1
         where = f"Line {line}, column {column}: " if verbatim else ""
         about = f"{where}{CAUSES.get(error.cause, CAUSES[''])}"
         text = _TEXTS.get(code, "XML is not well-formed")

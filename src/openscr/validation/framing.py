@@ -11,6 +11,8 @@ from urllib.parse import unquote
 MAX_HEAD: Final = 64 * 1024
 """Bytes of an HTTP head that are looked at."""
 
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[^\r\n]*)?\r\n")
+_TRAILER: Final = re.compile(rb"[^\r\n]*\r\n")
 _START_LINE: Final = re.compile(rb"(?:[A-Z]{3,10} [!-~]+ HTTP/\d(?:\.\d)?|HTTP/\d(?:\.\d)? (\d{3})[^\r\n]*)\r?\n")
 _HEADER_NAME: Final = re.compile(rb"[!#-'*+.0-9A-Z^_`a-z|~-]+\Z")
 _FIRST_DELIMITER: Final = re.compile(rb"--([!-~][ -~]{0,198})[ \t]*\r?\n")
@@ -109,6 +111,44 @@ def read_framing(data: bytes) -> Framing:
     if "content-type" in headers:
         return Framing(body, headers=headers)
     return Framing(start if data[start : start + 2] == b"--" else 0, boundary=_bare(data, start, {}))
+
+
+@dataclass(frozen=True, slots=True)
+class Unchunked:
+    """A body without its chunks. ``pieces`` say where in the input each stretch of ``content`` stands: offsets of both.
+
+    ``broken`` is where in the input the chunks end to be readable, none when they are whole.
+    """
+
+    content: bytes
+    pieces: tuple[tuple[int, int], ...]
+    broken: int | None = None
+
+
+def read_chunks(data: bytes, at: int) -> Unchunked:
+    """Take the chunks off the body that begins at byte ``at``, as strictly as the service does. Spec: 40 §4.1."""
+    content = bytearray()
+    pieces: list[tuple[int, int]] = []
+    while True:
+        line = _CHUNK_SIZE.match(data, at)
+        if line is None:
+            return Unchunked(bytes(content), tuple(pieces), at)
+        size = int(line.group(1), 16)
+        if size == 0:
+            break
+        begin, end = line.end(), line.end() + size
+        if data[end : end + 2] != b"\r\n":
+            return Unchunked(bytes(content), tuple(pieces), at)
+        pieces.append((len(content), begin))
+        content += data[begin:end]
+        at = end + 2
+    at = line.end()
+    while (trailer := _TRAILER.match(data, at)) is not None:
+        at = trailer.end()
+        if trailer.group() == b"\r\n":
+            rest = data[at:]
+            return Unchunked(bytes(content), tuple(pieces), at if rest.strip() else None)
+    return Unchunked(bytes(content), tuple(pieces), at)
 
 
 def _bare(data: bytes, body: int, headers: Headers) -> str:
