@@ -1,6 +1,7 @@
 """The client commands against a running service. Spec: 00 §4."""
 
 import json
+import os
 import socket
 from pathlib import Path
 
@@ -142,6 +143,12 @@ def test_what_cannot_be_sent_does_not_stop_the_rest(openscr: Run, at: tuple[str,
     assert missing == "openscr: missing.xml: No such file or directory"
     assert "neither" in other
     assert total == "openscr: 3 of 4 not accepted"
+
+
+def test_a_name_that_is_not_utf_8_is_written_all_the_same(openscr: Run, at: tuple[str, str]) -> None:
+    ended = openscr("upload", os.fsdecode(b"caf\xe9.xml"), "--json", *at)
+    assert ended.status == 1
+    assert json.loads(ended.out)["input"] == "caf\ufffd.xml"
 
 
 def test_an_interaction_of_the_app_goes_byte_for_byte(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:
