@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from errno import EBADF
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,6 +72,8 @@ def validate(
     Errors are what Spine refuses; warnings are what it takes although the model says otherwise. Exit status 0 when no
     input has an error, 1 when one has, 2 for wrong usage.
     """
+    if "" in inputs:
+        raise typer.BadParameter("a file has a name; this one is empty", param_hint="FILE...")
     schemas = _schemas(mim)
     tally = _Tally()
     for found in _inputs(inputs):
@@ -177,6 +180,9 @@ def _judge(found: _Input, schemas: "Schemas | None") -> tuple[bytes, "Report"]:
 def _read(path: Path | None) -> bytes | None:
     """Read an input, no further than a message may go; none when it is not a file. Raises: `OSError`."""
     if path is None:
+        # A program that is started with it closed has none.
+        if sys.stdin is None:
+            raise OSError(EBADF, "it is closed")
         return sys.stdin.buffer.read(LARGEST_FILE + 1)
     if path.exists() and not path.is_file():
         return None
