@@ -69,8 +69,8 @@ class Folder:
         except (OSError, ConfigurationError) as error:
             return _unreadable(name, patient, error)
         nhs_number, event_id = _identity(content)
-        how = {"rewrap": self.rewrap, "polling": self.polling, "toml": name.endswith(".toml")}
-        how["json"] = name.endswith(".json")
+        form = {"toml": name.endswith(".toml"), "json": name.endswith(".json")}
+        how = {"rewrap": self.rewrap, "polling": self.polling, **form}
         return document_item(name, patient or nhs_number or name, content, nhs_number, event_id, **how)
 
 

@@ -34,7 +34,7 @@ class NoAnswer(DeliveryError):
 
 
 class CertificateRefused(AccessRefused):
-    """One side does not take the other's certificate: nothing was handed over, and no repetition changes that."""
+    """One side does not take the other's certificate, as far as can be told; no repetition changes that."""
 
     code = "CERTIFICATE_REFUSED"
 
@@ -193,6 +193,7 @@ class Connection:
                 await asyncio.sleep(TRANSPORT_PAUSE)
                 started = time.monotonic()
             except TimeoutError:
+                self._broken_off_at_once = 0
                 raise NoAnswer(f"no answer from {self.at} within {self._timeout:g} s") from None
             except aiohttp.ClientOSError as error:
                 if isinstance(error.__cause__ or error.__context__, ssl.SSLError) or "SSL" in str(error):
