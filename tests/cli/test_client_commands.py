@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,9 @@ from openscr.hl7.gp_summary import write_upload
 from openscr.hl7.wrapper import Heading
 from openscr.identifiers import mint_uuid
 from openscr.spine import Person
+from openscr.testbench.world import demo_directory
 from openscr.transport.xml import read_xml
-from serving import DemoServer
+from serving import DemoServer, clean_environment
 from shared import MESSAGES
 
 GP = ("--user", "555000000102")
@@ -149,6 +152,53 @@ def test_a_name_that_is_not_utf_8_is_written_all_the_same(openscr: Run, at: tupl
     ended = openscr("upload", os.fsdecode(b"caf\xe9.xml"), "--json", *at)
     assert ended.status == 1
     assert json.loads(ended.out)["input"] == "caf\ufffd.xml"
+
+
+@pytest.mark.parametrize("command", ["upload", "validate"])
+def test_standard_input_that_is_closed_is_told(openscr: Run, at: tuple[str, str], tmp_path: Path, command: str) -> None:
+    arguments = [sys.executable, "-m", "openscr", command, "-", *(at if command == "upload" else ())]
+    # The shell closes it; a program that starts others always gives them one.
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *arguments]
+    ended = subprocess.run(closed, capture_output=True, text=True, env=clean_environment(), cwd=tmp_path, check=False)
+    assert ended.returncode == 1
+    assert "closed" in ended.stdout + ended.stderr
+    assert "unexpected" not in ended.stderr
+
+
+def test_the_name_says_what_form_a_file_has(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:
+    """An empty file, one in another encoding, one too deep: told as what they should be, plainly."""
+    (tmp_path / "empty.json").write_bytes(b"")
+    (tmp_path / "wide.json").write_bytes('{"format": "openscr-summary/1"}'.encode("utf-16"))
+    (tmp_path / "deep.toml").write_text(f"a = {'[' * 20_000}{']' * 20_000}")
+    openscr("upload", "empty.json", *at).failed("empty.json: /: not JSON")
+    openscr("upload", "wide.json", *at).failed("wide.json: /: not UTF-8")
+    openscr("upload", "deep.toml", *at).failed("deep.toml: /: not TOML: a nesting that no summary has")
+    (tmp_path / "many").mkdir()
+    (tmp_path / "empty.json").rename(tmp_path / "many" / "empty.json")
+    ended = openscr("upload", "many", *at)
+    assert ended.status == 1
+    assert "not JSON" in ended.out + ended.err
+
+
+def test_many_files_end_when_the_service_cannot_be_reached(
+    openscr: Run, demo_server: DemoServer, tmp_path: Path
+) -> None:
+    """Each would take its whole contract; what was not tried is counted."""
+    for name in "abcde":
+        (tmp_path / f"{name}.xml").write_bytes(document_of(summary(new_patient())))
+    cert, key, ca = demo_server.certificate("foreign")
+    tls = ("--at", demo_server.spine, "--cert", cert, "--key", key, "--ca", ca)
+    directory = json.loads(demo_directory())
+    for contract in directory["contracts"].values():
+        if "retries" in contract:
+            contract["retry_interval"] = "PT0.01S"
+    (tmp_path / "world.json").write_text(json.dumps(directory))
+    ended = openscr("upload", *(f"{name}.xml" for name in "abcde"), *tls, "--directory", "world.json")
+    assert ended.status == 1
+    *each, left, total = ended.err.splitlines()
+    assert [line.split(":")[1] for line in each] == [" a.xml", " b.xml", " c.xml"]
+    assert left == "openscr: the service was not reached 3 times running: 2 not sent"
+    assert total == "openscr: 3 of 5 not accepted"
 
 
 def test_an_interaction_of_the_app_goes_byte_for_byte(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:

@@ -118,11 +118,18 @@ def test_help_is_printed(openscr: Run) -> None:
         ["admin", "outbox", "resend", "X", "--failed"],
         ["admin", "outbox", "list", "--state", "lost"],
         ["serve", "--json"],
+        ["upload", ""],
+        ["upload", "a.xml", ""],
+        ["validate", ""],
+        ["directory", "import", ""],
+        ["patients", "import", ""],
+        ["upload", "a.xml", "--pattern", "loud"],
     ],
     ids=" ".join,
 )
 def test_wrong_usage_ends_with_two(openscr: Run, arguments: list[str]) -> None:
-    openscr(*arguments).failed(status=2)
+    ended = openscr(*arguments).failed(status=2)
+    assert "Value error" not in ended.err
 
 
 def test_a_number_that_is_none_is_not_repeated(openscr: Run) -> None:

@@ -212,6 +212,23 @@ def test_verify_finds_one_changed_byte(openscr: Run, tmp_path: Path) -> None:
     assert f"slot {slot}" in ended.out
 
 
+def test_a_schema_that_lacks_something_is_one_fault(openscr: Run, tmp_path: Path) -> None:
+    """And a schema that cannot be brought up to date is told in one line."""
+    openscr("admin", "migrate").done()
+    path = tmp_path / "openscr-data" / "openscr.db"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DROP TABLE poll")
+    form = openscr("admin", "verify", "--json").failed("NOT intact: 1 fault").json
+    assert form["faults"] == ["schema: no such table: poll; nothing further was looked at"]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE poll (slot INTEGER)")
+        database.execute("UPDATE alembic_version SET version_num = '0001'")
+    openscr("admin", "migrate").failed("does not fit", "poll")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("DELETE FROM alembic_version")
+    openscr("admin", "migrate").failed("does not say which schema it has")
+
+
 def test_a_store_that_is_not_there_is_told(openscr: Run) -> None:
     for command in (("verify",), ("outbox", "list"), ("outbox", "resend", "--failed")):
         openscr("admin", *command, "--data", "nowhere").failed("does not exist")

@@ -1,7 +1,10 @@
 """The library against a real service: every verb, plainly and over mutual TLS."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from types import MappingProxyType
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,6 +20,7 @@ from openscr.client import (
     latest_summary,
     refusal_of,
 )
+from openscr.client.connection import CertificateRefused, Connection, NoAnswer
 from openscr.codes import (
     EVENT_LIST,
     GP_INITIAL_SUMMARY,
@@ -228,6 +232,71 @@ async def test_a_certificate_that_is_not_taken_is_told(demo_server: DemoServer, 
     async with SpineClient(demo_server.spine, tls=Tls(certificate, key, authority), pause=no_pause) as client:
         with pytest.raises((AccessRefused, DeliveryError), match="certificate"):
             await client.list_events(client.profile.caller, EventListQuery(MessageIds("", EVENT_LIST), "9990012318"))
+
+
+@pytest.mark.parametrize("name", ["expired", "foreign"])
+async def test_a_certificate_that_is_not_taken_is_not_tried_for_a_whole_contract(
+    demo_server: DemoServer, name: str
+) -> None:
+    """The contract of the demo has many retries with a pause before each. Spec: 40 §6.4."""
+    exchanges: list[Exchange] = []
+    profile = Profile.demo()
+    routes = {
+        key: replace(route, contract=replace(route.contract, retries=60, retry_interval=0.0))
+        for key, route in profile.routes.items()
+    }
+    profile = replace(profile, routes=MappingProxyType(routes))
+    tls = Tls(*demo_server.certificate(name))
+    async with SpineClient(demo_server.spine, profile, tls=tls, observer=exchanges.append) as client:
+        for _ in range(2):
+            with pytest.raises(AccessRefused, match="certificate"):
+                await client.upload_document(document_of(summary(new_patient())))
+    assert len(exchanges) <= 3
+
+
+async def test_a_service_that_breaks_off_is_told_from_one_that_refuses(demo_server: DemoServer) -> None:
+    """Who has answered once has taken the certificate; who goes away comes back, and is tried again."""
+    certificate, key, authority = demo_server.certificate("gp.client.test")
+    breaking = 0
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal breaking
+        if breaking:
+            breaking -= 1
+            writer.transport.abort()
+            return
+        host, port = urlsplit(demo_server.spine).hostname, urlsplit(demo_server.spine).port
+        to_service, from_us = reader, writer
+        there, here = await asyncio.open_connection(host, port)
+
+        async def carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                target.write(data)
+                await target.drain()
+            target.close()
+
+        await asyncio.gather(carry(to_service, here), carry(there, from_us))
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    at = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with Connection(at, tls=Tls(certificate, key, authority)) as connection:
+        breaking = 1
+        with pytest.raises(NoAnswer, match="may not take"):
+            await connection.get("/nothing")
+        assert (await connection.get("/nothing"))[0] == 404
+        await connection.close()
+        breaking = 3
+        for _ in range(3):
+            with pytest.raises(NoAnswer):
+                await connection.get("/nothing")
+        assert (await connection.get("/nothing"))[0] == 404
+    breaking = 2
+    async with Connection(at, tls=Tls(certificate, key, authority)) as connection:
+        with pytest.raises(NoAnswer):
+            await connection.get("/nothing")
+        with pytest.raises(CertificateRefused, match="does not take our certificate"):
+            await connection.get("/nothing")
+    server.close()
 
 
 def test_a_record_lives_on_the_polling_channel(client: Client) -> None:

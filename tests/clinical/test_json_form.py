@@ -214,3 +214,20 @@ def test_any_change_is_read_or_told(data: st.DataObject) -> None:
     except MistakenForm as error:
         found = error.mistakes
     assert all(each.pointer == "" or each.pointer.startswith("/") for each in found)
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x07", "\x0b", "\x1f", "\ufffe", "\uffff"])
+def test_what_xml_cannot_carry_is_told_with_its_place(character: str) -> None:
+    """No message could be written with it; lines and tabs are text."""
+    form = {**SMALL, "allergies": [{**ALLERGY, "code": {"code": "91936005", "display": f"Peni{character}cillin"}}]}
+    said = f"holds U+{ord(character):04X}, a character that XML cannot carry"
+    assert mistakes(form) == {"/allergies/0/code/display": said}
+    form["allergies"][0]["code"]["display"] = "Peni\t\r\ncillin"
+    assert read_form(form).allergies[0].code.display == "Peni\t\r\ncillin"
+
+
+def test_a_nesting_that_no_summary_has_is_told_in_either_form() -> None:
+    deep = "[" * 20_000 + "]" * 20_000
+    for read, text in ((read_json, deep), (read_toml, f"a = {deep}")):
+        with pytest.raises(MistakenForm, match="nesting that no summary has"):
+            read(text)

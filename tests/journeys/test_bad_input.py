@@ -5,6 +5,7 @@ a half-open connection can still read its answer there.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -26,11 +27,17 @@ from journeys.wire import (
 )
 from openscr.codes import (
     ACKNOWLEDGEMENT,
+    ACS_GET,
     ACS_GET_ANSWER,
+    ACS_SET,
+    EVENT,
     EVENT_ANSWER,
+    EVENT_LIST,
     EVENT_LIST_ANSWER,
     QUERY_FAILED,
     SERVICE_PREFIX,
+    UPLOAD,
+    WITHDRAW,
 )
 from openscr.hl7.acknowledgement import read_outcome
 from openscr.hl7.psis import read_event_list_answer
@@ -594,11 +601,46 @@ REJECTED: dict[str, tuple[Callable[[bytes], bytes], tuple[str, list[str]]]] = {
     "no versionCode": (lambda payload: payload.replace(b"<versionCode code=", b"<versionCode x="), ("AR", ["503"])),
     "no receiver": (lambda payload: payload.replace(b"communicationFunctionRcv", b"functionRcv"), ("AR", ["506"])),
     "no sender": (lambda payload: payload.replace(b"communicationFunctionSnd", b"functionSnd"), ("AR", ["507"])),
+    "a root that is not HL7's": (
+        lambda payload: _of_another_namespace(payload, UPLOAD),
+        ("AR", ["515"]),
+    ),
     "another root": (
         lambda payload: payload.replace(b"REPC_IN150016UK05", b"REPC_IN150015UK05"),
         ("AR", ["515"]),
     ),
 }
+
+
+def _of_another_namespace(message: bytes, name: str) -> bytes:
+    """Return a message with its interaction's element in a namespace of its own, everything in it as it was."""
+    changed, count = re.subn(rf"<(/?){name}(?=[ >])".encode(), rf"<\1zz:{name}".encode(), message)
+    assert count == 2
+    return changed.replace(f"<zz:{name}".encode(), f'<zz:{name} xmlns:zz="urn:zz"'.encode())
+
+
+async def test_a_root_that_is_not_hl7s_is_no_interaction_on_any_path(demo: Server) -> None:
+    """Withdrawals and consent over reliable messaging, queries and consent over SOAP. Spec: 10 §14, 30 §3, 40 §10.5."""
+    number = fresh_patient()
+    first = PRACTICE.upload(number)
+    signal_of(await first.post().to(demo.web))
+    assert codes_of(await answer_to(demo.web, first.message_id)) == ("AA", [])
+    for mail, name, expected in (
+        (PRACTICE.withdrawal(number, first.event_id), WITHDRAW, ("AR", ["515"])),
+        (PRACTICE.consent_mail(number, Consent.NO), ACS_SET, ("AR", ["202", "400", "99720"])),
+    ):
+        changed = replace(mail, payload=_of_another_namespace(mail.payload, name))
+        signal_of(await changed.post().to(demo.web))
+        assert codes_of(await answer_to(demo.web, mail.message_id)) == expected
+    assert await events_of(demo, number) == [first.event_id]
+    for request, name in (
+        (PRACTICE.event_list(number), EVENT_LIST),
+        (PRACTICE.event(number, first.event_id), EVENT),
+        (PRACTICE.get_consent(number), ACS_GET),
+        (PRACTICE.set_consent(number, Consent.NO), ACS_SET),
+    ):
+        answer = await replace(request, body=_of_another_namespace(request.body, name)).to(demo.web)
+        assert fault_of(answer).codes == ("101",), name
 
 
 @pytest.mark.parametrize("name", REJECTED)

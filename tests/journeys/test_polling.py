@@ -268,6 +268,17 @@ async def test_every_other_fault_is_told_in_the_acknowledgement(demo: Server, ca
     assert await events(demo, number) == []
 
 
+async def test_a_root_that_is_not_hl7s_is_no_interaction(demo: Server) -> None:
+    """Its name alone, in a namespace of its own, does not make it one. Spec: 10 §14."""
+    number = fresh_patient()
+    upload = FacadeUpload.of(number).changed("<REPC_IN150016SM05 ", '<zz:REPC_IN150016SM05 xmlns:zz="urn:zz" ')
+    upload = upload.changed("</REPC_IN150016SM05>", "</zz:REPC_IN150016SM05>")
+    result = await upload_as_the_facade(upload, demo.web)
+    assert (result.success, result.codes) == (False, [])
+    assert '<code code="515"' in result.text.replace("hl7:", "")
+    assert await events(demo, number) == []
+
+
 PASSES = {
     "a part that the manifest does not name": ("cid:", "cid:other-"),
     "no reliability block": ("<eb:DuplicateElimination/>", ""),
@@ -283,6 +294,19 @@ async def test_differences_from_the_contract_pass(demo: Server, case: str) -> No
     upload = FacadeUpload.of(number).changed(*PASSES[case])
     assert (await upload_as_the_facade(upload, demo.web)).success
     assert [event.event_id for event in await events(demo, number)] == [upload.event_id.upper()]
+
+
+async def test_who_shows_the_asid_only_with_a_repetition_may_ask_with_it(demo: Server) -> None:
+    """The first time neither header nor message told it; from then on it is the only one that reads the result."""
+    unreadable = FacadeUpload.of(fresh_patient()).changed("</REPC_IN150016SM05>", "</REPC_IN150016SM05")
+    place = place_of(await unreadable.with_headers(nhsd_asid=None).post(demo.web))
+    assert (await unreadable.ask(demo.web, place)).status == 403
+    assert place_of(await unreadable.post(demo.web)) == place
+    assert (await unreadable.ask(demo.web, place)).status == 200
+    assert (await unreadable.with_headers(nhsd_asid=HOSPITAL.asid).ask(demo.web, place)).status == 403
+    # Once shown it stays, whatever a later repetition leaves out.
+    assert place_of(await unreadable.with_headers(nhsd_asid=None).post(demo.web)) == place
+    assert (await unreadable.ask(demo.web, place)).status == 200
 
 
 # --- again ----------------------------------------------------------------------------------------------------------
@@ -341,6 +365,36 @@ async def test_a_message_id_of_the_other_channel_is_no_repetition(demo: Server) 
     assert signal_of(await mail.post().to(demo.web)).kind == "Acknowledgment"
     assert codes_of(await answer_to(demo.web, mail.message_id)) == ("AE", ["401"])
     assert [event.event_id for event in await events(demo, number)][1:] == [upload.event_id.upper()]
+
+
+async def test_repetitions_on_the_other_channel_get_one_refusal(demo: Server) -> None:
+    """The refusal is decided once and kept, also for those that come at the same time. Spec: 40 §6.5, 10 §15 step 1."""
+    number = fresh_patient()
+    upload = FacadeUpload.of(number)
+    assert (await upload_as_the_facade(upload, demo.web)).success
+    mail = PRACTICE.upload(number, message_id=upload.message_id)
+    answers = await asyncio.gather(*(mail.post().to(demo.web) for _ in range(4)))
+    answers.append(await mail.post().to(demo.web))
+    assert signal_of(answers[0]).kind == "Acknowledgment"
+    assert len({answer.body for answer in answers}) == 1
+    assert codes_of(await answer_to(demo.web, mail.message_id)) == ("AE", ["401"])
+    assert [row.entry.outcome for row in await audit_of(demo, number)] == ["AA", "AE"]
+    # What the first channel was answered is still its answer.
+    assert (await upload_as_the_facade(upload, demo.web)).success
+
+    number = fresh_patient()
+    mail = PRACTICE.upload(number)
+    assert (await mail.post().to(demo.web)).status == 202
+    upload = FacadeUpload.of(number)
+    polled = upload.changed(f"<eb:MessageId>{upload.message_id}<", f"<eb:MessageId>{mail.message_id}<")
+    places = [place_of(answer) for answer in await asyncio.gather(*(polled.post(demo.web) for _ in range(4)))]
+    assert len({*places, place_of(await polled.post(demo.web))}) == 1
+    assert read_as_the_facade(await polled.ask(demo.web, places[0])).codes == ["401"]
+    assert [row.entry.outcome for row in await audit_of(demo, number)] == ["AA", "AE"]
+    again = signal_of(await mail.post().to(demo.web))
+    assert again.ref_to_message_id == mail.message_id
+    assert codes_of(await answer_to(demo.web, mail.message_id)) == ("AA", [])
+    assert await faults_of(demo.data) == ()
 
 
 async def test_what_has_expired_is_forgotten_while_the_service_runs(

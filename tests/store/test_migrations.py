@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy.exc import DatabaseError
 
 from openscr.errors import ConfigurationError
 from openscr.store.compression import Codec
@@ -122,6 +121,23 @@ async def test_an_outdated_schema_is_left_alone_unless_asked(tmp_path: Path) -> 
     await current.close()
 
 
+async def test_a_schema_that_is_not_what_it_says_is_told(tmp_path: Path) -> None:
+    """Neither a lost revision nor a table that a migration would make is anybody's unexpected failure."""
+    path = tmp_path / "openscr.db"
+    with closing(autocommit(path)) as connection:
+        upgrade_sqlite(connection, "0001")
+        connection.execute("CREATE TABLE poll (slot INTEGER)")
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match=r"says that it has schema 0001, but .* \(table poll already exists\)"):
+        await SqliteStore(path).open()
+    assert path.read_bytes() == before
+    with closing(autocommit(path)) as connection:
+        connection.execute("DELETE FROM alembic_version")
+    for store in (SqliteStore(path), SqliteStore(path, migrate=False)):
+        with pytest.raises(ConfigurationError, match="does not say which schema it has"):
+            await store.open()
+
+
 def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path) -> None:
     """All statements of a migration are one transaction."""
     path = tmp_path / "openscr.db"
@@ -132,7 +148,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path) ->
 
     with closing(autocommit(path)) as connection:
         connection.set_authorizer(refuse_an_index)
-        with pytest.raises(DatabaseError):
+        with pytest.raises(sqlite3.DatabaseError):
             upgrade_sqlite(connection)
         connection.set_authorizer(None)
         assert not connection.in_transaction

@@ -77,7 +77,7 @@ def verify(data: Data = None, store: StoreUrl = None, as_json: Json = False, ver
         for fault in report.faults:
             say(f"  {fault}")
     if not report.intact:
-        fail(f"the store is NOT intact: {len(report.faults)} faults")
+        fail(f"the store is NOT intact: {len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}")
     if not as_json:
         say("the store is intact")
 

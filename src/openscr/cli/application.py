@@ -7,9 +7,10 @@ Spec: 00 §4.
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from openscr import __version__
 from openscr.cli import admin, consent, demo, directory, get, listing, patients, pki, serve, upload, validate, withdraw
@@ -35,8 +36,22 @@ Try:  openscr serve --demo      then, in another window:  openscr list 999001231
 Each command explains itself with --help.
 """
 
+
+class PlainWords(TyperGroup):
+    """The commands; what is wrong with an argument is told without the words of the machinery that found it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the arguments name. Raises: `typer.BadParameter`."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
     name="openscr",
+    cls=PlainWords,
     help="A complete Summary Care Record service: record store, consent, client and tools.",
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -27,7 +27,9 @@ def register(app: typer.Typer) -> None:
 
 @commands.command("import", epilog="Example:  openscr directory import partners.json")
 def import_file(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A directory file, openscr-directory/1.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", dir_okay=False, help="A directory file, openscr-directory/1.")
+    ],
     replace: Annotated[bool, typer.Option("--replace", help="Remove what the file does not have.")] = False,
     data: Data = None,
     store: StoreUrl = None,

@@ -29,7 +29,7 @@ commands.command(
 
 @commands.command("import", epilog="Example:  openscr patients import patients.jsonl")
 def import_file(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines, one patient a line.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False, help="JSON lines, one patient a line.")],
     data: Data = None,
     store: StoreUrl = None,
     as_json: Json = False,

@@ -89,6 +89,8 @@ def upload(
     of one patient in their order. A journal (upload-journal.jsonl) keeps what was answered: run the same command again
     after an interruption, and it goes on where it was; what had no answer yet goes again as the same message.
     """
+    if "" in files:
+        raise typer.BadParameter("a file has a name; this one is empty", param_hint="FILE...")
     folder = Path(files[0]) if len(files) == 1 and files[0] != "-" and Path(files[0]).is_dir() else None
     if folder is None and (rate is not None or parallel > 1 or journal is not None or retry_refused):
         raise typer.BadParameter("--rate, --parallel, --journal and --retry-refused are for one folder")
@@ -102,9 +104,9 @@ def upload(
     inputs = list(_inputs(files))
     if not inputs:
         raise typer.BadParameter("there are no .xml, .json or .toml files there", param_hint="FILE...")
-    failed = 0
+    failed = unreached = 0
     with connect(**sender, **files_of_tls) as client:
-        for given, path in _watched(inputs):
+        for index, (given, path) in enumerate(_watched(inputs), start=1):
             name = readable_name(given)
             try:
                 data = _read(path)
@@ -114,11 +116,19 @@ def upload(
                     rewrap=user is not None,
                     polling=pattern is Pattern.POLLING,
                     toml=path is not None and path.suffix == ".toml",
+                    json=path is not None and path.suffix == ".json",
                 )
             except (OpenSCRError, OSError) as error:
                 failed += 1
                 _tell_failure(name, error, as_json=as_json)
+                unreached = unreached + 1 if isinstance(error, OpenSCRError) and error.code in UNREACHED else 0
+                if unreached == PATIENCE and index < len(inputs):
+                    note(
+                        f"openscr: the service was not reached {PATIENCE} times running: {len(inputs) - index} not sent"
+                    )
+                    break
                 continue
+            unreached = 0
             failed += submission.accepted is False
             _tell(name, submission, as_json=as_json)
     if failed and len(inputs) > 1:
@@ -159,6 +169,10 @@ def _upload_folder(
 SUMMARIES = frozenset({".xml", ".json", ".toml"})
 LARGEST_FILE = 5_242_880
 """Bytes of a message that any Spine takes at most. Spec: 40 §6.6."""
+UNREACHED = frozenset({"NO_ANSWER", "RETRIES_EXHAUSTED", "CERTIFICATE_REFUSED"})
+"""Codes of the errors that say that nobody there has taken the message."""
+PATIENCE = 3
+"""Files that are tried one after the other while the service cannot be reached; each may take its whole contract."""
 
 
 def _read(path: Path | None) -> bytes:
@@ -168,6 +182,8 @@ def _read(path: Path | None) -> bytes:
     if path is not None and path.exists() and not path.is_file():
         raise ConfigurationError("not a regular file")
     if path is None:
+        if sys.stdin is None:
+            raise ConfigurationError("it is closed")
         data = sys.stdin.buffer.read(LARGEST_FILE + 1)
     else:
         with path.open("rb") as file:
@@ -204,11 +220,13 @@ def send(
     rewrap: bool,
     polling: bool = False,
     toml: bool = False,
+    json: bool = False,
     posting: "Posting | None" = None,
 ) -> "Submission":
     """Send what a file holds: as it is when it is a message of the sending app and ``rewrap`` does not forbid that.
 
-    A summary in the JSON form, or with ``toml`` in TOML, is composed and goes in a message of our own.
+    A summary in the JSON form, or with ``toml`` in TOML, is composed and goes in a message of our own. JSON is known by
+    its first character; with ``json`` the file is said to be that, whatever it holds.
 
     The polling channel has a name of its own for what is otherwise an ordinary upload: a message of the other channel
     goes in one of our own.
@@ -216,7 +234,7 @@ def send(
     Raises: `UnreadableMessage` when the file holds no summary, `UnsafeXml`, `MistakenForm`, `UnwritableSummary`, and
     what sending raises.
     """
-    if toml or data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
+    if toml or json or data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         return _compose_and_send(client, data, polling=polling, toml=toml, posting=posting)
     from openscr.codes import INITIAL_UPLOAD, POLLING_UPLOAD, UPLOAD, UPLOADS
     from openscr.hl7.gp_summary import locate_document

@@ -69,7 +69,8 @@ class Folder:
         except (OSError, ConfigurationError) as error:
             return _unreadable(name, patient, error)
         nhs_number, event_id = _identity(content)
-        how = {"rewrap": self.rewrap, "polling": self.polling, "toml": name.endswith(".toml")}
+        form = {"toml": name.endswith(".toml"), "json": name.endswith(".json")}
+        how = {"rewrap": self.rewrap, "polling": self.polling, **form}
         return document_item(name, patient or nhs_number or name, content, nhs_number, event_id, **how)
 
 
@@ -83,11 +84,12 @@ def document_item(
     rewrap: bool = False,
     polling: bool = False,
     toml: bool = False,
+    json: bool = False,
 ) -> Item:
     """Return a summary as something to be sent. Number and event id serve to look whether the record has it."""
 
     def post(client: "Client", posting: "Posting") -> "Outcome | None":
-        submission = send(client, content, rewrap=rewrap, polling=polling, toml=toml, posting=posting)
+        submission = send(client, content, rewrap=rewrap, polling=polling, toml=toml, json=json, posting=posting)
         return submission.acknowledgement.outcome if submission.acknowledgement is not None else None
 
     return Item(name, patient, content, post, lambda client: is_stored(client, nhs_number, event_id))

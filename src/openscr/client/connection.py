@@ -5,6 +5,7 @@ Spec: 35 §3.1; 40 §4.1, §5.2, §6.4, §6.6.
 
 import asyncio
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +23,20 @@ LARGEST_REQUEST: Final = 5_242_880
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
 """Bytes of an answer that are read: the largest document with room for what is written around it."""
 
+_AT_ONCE: Final = 2.0
+"""Seconds within which a service breaks off that does not take a certificate: it has not looked at the message."""
+
 
 class NoAnswer(DeliveryError):
     """Nothing came back: no connection, no answer in time, or the exchange broke off. The message may have arrived."""
 
     code = "NO_ANSWER"
+
+
+class CertificateRefused(AccessRefused):
+    """One side does not take the other's certificate, as far as can be told; no repetition changes that."""
+
+    code = "CERTIFICATE_REFUSED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,9 @@ class Connection:
         self._timeout = timeout
         self._observer = observer
         self._session: aiohttp.ClientSession | None = None
+        # Whether this service has ever answered us, and how often running it has broken off at once.
+        self._answered = False
+        self._broken_off_at_once = 0
 
     async def __aenter__(self) -> Self:
         """Nothing is opened before the first request."""
@@ -158,37 +171,52 @@ class Connection:
 
     async def _exchange(self, method: str, address: str, headers: Mapping[str, str], body: bytes) -> HttpReply:
         session = self._open()
+        started = time.monotonic()
         for attempt in range(1, TRANSPORT_TRIES + 1):
             try:
                 async with session.request(
                     method, address, data=body or None, headers=headers, allow_redirects=False
                 ) as response:
+                    self._answered = True
                     headers_of = {name.lower(): value for name, value in response.headers.items()}
                     return HttpReply(response.status, headers_of, await _read(response))
             except aiohttp.ClientConnectorCertificateError:
-                raise AccessRefused(f"the certificate of {self.at} is not from the authority given") from None
+                raise CertificateRefused(f"the certificate of {self.at} is not from the authority given") from None
             except aiohttp.ClientConnectorError as error:
                 if isinstance(error, aiohttp.ClientConnectorSSLError):
-                    raise AccessRefused(f"no TLS connection to {self.at}: {_alert(error)}") from None
+                    raise CertificateRefused(f"no TLS connection to {self.at}: {_alert(error)}") from None
                 if isinstance(error.os_error, ConnectionResetError):
-                    raise NoAnswer(self._broken_off()) from None
+                    raise self._broken_off(started) from None
+                self._broken_off_at_once = 0
                 if attempt == TRANSPORT_TRIES:
                     raise NoAnswer(f"nothing answers at {self.at}") from None
                 await asyncio.sleep(TRANSPORT_PAUSE)
+                started = time.monotonic()
             except TimeoutError:
+                self._broken_off_at_once = 0
                 raise NoAnswer(f"no answer from {self.at} within {self._timeout:g} s") from None
             except aiohttp.ClientOSError as error:
                 if isinstance(error.__cause__ or error.__context__, ssl.SSLError) or "SSL" in str(error):
-                    raise AccessRefused(f"{self.at} does not take our certificate: {_alert(error)}") from None
-                raise NoAnswer(self._broken_off()) from None
+                    raise CertificateRefused(f"{self.at} does not take our certificate: {_alert(error)}") from None
+                raise self._broken_off(started) from None
             except (aiohttp.ClientError, ConnectionError):
-                raise NoAnswer(self._broken_off()) from None
+                raise self._broken_off(started) from None
         raise AssertionError("unreachable")
 
-    def _broken_off(self) -> str:
-        # A server that closes at once does not let its TLS alert through.
-        hint = "; it may not take our certificate" if self._context is not None else ""
-        return f"the exchange with {self.at} broke off{hint}"
+    def _broken_off(self, started: float) -> NoAnswer | CertificateRefused:
+        """Return what it means that an exchange broke off which began at ``started``.
+
+        A server that closes at once does not let its TLS alert through. Once may be chance; twice running, from a
+        service that has never answered, is a certificate that it does not take: that is not tried again. Spec: 40 §6.4.
+        """
+        said = f"the exchange with {self.at} broke off"
+        if self._context is None:
+            return NoAnswer(said)
+        at_once = not self._answered and time.monotonic() - started < _AT_ONCE
+        self._broken_off_at_once = self._broken_off_at_once + 1 if at_once else 0
+        if self._broken_off_at_once < 2:
+            return NoAnswer(f"{said}; it may not take our certificate")
+        return CertificateRefused(f"{said} at once, again and again; it does not take our certificate")
 
 
 def _alert(error: BaseException) -> str:

@@ -99,8 +99,10 @@ def read_toml(text: str | bytes) -> Summary:
         return read_form(tomllib.loads(text.decode("utf-8") if isinstance(text, bytes) else text))
     except UnicodeDecodeError as error:
         raise MistakenForm([FormMistake("", f"not UTF-8: byte {error.start} cannot be read")]) from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise MistakenForm([FormMistake("", f"not TOML: {error}")]) from error
+    except RecursionError as error:
+        raise MistakenForm([FormMistake("", "not TOML: a nesting that no summary has")]) from error
 
 
 def _refuse_constant(name: str) -> None:
@@ -137,6 +139,8 @@ def write_form(summary: Summary) -> dict[str, Any]:
 _LACKING: Final = object()
 _LARGEST: Final = 2_147_483_647
 _HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
+_NOT_OF_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+"""Characters that no XML document may hold, not even escaped."""
 
 
 @cache
@@ -259,6 +263,8 @@ class _Reader:
                 return self.mistake(pointer, "must not be empty")
             if _HALF_A_PAIR.search(form):
                 return self.mistake(pointer, "holds half of a surrogate pair, which is no character")
+            if found := _NOT_OF_XML.search(form):
+                return self.mistake(pointer, f"holds U+{ord(found[0]):04X}, a character that XML cannot carry")
             name = pointer.rpartition("/")[2]
             holder = pointer.rstrip("0123456789").rstrip("/").rpartition("/")[2]
             if (name in _UUIDS or holder == "findings") and not is_uuid(form):

@@ -58,6 +58,7 @@ class Finding:
 class Wrapper:
     """The parts of a transmission wrapper; empty strings stand for what is missing.
 
+    ``name`` is that of the root, empty when the root is not HL7's: it is no interaction then, whatever it is called.
     ``interaction`` is the extension of a single ``interactionId``; ``interaction_ids`` counts them. ``control_act`` is
     the single ``ControlActEvent`` (none when there is not exactly one). ``person`` is the author person with whatever
     ids are there. Spec: 10 §2, §3.
@@ -196,7 +197,7 @@ def read_wrapper(root: etree._Element) -> Wrapper:
         systems = tuple(act.iterchildren(f"{_Q}author1"))
     return Wrapper(
         root=root,
-        name=local_name(root),
+        name=str(root.tag).removeprefix(HL7) if str(root.tag).startswith(HL7) else "",
         message_id=ids[0] if len(ids) == 1 else "",
         creation_time=times[0] if times else "",
         version_code=versions[0] if versions else "",

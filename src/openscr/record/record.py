@@ -68,9 +68,24 @@ class Reception:
     deviations: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def crossed_id(self) -> str:
+        """The id under which the refusal is kept when the other channel has answered a message of this one's id.
+
+        No message can have it for its own: a MessageId has no white space around it.
+        """
+        return f"{self.message_id} "
+
     def same_channel(self, known: Receipt) -> bool:
         """Whether a message of this id was answered where this one waits for its answer: only there can it be again."""
         return (known.interaction == POLLING_UPLOAD) == (self.poll is not None)
+
+    async def find_answered(self, transaction: Transaction) -> tuple[Receipt | None, bool]:
+        """Return the memory of this very message, and whether its id was first used on the other channel."""
+        known = await transaction.find_receipt(self.from_party, self.message_id)
+        if known is None or self.same_channel(known):
+            return known, False
+        return await transaction.find_receipt(self.from_party, self.crossed_id), True
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +158,12 @@ class Record:
         now = reception.received_at
 
         async def work(transaction: Transaction) -> Received:
-            known = await transaction.find_receipt(reception.from_party, reception.message_id)
-            if known is not None and reception.same_channel(known):
+            known, crossed = await reception.find_answered(transaction)
+            if known is not None:
                 return await _answered(transaction, reception, known)
             authorisation: Authorisation | None = None
             repeated: Received | Decision | None
-            if known is not None:
+            if crossed:
                 # Two messages of one id on two channels: what one of them was answered is none of the other's answers.
                 repeated = Decision(Outcome(AckType.ERROR, (GENERAL["401"],)), reason="duplicate_message_id")
             else:
@@ -186,7 +201,7 @@ class Record:
                 request,
                 decision,
                 authorisation,
-                with_receipt=known is None,
+                crossed=crossed,
             )
 
         try:
@@ -198,10 +213,8 @@ class Record:
         """Find out what became of a commit that broke off: its receipt is there, or nothing is. Spec: 40 §8."""
 
         async def look(transaction: Transaction) -> Received | None:
-            known = await transaction.find_receipt(reception.from_party, reception.message_id)
-            if known is None or not reception.same_channel(known):
-                return None
-            return await _answered(transaction, reception, known)
+            known, _ = await reception.find_answered(transaction)
+            return await _answered(transaction, reception, known) if known is not None else None
 
         found = await self._store.transact(slot, look)
         if found is None:
@@ -257,29 +270,28 @@ class Record:
         decision: Decision,
         authorisation: Authorisation | None,
         *,
-        with_receipt: bool = True,
+        crossed: bool,
     ) -> Received:
         """Write everything that the decision means, in the transaction that made it."""
         outcome = decision.outcome
         signal = reception.reply(outcome) if reception.reply is not None else reception.signal
         over_soap = reception.reply is not None and reception.poll is None
-        if with_receipt:
-            receipt = Receipt(
-                from_party=reception.from_party,
-                message_id=reception.message_id.upper(),
-                interaction=ids.interaction,
-                received_at=reception.received_at,
-                raw=reception.raw,
-                signal=signal,
-                signal_status=reception.signal_status,
-                ack=outcome.ack.value,
-                digest=reception.digest,
-                nhs_number=nhs_number,
-                sender_asid=caller.asid or None,
-                wrapper_id=ids.message_id.upper() or None,
-                wsa_id=ids.transport_id.upper() or None if over_soap else None,
-            )
-            await transaction.append_receipt(receipt)
+        receipt = Receipt(
+            from_party=reception.from_party,
+            message_id=(reception.crossed_id if crossed else reception.message_id).upper(),
+            interaction=ids.interaction,
+            received_at=reception.received_at,
+            raw=reception.raw,
+            signal=signal,
+            signal_status=reception.signal_status,
+            ack=outcome.ack.value,
+            digest=reception.digest,
+            nhs_number=nhs_number,
+            sender_asid=caller.asid or None,
+            wrapper_id=ids.message_id.upper() or None,
+            wsa_id=ids.transport_id.upper() or None if over_soap else None,
+        )
+        await transaction.append_receipt(receipt)
         await self._apply(transaction, decision)
         details = {**decision.notes, **reception.notes}
         if isinstance(request, Upload | Withdrawal):
@@ -503,7 +515,8 @@ async def _offer(transaction: Transaction, poll: PollResult, content: bytes, now
     """Let a result be fetched from now on for its full time; return its token, the one that is in force if one is."""
     known = await transaction.poll_result_of(poll.from_party, poll.message_id)
     if known is not None and known.expires_at > now:
-        result = replace(known, expires_at=poll.expires_at)
+        # Who first showed no ASID, and shows one now, will show it when asking as well.
+        result = replace(known, expires_at=poll.expires_at, asid=known.asid or poll.asid)
     else:
         result = replace(poll, content=content)
     await transaction.keep_poll_result(result)

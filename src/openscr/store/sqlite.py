@@ -48,7 +48,7 @@ from openscr.store.rows import (
 from openscr.store.sqlite_connection import connect, prepare_database, read_revision, translate_error
 from openscr.store.sqlite_outbox import find, read_all, take_due
 from openscr.store.sqlite_transaction import SqliteTransaction, run_to_end
-from openscr.store.sqlite_verification import Findings, check_file, check_slots
+from openscr.store.sqlite_verification import Findings, check_file, check_schema, check_slots
 
 T = TypeVar("T")
 
@@ -269,6 +269,8 @@ class SqliteStore:
         """Check the file, every audit chain, and every row of every slot. Spec: 35 §7."""
         findings, codec = Findings(), Codec()
         await self._report(lambda connection: check_file(connection, findings))
+        if not await self._report(lambda connection: check_schema(connection, findings)):
+            return findings.report()
         for start in range(0, SLOTS, _SLOTS_AT_A_TIME):
             slots = range(start, start + _SLOTS_AT_A_TIME)
             await self._report(partial(check_slots, slots=slots, codec=codec, findings=findings))

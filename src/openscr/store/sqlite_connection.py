@@ -100,7 +100,7 @@ def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqli
 def read_revision(connection: sqlite3.Connection) -> str | None:
     """Return the revision of the schema, none for an empty database.
 
-    Raises: `ConfigurationError` when the database is not one of ours, `sqlite3.Error`.
+    Raises: `ConfigurationError` when the database is not one of ours or lost its revision, `sqlite3.Error`.
     """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
@@ -108,6 +108,8 @@ def read_revision(connection: sqlite3.Connection) -> str | None:
     if "alembic_version" not in tables or (len(tables) > 1 and "receipt" not in tables):
         raise ConfigurationError("the store's database belongs to another program; name another file")
     row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    if row is None and len(tables) > 1:
+        raise ConfigurationError("the store's database does not say which schema it has; restore it from a backup")
     return None if row is None else str(row[0])
 
 
@@ -162,4 +164,13 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path, *, migrate: bo
     if revision is None:
         # Compressed messages of 2-4 kB fill such pages well; half of the usual smaller ones would stay empty.
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-    upgrade_sqlite(connection)
+    try:
+        upgrade_sqlite(connection)
+    except sqlite3.OperationalError as error:
+        if _code(error) != sqlite3.SQLITE_ERROR:
+            raise
+        # The engine's words name a table or an index, nothing that is in it.
+        raise ConfigurationError(
+            f"the store {path} says that it has schema {revision or 'none'}, but what is in it does not fit ({error});"
+            " nothing was changed: restore it from a backup"
+        ) from error

@@ -65,6 +65,20 @@ def check_file(connection: sqlite3.Connection, findings: Findings) -> None:
             findings.add(f"database file: {line}")
 
 
+def check_schema(connection: sqlite3.Connection, findings: Findings) -> bool:
+    """See whether everything is there that the service's statements speak of: without it no slot can be read."""
+    for statement in (*statements.HOT, *statements.BACKGROUND):
+        try:
+            connection.execute(f"EXPLAIN {statement}", (None,) * statement.count("?"))
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            # The engine's words name a table or a column of the schema, nothing that is in it.
+            findings.add(f"schema: {error}; nothing further was looked at")
+            return False
+    return True
+
+
 def check_slots(connection: sqlite3.Connection, slots: Iterable[int], codec: Codec, findings: Findings) -> None:
     """Check everything in some slots, each against one consistent state."""
     for slot in slots:

@@ -21,12 +21,12 @@ def head_revision() -> str:
 def upgrade_sqlite(connection: sqlite3.Connection, target: str = "head") -> None:
     """Bring an open SQLite database to ``target`` in one transaction, or leave it as it was.
 
-    ``connection`` must be in autocommit mode (``isolation_level`` none) and stays open. Raises whatever the engine
-    says, wrapped by SQLAlchemy.
+    ``connection`` must be in autocommit mode (``isolation_level`` none) and stays open. Raises `sqlite3.Error`.
     """
     from alembic import command  # noqa: PLC0415 - a start with an up-to-date schema must not pay for this import
     from alembic.config import Config  # noqa: PLC0415
     from sqlalchemy import create_engine, event  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
     from sqlalchemy.pool import StaticPool  # noqa: PLC0415
 
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
@@ -34,6 +34,11 @@ def upgrade_sqlite(connection: sqlite3.Connection, target: str = "head") -> None
     event.listen(engine, "begin", lambda bound: bound.exec_driver_sql("BEGIN IMMEDIATE"))
     configuration = Config()
     configuration.set_main_option("script_location", "openscr.store:migrations")
-    with engine.connect() as bound:
-        configuration.attributes["connection"] = bound
-        command.upgrade(configuration, target)
+    try:
+        with engine.connect() as bound:
+            configuration.attributes["connection"] = bound
+            command.upgrade(configuration, target)
+    except DBAPIError as error:
+        if isinstance(error.orig, sqlite3.Error):
+            raise error.orig from error
+        raise
