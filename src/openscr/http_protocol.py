@@ -299,7 +299,10 @@ class SpineProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, unless an answer was given."""
-        if self._answering():
+        if self._stage is _Stage.BODY and self._answering() and not self.cycle.response_started:
+            # A body that cannot be read to its end, such as one in broken chunks: nobody must wait for the rest of it.
+            self._refuse(_CUT_OFF)
+        elif self._answering():
             # What was asked before is still answered; nothing after it can be read.
             self.cycle.keep_alive = False
         elif not self._is_ending():

@@ -165,6 +165,29 @@ async def test_a_request_that_does_not_go_on_is_408(name: str, served_before: bo
     assert echo.cut_off == ("body" in name or "chunk" in name)
 
 
+BROKEN_CHUNKS = {
+    "a size that is none": b"zz\r\nabc\r\n",
+    "a negative size": b"-3\r\nabc\r\n",
+    "no end of a line": b"3\r\nabcXX0\r\n\r\n",
+    "a good one before": b"3\r\nabc\r\nzz\r\n",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_CHUNKS)
+@pytest.mark.parametrize("served_before", [False, True])
+@on_uvloop
+async def test_a_body_in_broken_chunks_is_400_at_once(name: str, served_before: bool) -> None:
+    """Nobody waits for the rest of a body that can never be read; a time limit of hours would not be seen here."""
+    echo = Echo()
+    async with listening(echo, PATIENT) as listener, connected(listener.url) as connection:
+        if served_before:
+            assert await status_after(connection, request_bytes("/", b"", ())) == 200
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert await status_after(connection, head + BROKEN_CHUNKS[name]) == 400
+        await still_serves(listener)
+    assert echo.cut_off == 1
+
+
 @on_uvloop
 async def test_a_body_that_trickles_is_408() -> None:
     """Each piece in time, the whole not: it ends all the same."""
