@@ -98,13 +98,12 @@ class History:
     def _acute(self, on: date, *, explained: bool) -> Iterator[AcuteMedication]:
         for each in self.illnesses:
             if months_before(on, ACUTE_MONTHS) < each.on <= on:
-                course, why = each.course, (each.episode.finding.display or "").lower()
+                course = each.course
                 yield AcuteMedication(
                     product=course.product,
                     dosage=course.dose,
                     quantity=Quantity(course.quantity, "1", course.unit),
                     time=Time(each.on),
-                    supporting_text=f"For {why}" if explained else None,
                     reasons=(each.finding,) if explained else (),
                 )
 
@@ -130,7 +129,7 @@ def _medicine(each: Prescribed, words: str, *, explained: bool) -> dict[str, Any
         "product": course.product,
         "dosage": course.dose,
         "quantity": Quantity(course.quantity, "1", course.unit),
-        "supporting_text": f"For {each.why.lower()}. {words}" if explained else words,
+        "supporting_text": words,
         "reasons": (each.reason,) if explained else (),
     }
 

@@ -54,7 +54,6 @@ class Prescribed:
     started: date
     ended: date | None
     reason: Entry
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ def carried(dice: Dice, regimen: Regimen, on: date, allergy: Allergy, allergen: 
         begin = regimen.suits(course, on + FIRST_PRESCRIPTION)
         if begin is not None and regimen.allows(course):
             regimen.taken |= course.classes
-            yield Prescribed(course, dice.day(begin, _soon(begin, regimen.today)), None, allergy, "severe allergy")
+            yield Prescribed(course, dice.day(begin, _soon(begin, regimen.today)), None, allergy)
 
 
 # --- conditions -----------------------------------------------------------------------------------------------------
@@ -192,9 +191,8 @@ def draw_conditions(
         diagnosis = Diagnosis(code=condition.diagnosis, time=since(on), supporting_text=note)
         suffered.append(Suffered(condition, on, diagnosis))
         regimen.forbidden |= condition.forbids
-        why = condition.diagnosis.display or ""
         for course, started, ended in given:
-            prescribed.append(Prescribed(course, started, ended, diagnosis, why))
+            prescribed.append(Prescribed(course, started, ended, diagnosis))
     return sorted(suffered, key=lambda s: s.on), prescribed
 
 
