@@ -64,7 +64,7 @@ def _placed(summary: Summary) -> Iterator[tuple[str, Entry]]:
 
 def _check_ids(summary: Summary, found: list[Lack]) -> None:
     """Every id stands for one thing, and every pointer leads to an entry of this summary. Spec: 10 §8, §16."""
-    everything = [each for entry in summary.entries() for each in (entry, *getattr(entry, "members", ()))]
+    everything = list(summary.nested_entries())
     known = frozenset(entry.id for entry in everything)
     ids = [entry.id for entry in everything] + [part.id for entry in everything for part in _parts(entry)]
     ids += [summary.event_id, summary.presentation.id if summary.presentation else None]

@@ -158,11 +158,7 @@ class _Printer:
                 return self.target(entry.about) or "Problem"
             case clinical.RiskToPatient():
                 return ", ".join(filter(None, map(self.target, entry.about))) or "Risk to patient"
-            case (
-                clinical.CareProfessionalDocumentation()
-                | clinical.ThirdPartyCorrespondence()
-                | (clinical.PatientCarerCorrespondence())
-            ):
+            case clinical.Document():
                 return entry.title or coded(entry.code)
             case clinical.Refusal():
                 return "Refused consent for upload to national shared electronic record"
@@ -184,11 +180,7 @@ class _Printer:
                 words += map(self.target, entry.about)
             case clinical.ProvisionOfAdviceAndInformation() if entry.receiver is not None:
                 words.append(f"Given to: {entry.receiver.relationship.printed}")
-            case (
-                clinical.CareProfessionalDocumentation()
-                | clinical.ThirdPartyCorrespondence()
-                | (clinical.PatientCarerCorrespondence())
-            ):
+            case clinical.Document():
                 words.append(entry.text or "")
             case clinical.Service() if entry.responsible is not None:
                 words.append(f"Responsible: {entry.responsible.name.printed}")
@@ -268,7 +260,7 @@ def _pressure(entry: clinical.BloodPressure) -> str:
 
 
 def _sections(summary: Summary, wording: Wording) -> Iterator[Section]:
-    printer = _Printer({entry.id: entry for entry in _all(summary) if entry.id})
+    printer = _Printer({entry.id: entry for entry in summary.nested_entries() if entry.id})
     for heading in HEADINGS:
         if heading.code == MEDICATION:
             yield from _medications(summary, wording, printer)
@@ -277,12 +269,6 @@ def _sections(summary: Summary, wording: Wording) -> Iterator[Section]:
                 yield _allergies(summary.allergies, heading.display, printer)
         elif rows := printer.rows(summary.under(heading.member)):
             yield Section(heading.display, _COLUMNS, rows)
-
-
-def _all(summary: Summary) -> Iterator[Entry]:
-    for entry in summary.entries():
-        yield entry
-        yield from getattr(entry, "members", ())
 
 
 _COLUMNS: Final = ("Date", "Description", "Supporting Information")

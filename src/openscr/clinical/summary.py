@@ -111,3 +111,9 @@ class Summary:
         """Iterate over every entry in written order."""
         for heading in HEADINGS:
             yield from self.under(heading.member)
+
+    def nested_entries(self) -> Iterator[Entry]:
+        """Iterate over every entry in written order, each followed by the findings that stand inside it."""
+        for entry in self.entries():
+            yield entry
+            yield from getattr(entry, "members", ())

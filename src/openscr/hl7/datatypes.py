@@ -37,7 +37,7 @@ from openscr.codes import (
     PRESENTATION_NS,
     XSI_NS,
 )
-from openscr.hl7.wrapper import HL7, local_name
+from openscr.hl7.wrapper import HL7, child, local_name
 from openscr.transport.xml import escape
 
 _TYPE: Final = f"{{{XSI_NS}}}type"
@@ -120,10 +120,6 @@ def attributes(**values: str | None) -> str:
 
 def _children(element: etree._Element, name: str) -> list[etree._Element]:
     return list(element.iterchildren(f"{HL7}{name}"))
-
-
-def _first(element: etree._Element, name: str) -> etree._Element | None:
-    return next(element.iterchildren(f"{HL7}{name}"), None)
 
 
 def _text_of(element: etree._Element) -> str:
@@ -232,7 +228,7 @@ class CodedTerm:
         return found if found != Coded("", system=self.system) else None
 
     def _parts(self, element: etree._Element, remarks: Remarks) -> dict[str, Any]:
-        original = _first(element, "originalText")
+        original = child(element, HL7 + "originalText")
         if original is not None:
             TEXT.read(original, remarks)
         code, system = element.get("code") or "", element.get("codeSystem")
@@ -260,7 +256,7 @@ class CodedTerm:
         known = (*_CODED_CHILDREN, f"{HL7}name", f"{HL7}value")
         remarks.check_attributes(element, *_CODED_ATTRIBUTES, "inverted", _TYPE)
         remarks.check_children(element, *known)
-        name, value, inverted = _first(element, "name"), _first(element, "value"), element.get("inverted")
+        name, value, inverted = child(element, HL7 + "name"), child(element, HL7 + "value"), element.get("inverted")
         return Qualifier(
             **self._parts(element, remarks),
             name=None if name is None else self.read(name, remarks),
@@ -338,11 +334,11 @@ class TimeInterval(Moment):
         remarks.check_children(element, *(f"{HL7}{name}" for name in ("low", "high", "center", "width")))
         bounds: dict[str, Any] = {}
         for name in ("low", "high", "center"):
-            bound = _first(element, name)
+            bound = child(element, HL7 + name)
             if bound is not None:
                 remarks.check_attributes(bound, "value")
                 bounds[name] = self.value_of(bound, remarks)
-        width = _first(element, "width")
+        width = child(element, HL7 + "width")
         if width is not None:
             bounds["width"] = AMOUNT.read(width, remarks)
         found = Interval(**bounds)
@@ -373,7 +369,7 @@ class Amount:
         remarks.check_children(element, f"{HL7}translation")
         text, value = None, element.get("value") or ""
         for each in _children(element, "translation"):
-            original = _first(each, "originalText")
+            original = child(each, HL7 + "originalText")
             if original is not None and text is None:
                 text = _text_of(original)
                 # Some give the number with the wording alone.
@@ -463,7 +459,7 @@ class AnyValue:
     def _range(self, element: etree._Element, remarks: Remarks) -> Range | None:
         remarks.check_attributes(element, _TYPE)
         remarks.check_children(element, f"{HL7}low", f"{HL7}high")
-        low, high = _first(element, "low"), _first(element, "high")
+        low, high = child(element, HL7 + "low"), child(element, HL7 + "high")
         found = Range(
             None if low is None else AMOUNT.read(low, remarks), None if high is None else AMOUNT.read(high, remarks)
         )

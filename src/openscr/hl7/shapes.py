@@ -247,20 +247,16 @@ def _read_node(
     child: etree._Element, node: Node, alternative: Shape | None, values: dict[str, Any], remarks: Remarks
 ) -> None:
     match node:
-        case Fixed():
+        case Fixed() | Within():
             for name, value in child.attrib.items():
                 _check_attribute(child, node.attributes, str(name), str(value), remarks)
-            _read_content(child, _NOTHING, {}, remarks)
+            _read_content(child, node.content if isinstance(node, Within) else _NOTHING, values, remarks)
         case Leaf():
             read = node.datatype.read(child, remarks)
             if read is not None:
                 _keep(values, node, read)
             elif node.required:
                 remarks.add("missing", child, "value")
-        case Within():
-            for name, value in child.attrib.items():
-                _check_attribute(child, node.attributes, str(name), str(value), remarks)
-            _read_content(child, node.content, values, remarks)
         case Sub():
             made = read_shape(child, alternative or node.shape, remarks)
             if made is not None:

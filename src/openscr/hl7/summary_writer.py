@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from lxml import etree
 
 from openscr.clinical.completion import complete
-from openscr.clinical.headings import HEADINGS, MEDICATION
+from openscr.clinical.headings import HEADINGS
 from openscr.clinical.lacks import check_summary
 from openscr.clinical.narrative import Narrative, narrate
 from openscr.clinical.participants import SdsPerson
@@ -66,8 +66,7 @@ def compose(summary: Summary, mint: UuidFactory, now: Any, narrative: Narrative 
     if summary.presentation is not None:
         return summary
     html = write_html(narrative or narrate(summary))
-    presentation = Presentation(html, id=mint(), created=summary.created)
-    return complete(replace(summary, presentation=presentation), mint, now)
+    return replace(summary, presentation=Presentation(html, id=mint().upper(), created=summary.created))
 
 
 def person_of(summary: Summary) -> Person | None:
@@ -81,8 +80,7 @@ def person_of(summary: Summary) -> Person | None:
 def _headings(summary: Summary) -> list[CodedHeading]:
     found = []
     for heading in HEADINGS:
-        entries = tuple(summary.medications) if heading.code == MEDICATION else summary.under(heading.member)
-        if entries:
+        if entries := summary.under(heading.member):
             found.append(CodedHeading(code=HEADING_CODES[heading.member], entries=entries))
     return found
 
