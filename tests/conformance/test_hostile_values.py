@@ -7,8 +7,9 @@ from lxml import etree
 
 from openscr.codes import ACS_SET, EVENT, EVENT_LIST, GP_SUMMARY, INITIAL_UPLOAD, UPLOAD, WITHDRAW
 from openscr.hl7.acknowledgement import read_acknowledgement
-from openscr.hl7.gp_summary import LONGEST_ID, write_upload, write_withdrawal
+from openscr.hl7.gp_summary import write_upload, write_withdrawal
 from openscr.hl7.psis import PSIS, write_query
+from openscr.hl7.rules.summaries import LONGEST_ID
 from openscr.hl7.wrapper import Heading
 from openscr.identifiers import hl7_timestamp, mint_uuid, utc_now
 from openscr.spine import AckType, Consent, DissentOverride, EventListQuery, EventQuery, MessageIds, Person, Withdrawal

@@ -445,7 +445,7 @@ QUERY_RULES = (
     query("Q2", put(f"{QUERY}/h:nHSNumber/h:value", "root", "1.2.3"), "NHS Number", (MISSING, "nhsNumber")),
     query("Q3", repeat(f"{QUERY}/h:dissentOverride"), "DissentOverride", (MISSING, "")),
     query("Q3", both(repeat(f"{QUERY}/h:nHSNumber"), empty(f"{QUERY}/h:nHSNumber[2]")), "NHS Number", (MISSING, "")),
-    query("strict", drop(f"{QUERY}/h:eventRecord"), "EventRecord", (MISSING, "eventRecord"), base=EVENT),
+    query("eventRecord", drop(f"{QUERY}/h:eventRecord"), "EventRecord", (MISSING, "eventRecord"), base=EVENT),
     query(
         "nhs-number",
         put(f"{QUERY}/h:nHSNumber/h:value", "extension", "9990012319"),

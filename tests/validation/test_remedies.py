@@ -7,16 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hl7.rules import (
-    ACS_WRAPPER_RULES,
-    GET_RULES,
-    HAS_RULES,
-    QUERY_RULES,
-    SET_RULES,
-    SUMMARY_RULES,
-)
-from openscr.errors import WRAPPER_ERRORS
 from openscr.hl7.deviations import DEVIATIONS
+from openscr.hl7.rules import RULE_BOOK
 from openscr.transport.wsa import HEADER_RULES
 from openscr.validation.envelopes import RULES
 from openscr.validation.remedies import CAUSES, REMEDIES, remedy_of
@@ -27,12 +19,8 @@ RULE = re.compile(r"(?:gp|wd|psis|acs|soap|ebxml)-(?:[A-Z]?\d+|[a-z][a-z0-9-]*)"
 
 def emitted() -> set[str]:
     """The rules that readers and validator can name."""
-    rules = {
-        rule
-        for row in (*SUMMARY_RULES, *QUERY_RULES, *SET_RULES, *GET_RULES, *HAS_RULES, *ACS_WRAPPER_RULES)
-        for rule, _, _ in row.found
-    }
-    rules |= {f"{prefix}-{code}" for prefix in ("gp", "wd") for code in WRAPPER_ERRORS if code != "505"}
+    rules = {rule.id for book in RULE_BOOK for rule in book.rules}
+    rules |= {f"{prefix}-202" for prefix in ("gp", "wd")}
     rules |= {f"gp-{name.replace('_', '-')}" for name in DEVIATIONS}
     for rule in HEADER_RULES.values():
         rules |= {f"soap-{rule.number}", f"psis-{rule.query_label}"}

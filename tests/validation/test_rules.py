@@ -176,7 +176,7 @@ SET_BODY = (
             "psis-query",
             "QUPC_IN190000UK04_request_soap",
             drop("//h:query/h:eventRecord"),
-            "psis-strict",
+            "psis-eventRecord",
             "/SOAP:Envelope/SOAP:Body/hl7:QUPC_IN190000UK04/hl7:ControlActEvent/hl7:query",
         ),
         (

@@ -6,7 +6,6 @@ never refuses an upload. The document itself is located in the received bytes, n
 Spec: 10 §2-§5, §9.2, §10, §11, §14, §17.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +17,6 @@ from openscr.codes import (
     GP_SUMMARY,
     HL7_NS,
     INITIAL_UPLOAD,
-    OID_ASID,
-    OID_JOB_ROLE,
     OID_NHS_NUMBER,
     OID_ODS,
     OID_ORGANISATION_12,
@@ -30,14 +27,23 @@ from openscr.codes import (
     PRESENTATION_NS,
     UPLOAD,
     UPLOADS,
-    WITHDRAW,
     WITHDRAW_INITIAL,
     WITHDRAWAL_REASONS,
     WITHDRAWALS,
 )
-from openscr.errors import GENERAL, WRAPPER_ERRORS, Issue, detail_issue
+from openscr.errors import GENERAL, WRAPPER_ERRORS, detail_issue
 from openscr.hl7.deviations import find_deviations, presentation_values
-from openscr.hl7.reliable_wrapper import check_wrapper
+from openscr.hl7.rules import in_document_order
+from openscr.hl7.rules.summaries import (
+    SUMMARY,
+    UPLOAD_COMMON,
+    UPLOAD_SUBJECT,
+    UPLOAD_WRAPPER,
+    WITHDRAWAL,
+    WITHDRAWAL_COMMON,
+    WITHDRAWAL_SUBJECT,
+    WITHDRAWAL_WRAPPER,
+)
 from openscr.hl7.wrapper import (
     HL7,
     NAMESPACE,
@@ -50,12 +56,10 @@ from openscr.hl7.wrapper import (
     descend,
     extensions,
     local_name,
-    nearest,
     read_person,
-    read_wrapper,
     write_message,
 )
-from openscr.identifiers import has_ten_digits, is_nhs_number
+from openscr.identifiers import has_ten_digits
 from openscr.spine import AckType, Document, MessageIds, Outcome, Person, Upload, Withdrawal
 from openscr.transport.xml import element_span, escape, inherited_declarations, outermost, write_element
 
@@ -127,34 +131,6 @@ UNREADABLE = Outcome(AckType.REJECTED, (WRAPPER_ERRORS["202"],))
 """Outcome of a payload that is not well-formed XML. Spec: 10 §14."""
 
 
-def _fault(rule: str, key: str, text: str, place: etree._Element) -> Finding:
-    return Finding(rule, key, text, Issue("400", text), place)
-
-
-def check_common(wrapper: Wrapper) -> list[Finding]:
-    """Rules C1-C4 of the common stage, in document order (C5 is a wrapper error here). Spec: 10 §11.1."""
-    findings: list[Finding] = []
-    for agent in [agent for author1 in wrapper.root.iter(_AUTHOR1) for agent in author1.iterchildren(_AGENT_SYSTEM)]:
-        ids = [i for i in descend(agent, _SYSTEM_SDS, _ID) if i.get("root") == OID_ASID]
-        if len(attributes_of(ids, "extension")) != 1:
-            place = nearest(agent, _SYSTEM_SDS, _ID)
-            findings.append(_fault("gp-C1", _MISSING, "Agent System SDS ID missing", place))
-    for author in wrapper.authors:
-        for agent in author.iterchildren(_AGENT_PERSON):
-            for rule, path, root, text in _PERSON_RULES:
-                ids = [i for i in descend(agent, *path) if i.get("root") == root]
-                if len(attributes_of(ids, "extension")) != 1:
-                    findings.append(_fault(rule, _MISSING, text, nearest(agent, *path)))
-    return findings
-
-
-_PERSON_RULES = (
-    ("gp-C2", (_ID,), OID_ROLE_PROFILE, "Author agent org person role profile ID missing"),
-    ("gp-C3", (f"{HL7}agentPersonSDS", _ID), OID_USER, "Author agent person SDS ID missing"),
-    ("gp-C4", (f"{HL7}part", f"{HL7}partSDSRole", _ID), OID_JOB_ROLE, "Author agent person Job Role ID missing"),
-)
-
-
 def read_summary_message(root: etree._Element, wrapper: Wrapper, payload: bytes, interaction: str) -> SummaryMessage:
     """Read an upload or withdrawal that was parsed from ``payload``; ``interaction`` is the ``eb:Action``.
 
@@ -166,31 +142,32 @@ def read_summary_message(root: etree._Element, wrapper: Wrapper, payload: bytes,
     document = documents[0] if len(documents) == 1 else None
     numbers = _nhs_numbers(document)
     nhs_number = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
-    rejected = check_wrapper(wrapper, interaction)
+    upload = interaction in UPLOADS
+    rejected = (UPLOAD_WRAPPER if upload else WITHDRAWAL_WRAPPER).judge(root, {"interaction": interaction})
     if rejected:
-        return SummaryMessage(wrapper, nhs_number, rejected)
-    findings = check_common(wrapper)
-    if interaction in UPLOADS:
-        request: Upload | Withdrawal | None = _read_upload(document, numbers, wrapper, payload, interaction, findings)
+        return SummaryMessage(wrapper, nhs_number, tuple(rejected))
+    findings = (UPLOAD_COMMON if upload else WITHDRAWAL_COMMON).judge(root)
+    missing = (UPLOAD_SUBJECT if upload else WITHDRAWAL_SUBJECT).judge(root)
+    if not missing:
+        findings += (SUMMARY if upload else WITHDRAWAL).judge(root)
+    findings += missing
+    if findings or document is None:
+        return SummaryMessage(wrapper, nhs_number, (), in_document_order(findings))
+    request: Upload | Withdrawal
+    if upload:
+        request = _read_upload(document, numbers[0], wrapper, payload, interaction)
     else:
-        request = _read_withdrawal(document, numbers, wrapper, interaction, findings)
-    return SummaryMessage(wrapper, nhs_number, (), tuple(findings), None if findings else request)
+        request = _read_withdrawal(document, numbers[0], wrapper, interaction)
+    return SummaryMessage(wrapper, nhs_number, (), (), request)
 
 
-def check_document(document: etree._Element, payload: bytes) -> tuple[Finding, ...]:
-    """Judge a ``GPSummary`` or ``MessageWithdrawal`` that has no interaction around it, parsed from ``payload``.
+def check_document(document: etree._Element) -> tuple[Finding, ...]:
+    """Judge a ``GPSummary`` or ``MessageWithdrawal`` that has no interaction around it.
 
     The rules of the wrapper and C1-C5 have nothing to look at. Spec: 10 §11.2, §11.3.
     """
-    findings: list[Finding] = []
-    # What is a wrapper's in a message is the document's own here; no rule of the document asks for more of it.
-    wrapper = read_wrapper(document)
-    numbers = _nhs_numbers(document)
-    if local_name(document) == "GPSummary":
-        _read_upload(document, numbers, wrapper, payload, document_interaction(document), findings)
-    else:
-        _read_withdrawal(document, numbers, wrapper, WITHDRAW, findings)
-    return tuple(findings)
+    rules = SUMMARY if local_name(document) == "GPSummary" else WITHDRAWAL
+    return in_document_order(rules.judge_document(document))
 
 
 def document_interaction(document: etree._Element) -> str:
@@ -205,176 +182,64 @@ def _nhs_numbers(document: etree._Element | None) -> list[str]:
     return attributes_of(descend(document, *_RECORD_TARGET), "extension")
 
 
-def _is_usable_id(root: str) -> bool:
-    """Whether an event can be kept under this id: level `spine` asks for no UUID, but for a word of sensible length."""
-    return 0 < len(root) <= LONGEST_ID and not any(character.isspace() for character in root)
-
-
-LONGEST_ID = 64
-"""Characters of an event id at most; a UUID has 36."""
-
-
-def _check_nhs_number(
-    numbers: list[str], rule: str, text: str, document: etree._Element, findings: list[Finding]
-) -> None:
-    """G6 or W6, and the format and check digit, which share one issue. Spec: 10 §14."""
-    if len(numbers) == 1 and is_nhs_number(numbers[0]):
-        return
-    if len(numbers) != 1:
-        rule = f"{rule}6"
-    else:
-        rule, text = f"{rule[:2]}-nhs-number", "NHS number is not valid"
-    place = nearest(document, *_RECORD_TARGET)
-    findings.append(Finding(rule, _INVALID_DATA, text, _NHS_NUMBER_ISSUE, place))
-
-
-def _place_of_subject(wrapper: Wrapper) -> etree._Element:
-    """Where the document should stand, or stands once too often."""
-    return nearest(wrapper.root, f"{HL7}ControlActEvent", f"{HL7}subject")
-
-
 # --- uploads --------------------------------------------------------------------------------------------------------
 
 _AGENT_NAMES = ("agentOrganizationSDS", "agentOrganization", "agentPersonSDS", "agentPerson")
-_NAME_RULE = "A single author Name must be provided"
 
 
 def _read_upload(
-    document: etree._Element | None,
-    numbers: list[str],
-    wrapper: Wrapper,
-    payload: bytes,
-    interaction: str,
-    findings: list[Finding],
-) -> Upload | None:
-    if document is None:
-        findings.append(_fault("gp-G1", _INVALID_DATA, "hl7:GPSummary root not found", _place_of_subject(wrapper)))
-        return None
+    document: etree._Element, nhs_number: str, wrapper: Wrapper, payload: bytes, interaction: str
+) -> Upload:
+    """Read what the record keeps of a summary that breaks no rule. Spec: 10 §11.4."""
     parts = children(document)
-    ids = attributes_of(parts.get(_ID), "root")
-    codes = attributes_of(parts.get(_CODE), "code")
-    statuses = attributes_of(parts.get(f"{HL7}statusCode"), "code")
-    times = attributes_of(parts.get(f"{HL7}effectiveTime"), "value")
-    for rule, values, name, attribute in (
-        ("gp-G2", ids, "id", "root"),
-        ("gp-G3", codes, "code", "code"),
-        ("gp-G4", statuses, "statusCode", "code"),
-        ("gp-G5", times, "effectiveTime", "value"),
-    ):
-        if len(values) != 1 or (values is ids and not _is_usable_id(values[0])):
-            text = f"A single hl7:GPSummary/hl7:{name}/@{attribute} must be provided"
-            findings.append(_fault(rule, _INVALID_DATA, text, nearest(document, HL7 + name)))
-    _check_nhs_number(
-        numbers,
-        "gp-G",
-        "A single nhsNumber should be provided in hl7:GPSummary/hl7:recordTarget/hl7:patient/hl7:id/@extension",
-        document,
-        findings,
-    )
+    (event_id,) = attributes_of(parts[_ID], "root")
+    (status,) = attributes_of(parts[f"{HL7}statusCode"], "code")
     targets = attributes_of(
         [i for r in parts.get(f"{HL7}replacementOf", ()) for i in r.iterfind(f"{HL7}priorMessageRef/{_ID}")], "root"
     )
-    if len(targets) > 1:
-        # Spine itself faults only at three; at two it silently forgets both. Spec: 10 §11.2.
-        place = nearest(document, f"{HL7}replacementOf", f"{HL7}priorMessageRef", _ID)
-        findings.append(_fault("gp-G7", _INVALID_DATA, "zero or one replacementOf targets may be provided", place))
-    authors = parts.get(_AUTHOR, [])
-    author_times = attributes_of([t for author in authors for t in author.iterchildren(_TIME)], "value")
-    if len(author_times) != 1:
-        text = "A single hl7:GPSummary/hl7:author/hl7:time/@value must be provided"
-        findings.append(_fault("gp-G8", _INVALID_DATA, text, nearest(document, _AUTHOR, _TIME)))
-    agents = _check_agents(document, authors, findings)
-    if findings:
-        return None
+    authors = parts[_AUTHOR]
+    (author_time,) = attributes_of([t for author in authors for t in author.iterchildren(_TIME)], "value")
     content, refused = _content_of(document)
     presented = presentation_values(document)
     dissent, no_content = _search_presentation(presented)
     if refused:
         dissent = (*dissent, REFUSAL)
-    metadata = _author_metadata(agents)
-    metadata["author/time"] = author_times[0]
-    code = parts[_CODE][0]
+    metadata = _author_metadata(_agent_of(authors))
+    metadata["author/time"] = author_time
+    code = next(each for each in parts[_CODE] if each.get("code") is not None)
     metadata["eventTypeDisplayName"] = code.get("displayName") or ""
     metadata["eventTypeCodeSystem"] = code.get("codeSystem") or ""
-    metadata["statusCode"] = statuses[0]
+    metadata["statusCode"] = status
     if targets:
         metadata["targetOfRef"] = targets[0].upper()
     if no_content:
         metadata["noSignificantContent"] = "standard"
     return Upload(
         ids=MessageIds(wrapper.message_id, interaction),
-        nhs_number=numbers[0],
-        event_id=ids[0].upper(),
-        event_type=codes[0],
-        effective_time=times[0],
+        nhs_number=nhs_number,
+        event_id=event_id.upper(),
+        event_type=code.get("code") or "",
+        effective_time=attributes_of(parts[f"{HL7}effectiveTime"], "value")[0],
         document=locate_document(document, payload),
         author=standalone_xml(authors[0]),
-        nullified=statuses[0] == "nullified",
+        nullified=status == "nullified",
         replaces=tuple(target.upper() for target in targets),
         content=content,
         dissent=dissent,
         metadata=metadata,
-        deviations=find_deviations(wrapper, parts, presented, ids[0], interaction),
+        deviations=find_deviations(wrapper, parts, presented, event_id, interaction),
     )
 
 
-def _check_agents(
-    document: etree._Element, authors: list[etree._Element], findings: list[Finding]
-) -> dict[str, list[etree._Element]]:
-    """Rules G9-G13 (W9-W11 use the same counts): which agents the author participation names."""
-    agents: dict[str, list[etree._Element]] = {name: [] for name in _AGENT_NAMES}
-    role_profiles = 0
-    for author in authors:
-        for holder in author:
-            role_profiles += len(extensions(holder, _ID, OID_ROLE_PROFILE)) if isinstance(holder.tag, str) else 0
-            for agent in holder:
-                found = agents.get(local_name(agent))
-                if found is not None:
-                    found.append(agent)
-    persons, organisations = agents["agentPersonSDS"], agents["agentOrganizationSDS"]
-    if sum(map(len, agents.values())) != 1:
-        findings.append(
-            _fault(
-                "gp-G9",
-                _INVALID_DATA,
-                "Either a single agentPersonSDS or agentOrganizationSDS must be provided as the event author",
-                _holder_of(document),
-            )
-        )
-    identified = sum(
-        len(extensions(o, _ID, OID_ODS)) + len(extensions(o, _ID, OID_ORGANISATION_12)) for o in organisations
+def _agent_of(authors: list[etree._Element]) -> tuple[str, etree._Element]:
+    """Return the one agent that the author participation names, and which of the four kinds it is."""
+    return next(
+        (name, agent)
+        for author in authors
+        for holder in author.iterchildren("*")
+        for agent in holder.iterchildren(*(HL7 + name for name in _AGENT_NAMES))
+        if (name := local_name(agent))
     )
-    if len(organisations) != identified:
-        findings.append(
-            _fault(
-                "gp-G10",
-                _INVALID_DATA,
-                "A single organizationSDS ID attribute of root codeSystem 1.2.826.0.1285.0.1.10 or "
-                "1.2.826.0.1285.0.2.0.109 must be provided",
-                nearest(organisations[-1], _ID),
-            )
-        )
-    if len(persons) != role_profiles:
-        findings.append(_fault("gp-G11", _INVALID_DATA, ROLE_PROFILE_RULE, nearest(_holder_of(document), _ID)))
-    if len(persons) != sum(len(extensions(p, _ID, OID_USER)) for p in persons):
-        findings.append(_fault("gp-G12", _INVALID_DATA, USER_RULE, nearest(persons[-1], _ID)))
-    for name in ("agentPersonSDS", "agentPerson", "agentOrganizationSDS", "agentOrganization"):
-        if agents[name] and sum(1 for agent in agents[name] for _ in agent.iterchildren(_NAME)) != 1:
-            findings.append(_fault("gp-G13", _INVALID_DATA, _NAME_RULE, nearest(agents[name][-1], _NAME)))
-    return agents
-
-
-def _holder_of(document: etree._Element) -> etree._Element:
-    """Where the agent of the author stands or should stand: the participation's agent element, else the author."""
-    author = nearest(document, _AUTHOR)
-    holders = [each for each in author.iterchildren("*") if each.tag != _TIME] if author is not document else []
-    return holders[-1] if holders else author
-
-
-ROLE_PROFILE_RULE = (
-    "A single author roleProfileID attribute of root codeSystem 1.2.826.0.1285.0.2.0.67 must be provided"
-)
-USER_RULE = "A single author personSDS ID attribute of root codeSystem 1.2.826.0.1285.0.2.0.65 must be provided"
 
 
 def locate_document(element: etree._Element, payload: bytes) -> Document:
@@ -434,10 +299,10 @@ def _some_contains(value: etree._Element, tag: str, phrase: str) -> bool:
     return any(phrase in str(_TEXT_OF(element)) for element in outermost(value, tag))
 
 
-def _author_metadata(agents: Mapping[str, list[etree._Element]]) -> dict[str, str]:
+def _author_metadata(named: tuple[str, etree._Element]) -> dict[str, str]:
     """Return the author's part of the metadata by report name. Spec: 10 §11.4."""
     found: dict[str, str] = {}
-    kind, agent = next((name, elements[0]) for name, elements in agents.items() if elements)
+    kind, agent = named
     holder = agent.getparent()
     found["author.type"] = kind.replace("Organization", "Org")
     if kind == "agentPersonSDS" and holder is not None:
@@ -481,79 +346,25 @@ def _author_metadata(agents: Mapping[str, list[etree._Element]]) -> dict[str, st
 # --- withdrawals ----------------------------------------------------------------------------------------------------
 
 
-def _read_withdrawal(
-    document: etree._Element | None,
-    numbers: list[str],
-    wrapper: Wrapper,
-    interaction: str,
-    findings: list[Finding],
-) -> Withdrawal | None:
-    if document is None:
-        findings.append(
-            _fault("wd-W1", _INVALID_DATA, "hl7:MessageWithdrawal root not found", _place_of_subject(wrapper))
-        )
-        return None
+def _read_withdrawal(document: etree._Element, nhs_number: str, wrapper: Wrapper, interaction: str) -> Withdrawal:
+    """Read what the record keeps of a withdrawal that breaks no rule. Spec: 10 §10, §11.4."""
     parts = children(document)
-    ids = attributes_of(parts.get(_ID), "root")
-    codes = attributes_of(parts.get(_CODE), "code")
-    times = attributes_of(parts.get(f"{HL7}effectiveTime"), "value")
-    for rule, values, name, attribute in (
-        ("wd-W3", ids, "id", "root"),
-        ("wd-W4", codes, "code", "code"),
-        ("wd-W5", times, "effectiveTime", "value"),
-    ):
-        if len(values) != 1 or (values is ids and not _is_usable_id(values[0])):
-            rule_text = f"A single hl7:MessageWithdrawal/hl7:{name}/@{attribute} must be provided"
-            findings.append(_fault(rule, _INVALID_DATA, rule_text, nearest(document, HL7 + name)))
-    _check_nhs_number(
-        numbers,
-        "wd-W",
-        "A single nhsNumber should be provided in hl7:MessageWithdrawal/hl7:recordTarget/hl7:patient/hl7:id/@extension",
-        document,
-        findings,
-    )
-    reasons = [r for reason in parts.get(f"{HL7}reason", ()) for r in reason.iterfind(f"{HL7}justifyingReason")]
-    coded = [c for r in reasons for c in r.iterfind(_CODE) if c.get("codeSystem") == OID_WITHDRAWAL_REASON]
-    reason_codes = attributes_of(coded, "code")
-    if len(reason_codes) != 1:
-        findings.append(
-            _fault(
-                "wd-W7",
-                _INVALID_DATA,
-                f"A single justifyingReason code of codeSystem {OID_WITHDRAWAL_REASON} should be provided in "
-                "hl7:MessageWithdrawal/hl7:reason/hl7:justifyingReason/hl7:code",
-                nearest(document, f"{HL7}reason", f"{HL7}justifyingReason", _CODE),
-            )
-        )
+    (event_id,) = attributes_of(parts[_ID], "root")
+    reasons = [r for reason in parts[f"{HL7}reason"] for r in reason.iterchildren(f"{HL7}justifyingReason")]
+    coded = [c for r in reasons for c in r.iterchildren(_CODE) if c.get("codeSystem") == OID_WITHDRAWAL_REASON]
     targets = attributes_of(
         [i for s in parts.get(f"{HL7}subject", ()) for i in s.iterfind(f"{HL7}messageRef/{_ID}")], "root"
     )
-    if len(targets) > 1:
-        place = nearest(document, f"{HL7}subject", f"{HL7}messageRef", _ID)
-        findings.append(_fault("wd-W8", _INVALID_DATA, "zero or one replacementOf targets may be provided", place))
-    authors = parts.get(_AUTHOR, [])
-    persons = [p for a in authors for holder in a for p in holder if local_name(p) == "agentPersonSDS"]
-    roles = [i for a in authors for holder in a for i in extensions(holder, _ID, OID_ROLE_PROFILE)]
-    if len(persons) != 1:
-        rule_text = "A single agentPersonSDS must be provided as the event author"
-        findings.append(_fault("wd-W9", _INVALID_DATA, rule_text, _holder_of(document)))
-    if len(persons) != len(roles):
-        findings.append(_fault("wd-W10", _INVALID_DATA, ROLE_PROFILE_RULE, nearest(_holder_of(document), _ID)))
-    if len(persons) != sum(len(extensions(p, _ID, OID_USER)) for p in persons):
-        findings.append(_fault("wd-W11", _INVALID_DATA, USER_RULE, nearest(persons[-1], _ID)))
-    if findings:
-        return None
-    text = next((t for r in reasons if (t := r.findtext(f"{HL7}text"))), "") or "Not Provided in message"
     return Withdrawal(
         ids=MessageIds(wrapper.message_id, interaction),
-        nhs_number=numbers[0],
-        event_id=ids[0].upper(),
-        event_type=codes[0],
-        effective_time=times[0],
+        nhs_number=nhs_number,
+        event_id=event_id.upper(),
+        event_type=attributes_of(parts[_CODE], "code")[0],
+        effective_time=attributes_of(parts[f"{HL7}effectiveTime"], "value")[0],
         target=targets[0].upper() if targets else None,
-        reason=reason_codes[0],
-        reason_text=text,
-        payload_author=read_person(authors[0]),
+        reason=attributes_of(coded, "code")[0],
+        reason_text=next((t for r in reasons if (t := r.findtext(f"{HL7}text"))), "") or "Not Provided in message",
+        payload_author=read_person(parts[_AUTHOR][0]),
     )
 
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from lxml import etree
 
 from openscr.codes import (
-    DISSENT_OVERRIDES,
     DOCUMENT_TYPES,
     EVENT,
     EVENT_ANSWER,
@@ -17,7 +16,6 @@ from openscr.codes import (
     EVENT_LIST_SM,
     EVENT_LIST_SM_ANSWER,
     HL7_NS,
-    OID_ASID,
     OID_DISSENT_OVERRIDE,
     OID_EVENT_STATUS,
     OID_INTERACTION,
@@ -26,22 +24,23 @@ from openscr.codes import (
     PSIS_NS,
     QUERY_FAILED,
 )
-from openscr.errors import GENERAL, UnreadableMessage, detail_issue
+from openscr.errors import GENERAL, UnreadableMessage
 from openscr.hl7.acknowledgement import read_outcome
+from openscr.hl7.rules.expressions import Variables
+from openscr.hl7.rules.queries import EVENT_LIST_QUERY, EVENT_QUERY, QUERIED_PATIENT, QUERY_WRAPPER
 from openscr.hl7.wrapper import (
     HL7,
     Finding,
     Heading,
     Wrapper,
     attributes_of,
+    child,
     local_name,
-    nearest,
-    system_ids,
     write_acknowledgement_element,
     write_message,
     write_reasons,
 )
-from openscr.identifiers import LONDON, has_ten_digits, hl7_timestamp, is_nhs_number
+from openscr.identifiers import LONDON, has_ten_digits, hl7_timestamp
 from openscr.spine import (
     AckType,
     Consent,
@@ -73,6 +72,11 @@ class HeaderFacts:
     receiver_asid: str
     sender_asid: str
 
+    @property
+    def variables(self) -> Variables:
+        """The same as rules name it."""
+        return {"action": self.action_interaction, "receiver": self.receiver_asid, "sender": self.sender_asid}
+
 
 @dataclass(frozen=True, slots=True)
 class QueryMessage:
@@ -97,139 +101,53 @@ class QueryMessage:
         return Outcome(AckType.ERROR, tuple(issues))
 
 
-_W = "ErrorBase1732."
-_INCONSISTENT_ID = f"{_W}INCONSISTENT_HL7_INTERACTION_ID"
-_MISSING = "ErrorBase1733.MANDATORY_FIELD_MISSING"
-
-
-_ACT = f"{HL7}ControlActEvent"
-_SYSTEM_ID = (f"{HL7}AgentSystemSDS", f"{HL7}agentSystemSDS", f"{HL7}id")
-_AGENT = (_ACT, f"{HL7}author", f"{HL7}AgentPersonSDS")
-_PERSON_PATHS = {
-    "psis-A1": (*_AGENT, f"{HL7}id"),
-    "psis-A2": (*_AGENT, f"{HL7}agentPersonSDS", f"{HL7}id"),
-    "psis-A3": (*_AGENT, f"{HL7}part", f"{HL7}partSDSRole", f"{HL7}id"),
-}
-
-
-def _finding(rule: str, key: str, field: str, place: etree._Element, text: str = "") -> Finding:
-    return Finding(rule, key, text, detail_issue("35160", field=field), place)
-
-
-def check_query_wrapper(wrapper: Wrapper, header: HeaderFacts, query: etree._Element | None) -> list[Finding]:
-    """Rules B1-B7, C1-C6 and A1-A5, in their order. Spec: 20 §12."""
-    found: list[Finding] = []
-    root = wrapper.root
-    if not wrapper.message_id:
-        found.append(_finding("psis-B1", f"{_W}INVALID_ID", "Id", nearest(root, f"{HL7}id")))
-    if not wrapper.creation_time:
-        place = nearest(root, f"{HL7}creationTime")
-        found.append(_finding("psis-B2", f"{_W}INVALID_CREATION_TIME", "Creation Time", place))
-    if not wrapper.version_code:
-        place = nearest(root, f"{HL7}versionCode")
-        found.append(_finding("psis-B3", f"{_W}INVALID_VERSION_CODE", "Version Code", place))
-    if wrapper.control_acts != 1:
-        found.append(_finding("psis-B4", f"{_W}INVALID_CONTROL_ACT", "Control Act", nearest(root, _ACT)))
-    if len(wrapper.authors) > 1:
-        key = f"{_W}CONTROL_ACT_AUTHOR_INVALID[checkBody.invalidNumberAuthorElements]"
-        found.append(_finding("psis-B5", key, "Author", wrapper.authors[-1]))
-    if not 1 <= len(wrapper.systems) <= 2:
-        key = f"{_W}CONTROL_ACT_AUTHOR_INVALID_CARDINALITY"
-        found.append(_finding("psis-B6", key, "Author System", nearest(root, _ACT, f"{HL7}author1")))
-    if query is None:
-        place = nearest(root, _ACT, f"{HL7}query")
-        found.append(_finding("psis-B7", f"{_W}CONTROL_ACT_QUERY_INVALID", "Query", place))
-    consistency = "[checkHeaderBodyConsistency."
-    for rule, failed, label in (
-        ("psis-C1", wrapper.interaction_ids != 1, "invalidNumberInteractionIdElements]"),
-        (
-            "psis-C2",
-            wrapper.interaction_root != OID_INTERACTION or not wrapper.interaction,
-            "invalidInteractionCodeSystem]",
-        ),
-        ("psis-C3", wrapper.interaction != header.action_interaction, "invalidInteractionIdDoesNotMatchAction]"),
-        ("psis-C4", wrapper.interaction != wrapper.name, "invalidInteractionIdDoesNotMatchBodyRoot]"),
-    ):
-        if failed:
-            place = nearest(root, f"{HL7}interactionId")
-            found.append(_finding(rule, _INCONSISTENT_ID + consistency + label, "Interaction Id", place))
-    if not wrapper.receiver_asid or wrapper.receiver_asid != header.receiver_asid:
-        place = nearest(root, f"{HL7}communicationFunctionRcv", f"{HL7}device", f"{HL7}id")
-        found.append(_finding("psis-C5", f"{_W}INCONSISTENT_COMM_FUNC_RCV", "Receiver", place))
-    if not wrapper.sender_asid or wrapper.sender_asid != header.sender_asid:
-        place = nearest(root, f"{HL7}communicationFunctionSnd", f"{HL7}device", f"{HL7}id")
-        found.append(_finding("psis-C6", f"{_W}INCONSISTENT_COMM_FUNC_SND", "Sender", place))
-    if wrapper.authors:
-        person = wrapper.person or Person("", "", "")
-        for rule, value, label in (
-            ("psis-A1", person.role_profile_id, "invalidAgentRoleID"),
-            ("psis-A2", person.user_id, "invalidAgentPersonID"),
-            ("psis-A3", person.job_role, "invalidPartSDSRoleID"),
-        ):
-            if not value:
-                key = f"{_W}CONTROL_ACT_AUTHOR_INVALID[checkAuthorPerson.{label}]"
-                found.append(_finding(rule, key, "Author", nearest(root, *_PERSON_PATHS[rule])))
-    if wrapper.systems and not any(
-        i.get("root") == OID_ASID and i.get("extension") for i in system_ids(wrapper.systems[0])
-    ):
-        place = nearest(wrapper.systems[0], *_SYSTEM_ID)
-        found.append(_finding("psis-A4", f"{_W}CONTROL_ACT_AUTHOR_AGENT_INVALID", "Author System", place))
-    if len(wrapper.systems) == 2:
-        second = system_ids(wrapper.systems[1])
-        if len(second) != 1 or not second[0].get("root") or not second[0].get("extension"):
-            place = nearest(wrapper.systems[1], *_SYSTEM_ID)
-            found.append(_finding("psis-A5", f"{_W}CONTROL_ACT_AUTHOR_AGENT2_INVALID", "Author Device", place))
-    return found
-
-
 def read_query(wrapper: Wrapper, header: HeaderFacts) -> QueryMessage:
     """Read an event list or event query whose wrapper was read already. Nothing is raised. Spec: 20 §5, §12."""
     unanswerable = None if wrapper.message_id else f"/SOAP:Envelope/SOAP:Body/hl7:{wrapper.name}/hl7:id"
-    queries = list(wrapper.control_act.iterchildren(f"{HL7}query")) if wrapper.control_act is not None else []
-    query = queries[0] if len(queries) == 1 and len(queries[0]) else None
-    findings = check_query_wrapper(wrapper, header, query)
+    findings = QUERY_WRAPPER.judge(wrapper.root, header.variables)
+    query = single_query(wrapper)
     if query is None:
         return QueryMessage(wrapper, None, tuple(findings), unanswerable)
-    overrides = query.findall(f"{HL7}dissentOverride")
-    override = DissentOverride()
-    coded = [v for o in overrides for v in o.iterfind(f"{HL7}value") if v.get("codeSystem") == OID_DISSENT_OVERRIDE]
-    code = next((c for c in attributes_of(coded, "code") if c), "")
-    if not code:
-        place = nearest(query, f"{HL7}dissentOverride", f"{HL7}value")
-        findings.append(_finding("psis-Q1", _MISSING, "DissentOverride", place, "dissentOverride"))
-    elif code not in DISSENT_OVERRIDES:
-        findings.append(_finding("psis-Q1", _MISSING, "DissentOverride", coded[0], "dissentOverride outside 0-5"))
-    else:
-        override = DissentOverride(code, (coded[0].findtext(f"{HL7}originalText") or "").strip())
-    holders = query.findall(f"{HL7}nHSNumber")
-    values = [v for h in holders for v in h.iterfind(f"{HL7}value") if v.get("root") == OID_NHS_NUMBER]
-    numbers = attributes_of(values, "extension")
-    if len(numbers) != 1:
-        place_of_number = nearest(query, f"{HL7}nHSNumber", f"{HL7}value")
-        findings.append(_finding("psis-Q2", _MISSING, "NHS Number", place_of_number, "nhsNumber"))
-    if len(overrides) != 1:
-        findings.append(_finding("psis-Q3", _MISSING, "DissentOverride", overrides[-1] if overrides else query))
-    if len(holders) != 1:
-        findings.append(_finding("psis-Q3", _MISSING, "NHS Number", holders[-1] if holders else query))
-    event_id = ""
-    if wrapper.name == EVENT:
-        records = [v for e in query.iterfind(f"{HL7}eventRecord") for v in e.iterfind(f"{HL7}value")]
-        event_id = next((root for root in attributes_of(records, "root") if root), "")
-        if not event_id:
-            place = nearest(query, f"{HL7}eventRecord", f"{HL7}value")
-            findings.append(_finding("psis-strict", _MISSING, "EventRecord", place, "eventRecord"))
+    findings += (EVENT_QUERY if wrapper.name == EVENT else EVENT_LIST_QUERY).judge_document(query)
+    numbers = queried_numbers(query)
     nhs_number = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
-    if not findings and not is_nhs_number(numbers[0]):
-        findings.append(_finding("psis-nhs-number", _MISSING, "NHS Number", values[0], "NHS number is not valid"))
+    findings = findings or QUERIED_PATIENT.judge_document(query)
     if findings:
         return QueryMessage(wrapper, nhs_number, tuple(findings), unanswerable)
     ids = MessageIds(wrapper.message_id, wrapper.name)
+    override = read_override(query)
     request: EventListQuery | EventQuery
     if wrapper.name == EVENT:
+        records = [v for e in query.iterfind(f"{HL7}eventRecord") for v in e.iterfind(f"{HL7}value")]
+        event_id = next(root for root in attributes_of(records, "root") if root)
         request = EventQuery(ids, numbers[0], event_id.upper(), override)
     else:
         request = EventListQuery(ids, numbers[0], override, current_only=wrapper.name == EVENT_LIST_SM)
     return QueryMessage(wrapper, numbers[0], (), None, request)
+
+
+def single_query(wrapper: Wrapper) -> etree._Element | None:
+    """Return the one ``query`` of a message, or none when there is not one, or nothing in it."""
+    if wrapper.control_act is None:
+        return None
+    queries = list(wrapper.control_act.iterchildren(f"{HL7}query"))
+    return queries[0] if len(queries) == 1 and child(queries[0], "*") is not None else None
+
+
+def queried_numbers(query: etree._Element) -> list[str]:
+    """Return what stands where the NHS number of a query should be: one, when the message is in order. Spec: 20 §5."""
+    holders = query.iterchildren(f"{HL7}nHSNumber")
+    values = [v for h in holders for v in h.iterchildren(f"{HL7}value") if v.get("root") == OID_NHS_NUMBER]
+    return attributes_of(values, "extension")
+
+
+def read_override(query: etree._Element) -> DissentOverride:
+    """Return the dissent override of a query that breaks no rule. Spec: 20 §6."""
+    for holder in query.iterchildren(f"{HL7}dissentOverride"):
+        for value in holder.iterchildren(f"{HL7}value"):
+            if value.get("codeSystem") == OID_DISSENT_OVERRIDE and (code := value.get("code")):
+                return DissentOverride(code, (value.findtext(f"{HL7}originalText") or "").strip())
+    return DissentOverride()
 
 
 # --- answers --------------------------------------------------------------------------------------------------------

@@ -34,16 +34,12 @@ from openscr.codes import (
 )
 from openscr.errors import FAULTS, WRAPPER_ERRORS, UnreadableMessage
 from openscr.hl7.acknowledgement import read_outcome
-from openscr.hl7.acs import (
-    check_has,
-    check_participants,
-    check_wrapper_alone,
-    check_wrapper_head,
-    read_consent_message,
-)
+from openscr.hl7.acs import check_has, read_consent_message
 from openscr.hl7.deviations import deviations_of
 from openscr.hl7.gp_summary import check_document, document_interaction, read_summary_message
-from openscr.hl7.psis import HeaderFacts, check_query_wrapper, read_query
+from openscr.hl7.psis import HeaderFacts, read_query
+from openscr.hl7.rules.consent import LONE_WRAPPER, PARTICIPANTS
+from openscr.hl7.rules.queries import QUERY_WRAPPER
 from openscr.hl7.wrapper import HL7, Finding, Wrapper, child, local_name, read_wrapper
 from openscr.validation.findings import FAULT_SYSTEM, Findings
 from openscr.validation.places import Document
@@ -287,7 +283,7 @@ def check_bare_document(document: Document, findings: Findings, schemas: Schemas
     findings.note(
         "message", document.offset(root), severity=Severity.WARNING, xpath=document.xpath(root), variant="bare"
     )
-    findings.add(document, root, check_document(root, document.data))
+    findings.add(document, root, check_document(root))
     if root.tag == f"{HL7}GPSummary":
         for name, place in deviations_of(read_wrapper(root), root, document_interaction(root)):
             if name not in _OF_THE_WRAPPER:
@@ -301,7 +297,7 @@ def _check_other(
 ) -> None:
     """Judge an answer, or a request whose own rules are not known, by what holds for every wrapper. Spec: 40 §5.6."""
     if is_answer(wrapper.root):
-        _note_wrapper(document, findings, (*check_wrapper_head(wrapper), *check_wrapper_alone(wrapper, name)))
+        _note_wrapper(document, findings, LONE_WRAPPER.judge(wrapper.root, {"interaction": name}))
         try:
             read_outcome(wrapper.root)
         except UnreadableMessage as error:
@@ -309,15 +305,13 @@ def _check_other(
             findings.note_at("answer", document, place if place is not None else wrapper.root, text=error.diagnostics)
         return
     if family_of(name) == "psis":
-        act = wrapper.control_act
-        queries = list(act.iterchildren(f"{HL7}query")) if act is not None else []
-        query = queries[0] if len(queries) == 1 and len(queries[0]) else None
-        findings.add(document, wrapper.root, check_query_wrapper(wrapper, header or _own_facts(wrapper), query))
+        facts = header or _own_facts(wrapper)
+        findings.add(document, wrapper.root, QUERY_WRAPPER.judge(wrapper.root, facts.variables))
     else:
-        _note_wrapper(document, findings, (*check_wrapper_head(wrapper), *check_wrapper_alone(wrapper, name)))
+        _note_wrapper(document, findings, LONE_WRAPPER.judge(wrapper.root, {"interaction": name}))
         if not name.startswith("HAS_SCRA_"):
             # Of that one only the counts are looked at. Spec: 30 §5.4.
-            _note_wrapper(document, findings, check_participants(wrapper))
+            _note_wrapper(document, findings, PARTICIPANTS.judge(wrapper.root))
     findings.note_at("coverage", document, wrapper.root, severity=Severity.WARNING)
 
 

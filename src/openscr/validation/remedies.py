@@ -1,36 +1,28 @@
 """What every rule means in plain English, and how to mend a message that breaks it.
 
-One table for all rules, put together from its two halves; rules that look at the same thing share a row. Spine's own
-texts are not here: they are literal in the finding itself.
+One table for all rules: those of payloads have their words in the rule book, those of envelopes and deviations here.
+Spine's own texts are not in it: they are literal in the finding itself.
 
 Spec: 00 §4 ``validate``; 10 §11, §14, §17; 20 §12; 30 §5; 40 §4.2, §5, §10.4.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
-from openscr.validation import envelope_wording, payload_wording
+from openscr.hl7.rules import RULE_BOOK, Words
+from openscr.validation import deviation_wording, envelope_wording
 
 
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """What is wrong when a rule is broken, and how to mend it."""
-
-    wrong: str
-    mend: str
-
-
-def _table(*rows: tuple[str, str, str]) -> dict[str, Remedy]:
-    table: dict[str, Remedy] = {}
-    for rules, wrong, mend in rows:
-        for rule in rules.split():
+def _table(*rows: tuple[str, str, str]) -> dict[str, Words]:
+    table = {rule.id: rule.words for rules in RULE_BOOK for rule in rules.rules}
+    for rules_of_row, wrong, mend in rows:
+        for rule in rules_of_row.split():
             if rule in table:
                 raise ValueError(f"{rule} has two rows")
-            table[rule] = Remedy(wrong, mend)
+            table[rule] = Words(wrong, mend)
     return table
 
 
-REMEDIES: Final = _table(*envelope_wording.WORDING, *payload_wording.WORDING)
+REMEDIES: Final = _table(*envelope_wording.WORDING, *deviation_wording.WORDING)
 """The words for each rule; a rule that has several cases has a row for each, as ``rule/case``."""
 
 CAUSES: Final = {
@@ -61,6 +53,6 @@ CAUSES: Final = {
 """What kind of trouble the XML is in, by the parser's name for it."""
 
 
-def remedy_of(rule: str, variant: str = "") -> Remedy:
+def remedy_of(rule: str, variant: str = "") -> Words:
     """Return the words for a rule. Raises: `KeyError` for a rule that is none."""
     return REMEDIES[f"{rule}/{variant}" if variant else rule]
