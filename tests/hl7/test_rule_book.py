@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from openscr.hl7.rules import RULE_BOOK, Rule, RuleSet, Words, in_document_order, rules_of
-from openscr.hl7.rules.expressions import NAMESPACES, MalformedTest, compile_place, compile_test
+from openscr.hl7.rules.expressions import NAMESPACES, MalformedTest, compile_place, compile_test, compile_whole
 from openscr.hl7.rules.summaries import UPLOAD_COMMON, WITHDRAWAL_COMMON
 from openscr.identifiers import is_nhs_number
 from openscr.transport.xml import read_xml
@@ -103,6 +103,20 @@ def test_every_test_means_what_xpath_says(seed: int) -> None:
         test = compile_test(source)
         for node in places:
             assert bool(test(node, VARIABLES)) == by_libxml(source, node), source
+
+
+@given(st.integers(0, 10_000_000))
+def test_the_whole_question_and_the_single_rules_agree(seed: int) -> None:
+    """What one evaluation by libxml2 lets pass breaks no rule, and the other way round."""
+    chance = random.Random(seed)
+    root = interaction_of(read_xml(chance.choice(FILES).read_bytes()))
+    damage(root, chance)
+    for rules in RULE_BOOK:
+        for element in (root, *list(root.iter("*"))[:: chance.randint(20, 60)]):
+            kept = compile_whole(tuple((rule.context, rule.test) for rule in rules.rules))(element, VARIABLES)
+            single = RuleSet(*rules.rules, interactions=())
+            single._all_kept = lambda element, variables: False
+            assert kept == (not single.judge_document(element, VARIABLES))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 A rule says at which elements it looks (`Rule.context`), what must hold there (`Rule.test`), what Spine calls a breach
 (`Rule.key`, `Rule.text`), what is answered (`Rule.code`), and what a person should know (`Rule.words`). A `RuleSet`
-compiles its rows once and judges a message in one walk, which enters only the elements that some rule looks at.
+compiles its rows once, twice over: all of them into one XPath expression, which libxml2 evaluates in a few microseconds
+and which most messages satisfy; and each into a function of its own, which says of the others what is wrong and where,
+in one walk that enters only the elements some rule looks at.
 
 Spec: 00 §4 ``validate``; 10 §11, §14; 20 §9.2, §12; 30 §5, §7.3.
 """
@@ -20,6 +22,7 @@ from openscr.hl7.rules.expressions import (
     Variables,
     compile_place,
     compile_test,
+    compile_whole,
     string_of,
     tag_of,
 )
@@ -126,6 +129,7 @@ class RuleSet:
                 self._anywhere.append((first, tuple(rest), compiled))
             else:
                 self._first.at(_path(rule.context)).rules.append(compiled)
+        self._all_kept = compile_whole(tuple((rule.context, rule.test) for rule in rules))
 
     def judge(self, root: etree._Element, variables: Variables = NO_VARIABLES) -> list[Finding]:
         """Judge the interaction with this root: every broken rule, in the order of the rows.
@@ -142,6 +146,8 @@ class RuleSet:
         return self._judge([document], variables)
 
     def _judge(self, elements: Sequence[etree._Element], variables: Variables) -> list[Finding]:
+        if all(self._all_kept(element, variables) for element in elements):
+            return []
         broken: list[tuple[int, Finding]] = []
         walk = [(element, self._first) for element in elements]
         for element, stop in walk:

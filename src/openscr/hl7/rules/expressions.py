@@ -433,3 +433,27 @@ def compile_place(source: str) -> Callable[[etree._Element, Variables], etree._E
         return node
 
     return find
+
+
+def compile_whole(rows: Sequence[tuple[str, str]]) -> Callable[[etree._Element, Variables], bool]:
+    """Compile contexts and tests into one question for libxml2: whether every test is kept at all of its contexts."""
+    whole = " and ".join(_everywhere(context, test) for context, test in rows)
+    evaluate = etree.XPath(whole, namespaces=NAMESPACES, extensions=_EXTENSIONS)
+
+    def kept(element: etree._Element, variables: Variables) -> bool:
+        return bool(evaluate(element, **variables))
+
+    return kept
+
+
+def _everywhere(context: str, test: str) -> str:
+    if context == ".":
+        return f"({test})"
+    return f"not({'.' if context.startswith('//') else ''}{context}[not({test})])"
+
+
+def _is_nhs_number(_: Any, value: Any) -> bool:
+    return is_nhs_number(string_of(value))
+
+
+_EXTENSIONS: Final = {(NAMESPACES["scr"], "is-nhs-number"): _is_nhs_number}
