@@ -7,6 +7,7 @@ Spec: 10 §6, 00 §6.2.
 """
 
 import re
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -36,6 +37,13 @@ from openscr.codes import (
     OID_SNOMED,
     PRESENTATION_NS,
     XSI_NS,
+)
+from openscr.hl7.vocabulary import (
+    INTERPRETATIONS,
+    JOB_ROLE_NAMES,
+    ORGANISATION_ROLE_NAMES,
+    ORGANISATION_TYPES,
+    RELATIONSHIPS,
 )
 from openscr.hl7.wrapper import HL7, child, local_name
 from openscr.transport.xml import escape
@@ -127,8 +135,14 @@ def _text_of(element: etree._Element) -> str:
     return "".join(map(str, element.xpath("text()"))) if len(element) else element.text or ""
 
 
+@dataclass(frozen=True, slots=True)
 class Uuid:
-    """An id that is a UUID in ``@root``; upper case once read. Spec: 10 §6."""
+    """An id that is a UUID in ``@root``; upper case once read. Spec: 10 §6.
+
+    ``kind`` is how closely the schema looks: ``mandatory``, ``required`` (it may be null) or any ``II``.
+    """
+
+    kind: str = "mandatory"
 
     def read(self, element: etree._Element, remarks: Remarks) -> str | None:
         remarks.check_attributes(element, "root")
@@ -140,10 +154,14 @@ class Uuid:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """An id of one register: ``@root`` is fixed, ``@extension`` the value, a number like ``digits``. Spec: 10 §6."""
+    """An id of one register: ``@root`` is fixed, ``@extension`` the value, a number like ``digits``. Spec: 10 §6.
+
+    ``open`` says that the schema lets any ``II`` stand there.
+    """
 
     root: str
     digits: str = "[0-9]{12}"
+    open: bool = False
 
     def read(self, element: etree._Element, remarks: Remarks) -> str | None:
         remarks.check_attributes(element, "root", "extension")
@@ -156,8 +174,14 @@ class Extension:
         return f'<{name} root="{self.root}" extension="{escape(value)}"/>'
 
 
+@dataclass(frozen=True, slots=True)
 class OrganisationId:
-    """The id of an organisation: an ODS code, or twelve digits under a root of their own. Spec: 10 §5."""
+    """The id of an organisation: an ODS code, or twelve digits under a root of their own. Spec: 10 §5.
+
+    ``open`` says that the schema lets any ``II`` stand there.
+    """
+
+    open: bool = False
 
     def read(self, element: etree._Element, remarks: Remarks) -> str | None:
         remarks.check_attributes(element, "root", "extension")
@@ -173,8 +197,15 @@ class OrganisationId:
         return OID_ORGANISATION_12 if len(value) == 12 and value.isdigit() else OID_ODS
 
 
+@dataclass(frozen=True, slots=True)
 class InstanceIdentifier:
-    """Any identifier, root and extension. Spec: 10 §6 II."""
+    """Any identifier, root and extension. Spec: 10 §6 II.
+
+    ``kind`` is how closely the schema looks: ``mandatory`` (an OID with an extension), ``required`` (the same, and it
+    may be null) or any ``II``.
+    """
+
+    kind: str = "II"
 
     def read(self, element: etree._Element, remarks: Remarks) -> Identifier | None:
         remarks.check_attributes(element, "root", "extension")
@@ -189,9 +220,13 @@ class InstanceIdentifier:
 
 @dataclass(frozen=True, slots=True)
 class CodeOnly:
-    """A code by itself, of one code system (CS). ``values`` are those allowed; others are read with a remark. 10 §6."""
+    """A code by itself, of one code system (CS). ``values`` are those allowed; others are read with a remark. 10 §6.
+
+    ``required`` says that the schema wants the code itself there; a status has a default.
+    """
 
     values: frozenset[str] = frozenset()
+    required: bool = False
 
     def read(self, element: etree._Element, remarks: Remarks) -> str | None:
         remarks.check_attributes(element, "code", "codeSystem", "displayName")
@@ -213,12 +248,13 @@ class CodeOnly:
 class CodedTerm:
     """A coded term (CD, CE, CV); what the narrower types forbid is simply not there. Spec: 10 §6.
 
-    ``system`` is the code system of a term that does not say one. In a ``listed`` one, a list of the national
-    vocabulary, a term has its words too.
+    ``system`` is the code system of a term that does not say one. ``kind`` is the data type by its name. Where there
+    are ``terms``, a list of the national vocabulary, a term is one of these codes with its words.
     """
 
     system: str = OID_SNOMED
-    listed: bool = False
+    kind: str = "CD"
+    terms: Mapping[str, str] | None = None
 
     def read(self, element: etree._Element, remarks: Remarks) -> Coded | None:
         """Return the term, or none when nothing is said of it."""
@@ -266,7 +302,7 @@ class CodedTerm:
 
     def write(self, name: str, value: Coded | Qualifier, more: str = "", inside: str = "") -> str:
         """Return the element; ``more`` are further attributes, ``inside`` further children."""
-        if self.listed and not value.display:
+        if self.terms is not None and not value.display:
             raise NotWritable(f"{name} has a code without its words (display)")
         written = attributes(
             code=value.code or None,
@@ -394,8 +430,11 @@ class Amount:
         return f"{opening}><translation{attributes(value=value.value or None)}>{wording}</translation></{name}>"
 
 
+@dataclass(frozen=True, slots=True)
 class Text:
-    """A text (ST, or ED without anything but text); kept as it is. Spec: 10 §6."""
+    """A text (ST, or ED without anything but text); kept as it is. ``kind`` is the data type by its name. 10 §6."""
+
+    kind: str = "ST"
 
     def read(self, element: etree._Element, remarks: Remarks) -> str | None:
         remarks.check_attributes(element, "mediaType")
@@ -611,18 +650,29 @@ def _must_match(pattern: str, name: str, value: str) -> None:
 
 
 UUID: Final = Uuid()
+UUID_IF_KNOWN: Final = Uuid("required")
+UUID_OF_ANY_FORM: Final = Uuid("II")
 ODS: Final = OrganisationId()
+ODS_OF_ANY_FORM: Final = OrganisationId(open=True)
 II: Final = InstanceIdentifier()
+OID_IF_KNOWN: Final = InstanceIdentifier("required")
+OID: Final = InstanceIdentifier("mandatory")
 CODE: Final = CodeOnly()
+ORGANISATION_TYPE: Final = CodeOnly(frozenset(ORGANISATION_TYPES), required=True)
 CODED: Final = CodedTerm()
-JOB_ROLE: Final = CodedTerm(OID_JOB_ROLE_NAME, listed=True)
-ORGANISATION_ROLE: Final = CodedTerm(OID_ORGANISATION_ROLE_NAME, listed=True)
-RELATIONSHIP: Final = CodedTerm(OID_RELATIONSHIP, listed=True)
-INTERPRETATION: Final = CodedTerm(OID_INTERPRETATION, listed=True)
+CODED_EQUIVALENT: Final = CodedTerm(kind="CE")
+CODED_VALUE: Final = CodedTerm(kind="CV")
+JOB_ROLE: Final = CodedTerm(OID_JOB_ROLE_NAME, "CV", JOB_ROLE_NAMES)
+ORGANISATION_ROLE: Final = CodedTerm(OID_ORGANISATION_ROLE_NAME, "CV", ORGANISATION_ROLE_NAMES)
+RELATIONSHIP: Final = CodedTerm(OID_RELATIONSHIP, "CV", RELATIONSHIPS)
+INTERPRETATION: Final = CodedTerm(OID_INTERPRETATION, "CV", INTERPRETATIONS)
 MOMENT: Final = Moment()
 INTERVAL: Final = TimeInterval()
 AMOUNT: Final = Amount()
 TEXT: Final = Text()
+DATA: Final = Text("ED")
+CODED_TEXT: Final = Text("SC")
+PLACE_NAME: Final = Text("TN")
 INT: Final = WholeNumber()
 ANY: Final = AnyValue()
 NAME: Final = EntityName()

@@ -9,7 +9,7 @@ from openscr.clinical import entries as clinical
 from openscr.codes import OID_SNOMED, OID_TEMPLATE, OID_TEXT_CODE
 from openscr.hl7.datatypes import CODED, MOMENT, TEXT, UUID, CodeOnly, Datatype
 from openscr.hl7.participant_shapes import DEVICE, NON_AGENT, PERSON, SDS_PERSON, participation
-from openscr.hl7.shapes import SELF, Choice, Content, Fixed, Leaf, Node, Shape, Sub, Within
+from openscr.hl7.shapes import SELF, Choice, Content, Fixed, Latitude, Leaf, Node, Shape, Sub, Within
 
 OBSERVATION: Final = {"classCode": "OBS", "moodCode": "EVN"}
 INTENTS: Final = {"moodCode": "mood"}
@@ -149,10 +149,11 @@ def points_at(
     required: bool = False,
     many: bool = False,
     separate: str = "false",
+    latitude: Latitude | None = None,
 ) -> Sub:
     """Return a relationship to one entry, whose kind is one of those named."""
     choice = Choice(tuple(_reference(kind) for kind in kinds.split()))
-    shape = Shape(name, attributes, Content(template(source), separable(separate), choice))
+    shape = Shape(name, attributes, Content(template(source), separable(separate), choice), latitude=latitude)
     return Sub(member, shape, required=required, many=many)
 
 

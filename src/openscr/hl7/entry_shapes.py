@@ -9,14 +9,17 @@ from openscr.clinical import entries as clinical
 from openscr.hl7.datatypes import (
     AMOUNT,
     ANY,
-    CODED,
-    II,
+    CODED_EQUIVALENT,
+    CODED_VALUE,
+    DATA,
     INT,
     INTERPRETATION,
     INTERVAL,
     MOMENT,
+    OID,
     TEXT,
-    UUID,
+    UUID_IF_KNOWN,
+    UUID_OF_ANY_FORM,
     CodeOnly,
 )
 from openscr.hl7.entry_parts import (
@@ -56,7 +59,7 @@ from openscr.hl7.participant_shapes import (
     SDS_PERSON,
     participation,
 )
-from openscr.hl7.shapes import Choice, Content, Fixed, Leaf, Node, Shape, Sub, Within
+from openscr.hl7.shapes import Choice, Content, Fixed, Latitude, Leaf, Node, Shape, Sub, Within
 
 # --- findings -------------------------------------------------------------------------------------------------------
 
@@ -79,9 +82,10 @@ _RANGE: Final = Sub(
                             Leaf("low", "low", AMOUNT, required=False), Leaf("high", "high", AMOUNT, required=False)
                         ),
                         required=False,
+                        latitude=Latitude(interval=True),
                     ),
                     Leaf("interpretationCode", "interpretation", INTERPRETATION, required=False),
-                    Leaf("text", "text", TEXT, required=False),
+                    Leaf("text", "text", DATA, required=False),
                 ),
             ),
         ),
@@ -99,10 +103,10 @@ def _component(*nodes: Node) -> Content:
 _COMPONENT: Final = {"typeCode": "COMP", "inversionInd": "false", "negationInd": "false"}
 
 
-def _pressure(name: str, member: str, code: str) -> Sub:
+def _pressure(name: str, member: str, code: str, identifier: Leaf) -> Sub:
     words = f"{member.capitalize()} blood pressure"
     value = Content(
-        Leaf("value", "value", AMOUNT), ENTRY_ID, fixed_code(code, words), Leaf("effectiveTime", "time", MOMENT)
+        Leaf("value", "value", AMOUNT), identifier, fixed_code(code, words), Leaf("effectiveTime", "time", MOMENT)
     )
     inside = _component(Within(f"{member}Pressure", OBSERVATION, value))
     return Sub(member, Shape(name, _COMPONENT, inside, of=clinical.Pressure), required=True)
@@ -123,8 +127,8 @@ _FINDING_SHAPES: Final = (
         ENTRY_CODE,
         FULL_STATUS,
         time_of(MOMENT),
-        _pressure("component1", "diastolic", "271650006"),
-        _pressure("component2", "systolic", "271649006"),
+        _pressure("component1", "diastolic", "271650006", Leaf("id", "id", UUID_OF_ANY_FORM)),
+        _pressure("component2", "systolic", "271649006", ENTRY_ID),
         *_FINDING_END,
     ),
     _measurement(clinical.Weight),
@@ -182,7 +186,7 @@ _SPECIMEN: Final = Sub(
                 "specimenRole",
                 {"classCode": "SPEC"},
                 Content(
-                    Leaf("id", "id", II),
+                    Leaf("id", "id", OID),
                     Fixed("code", {"code": "P"}),
                     Sub(
                         "material",
@@ -190,7 +194,8 @@ _SPECIMEN: Final = Sub(
                             "specimenMaterial",
                             {"classCode": "MAT"},
                             Content(
-                                Leaf("id", "id", UUID, required=False), Leaf("code", "code", CODED, required=False)
+                                Leaf("id", "id", UUID_IF_KNOWN, required=False),
+                                Leaf("code", "code", CODED_EQUIVALENT, required=False),
                             ),
                             of=clinical.Material,
                             bound={"determinerCode": "determiner"},
@@ -226,7 +231,7 @@ def _document(of: type, author: Sub) -> Shape:
         Leaf("versionNumber", "version", INT, required=False),
         ENTRY_ID,
         ENTRY_CODE,
-        Leaf("text", "text", TEXT),
+        Leaf("text", "text", DATA),
         Leaf("title", "title", TEXT, required=False),
         status_of("active", "nullified"),
         time_of(MOMENT),
@@ -374,7 +379,7 @@ ENTRY_SHAPES: Final = (
                 Within(
                     "dedicatedServiceDeliveryLocation",
                     {"classCode": "DSDLOC"},
-                    Content(Leaf("code", "service_location", CODED)),
+                    Content(Leaf("code", "service_location", CODED_VALUE)),
                 )
             ),
         ),
@@ -388,7 +393,14 @@ ENTRY_SHAPES: Final = (
         performed(PDN, INTERVAL, many=True),
         SUPPORT,
         points_at(
-            "pertinentInformation1", "related", _RELATED_TO_CARE, pertinent(), "sourceOf1", many=True, separate="true"
+            "pertinentInformation1",
+            "related",
+            _RELATED_TO_CARE,
+            pertinent(),
+            "sourceOf1",
+            many=True,
+            separate="true",
+            latitude=Latitude(free=frozenset({"typeCode"})),
         ),
         mood=None,
     ),

@@ -4,7 +4,7 @@ from typing import Final
 
 from openscr.clinical import entries as clinical
 from openscr.codes import OID_MEDICATION_TEXT
-from openscr.hl7.datatypes import AMOUNT, CODED, INTERVAL, MOMENT, TEXT
+from openscr.hl7.datatypes import AMOUNT, CODED_EQUIVALENT, INTERVAL, MOMENT, TEXT
 from openscr.hl7.entry_parts import (
     ENTRY_CODE,
     ENTRY_ID,
@@ -25,7 +25,7 @@ from openscr.hl7.entry_parts import (
     template,
     time_of,
 )
-from openscr.hl7.shapes import Content, Fixed, Leaf, Node, Shape, Sub, Within
+from openscr.hl7.shapes import Content, Fixed, Latitude, Leaf, Node, Shape, Sub, Within
 
 
 def _instructions(name: str, inside: str, member: str, code: str, display: str) -> Within:
@@ -65,11 +65,13 @@ _PRODUCT: Final = Within(
                 Within(
                     "manufacturedManufacturedMaterial",
                     {"classCode": "MMAT", "determinerCode": "KIND"},
-                    Content(Leaf("code", "product", CODED)),
+                    Content(Leaf("code", "product", CODED_EQUIVALENT)),
+                    latitude=Latitude(free=frozenset({"determinerCode"})),
                 )
             ),
         )
     ),
+    latitude=Latitude(optional=frozenset({"contextControlCode"})),
 )
 _SUPPLY: Final = Sub(
     "supply",

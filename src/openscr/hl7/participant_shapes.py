@@ -10,13 +10,19 @@ from openscr.codes import OID_ASID, OID_ROLE_PROFILE, OID_USER
 from openscr.hl7.datatypes import (
     ADDRESS,
     CODE,
-    CODED,
+    CODED_TEXT,
+    CODED_VALUE,
+    DATA,
     II,
     JOB_ROLE,
     NAME,
     ODS,
+    ODS_OF_ANY_FORM,
+    OID_IF_KNOWN,
     ORGANISATION_NAME,
     ORGANISATION_ROLE,
+    ORGANISATION_TYPE,
+    PLACE_NAME,
     RELATIONSHIP,
     TELECOM,
     TEXT,
@@ -24,7 +30,7 @@ from openscr.hl7.datatypes import (
     Datatype,
     Extension,
 )
-from openscr.hl7.shapes import Choice, Content, Leaf, Node, Shape, Sub, Within
+from openscr.hl7.shapes import Beyond, Choice, Content, Latitude, Leaf, Node, Shape, Sub, Within
 
 _AGENT: Final = {"classCode": "AGNT"}
 _PERSON: Final = {"classCode": "PSN", "determinerCode": "INSTANCE"}
@@ -61,7 +67,7 @@ def _organisation_behind(*, code_required: bool) -> Shape:
         _ORGANISATION,
         Content(
             Leaf("addr", "address", ADDRESS, required=False),
-            Leaf("code", "organisation_type", CODE, required=code_required),
+            Leaf("code", "organisation_type", ORGANISATION_TYPE, required=code_required),
             _TITLE_OF,
             Leaf("desc", "description", TEXT, required=False),
         ),
@@ -92,7 +98,7 @@ ORGANISATION: Final = Shape(
             _ORGANISATION,
             Content(
                 Leaf("addr", "own_address", ADDRESS, required=False),
-                Leaf("code", "organisation_type", CODE),
+                Leaf("code", "organisation_type", ORGANISATION_TYPE),
                 _TITLE_OF,
                 Leaf("desc", "description", TEXT, required=False),
             ),
@@ -120,7 +126,7 @@ def _non_agent(name: str) -> Shape:
         name,
         {"classCode": "ROL"},
         Content(
-            Leaf("id", "id", II, required=False),
+            Leaf("id", "id", OID_IF_KNOWN, required=False),
             Leaf("code", "relationship", RELATIONSHIP),
             Within("playingNonAgentPerson", _PERSON, Content(_NAME), required=False),
         ),
@@ -132,13 +138,14 @@ NON_AGENT: Final = _non_agent("participantNonAgentRole")
 NON_AGENT_ROLE: Final = _non_agent("nonAgentRole")
 """The same under the name that it has as a receiver and as the author of a letter. Spec: 10 §8.1."""
 
-_SDS_ID: Final = Leaf("id", "sds_id", Extension(OID_ASID))
+_OLD_FORM: Final = Latitude(legacy=True)
+_SDS_ID: Final = Leaf("id", "sds_id", Extension(OID_ASID, open=True))
 _II: Final = Leaf("id", "id", II, required=False)
 _CODE_ONLY: Final = Leaf("code", "code", CODE, required=False)
 _TITLE: Final = Leaf("name", "name", TEXT, required=False)
 _DESCRIPTION: Final = Leaf("desc", "description", TEXT, required=False)
 _DEVICE_SDS: Final = Shape(
-    "agentDeviceSDS", _DEVICE, Content(_SDS_ID), of=clinical.DeviceDetails, when=("sds_id", True)
+    "agentDeviceSDS", _DEVICE, Content(_SDS_ID), of=clinical.DeviceDetails, when=("sds_id", True), latitude=_OLD_FORM
 )
 _DESCRIBED_DEVICE: Final = Shape(
     "agentDevice",
@@ -148,18 +155,23 @@ _DESCRIBED_DEVICE: Final = Shape(
         _CODE_ONLY,
         _TITLE,
         _DESCRIPTION,
-        Leaf("manufacturerModelName", "model", TEXT, required=False),
-        Leaf("softwareName", "software", TEXT, required=False),
+        Leaf("manufacturerModelName", "model", CODED_TEXT, required=False),
+        Leaf("softwareName", "software", CODED_TEXT, required=False),
     ),
     of=clinical.DeviceDetails,
     when=("sds_id", False),
+    latitude=Latitude(
+        legacy=True,
+        spare=frozenset({"agentDeviceSDS", "agentDevice", "representedOrganizationSDS", "representedOrganization"}),
+    ),
 )
 _DEVICE_OWNER_SDS: Final = Shape(
     "representedOrganizationSDS",
     _ORGANISATION,
-    Content(Leaf("id", "sds_id", ODS)),
+    Content(Leaf("id", "sds_id", ODS_OF_ANY_FORM)),
     of=clinical.DeviceOrganisation,
     when=("sds_id", True),
+    latitude=_OLD_FORM,
 )
 _DEVICE_OWNER: Final = Shape(
     "representedOrganization",
@@ -174,29 +186,33 @@ _DEVICE_OWNER: Final = Shape(
     ),
     of=clinical.DeviceOrganisation,
     when=("sds_id", False),
+    latitude=_OLD_FORM,
 )
 DEVICE: Final = Shape(
     "UKCT_MT120601UK02.AgentDevice",
     _AGENT,
     Content(
         _II,
-        Leaf("code", "code", CODED, required=False),
+        Leaf("code", "code", CODED_VALUE, required=False),
         Sub("device", _DEVICE_SDS, others=(_DESCRIBED_DEVICE,), required=True),
         Sub("organisation", _DEVICE_OWNER_SDS, others=(_DEVICE_OWNER,), required=True),
     ),
     of=clinical.Device,
+    latitude=_OLD_FORM,
 )
 PLACE: Final = Shape(
     "participantIncidentalLocation",
     {"classCode": "ISDLOC"},
     Content(
-        Leaf("code", "code", CODED),
+        Leaf("code", "code", CODED_VALUE),
         Within(
             "location",
             {"classCode": "PLC", "determinerCode": "INSTANCE"},
             Content(
                 Leaf("addr", "address", ADDRESS, required=False),
-                _TITLE,
+                Beyond("positionText", DATA),
+                Beyond("gpsText", TEXT),
+                Leaf("name", "name", PLACE_NAME, required=False),
                 Leaf("telecom", "telecom", TELECOM, required=False),
             ),
             required=False,
@@ -214,10 +230,12 @@ def participation(
     *,
     time_required: bool = True,
     mode: bool = False,
+    right: tuple[Shape, ...] = (),
 ) -> Shape:
     """Return the shape of a participation: its time, its mode where it has one, and one of ``agents``.
 
-    Without a type code the participant says it. A required time that is not given is that of the summary. 10 §8.1.
+    Without a type code the participant says it. A required time that is not given is that of the summary. Where only
+    some of the agents are ``right``, the others are read all the same. 10 §8.1.
     """
     nodes: list[Node] = []
     if time is not None:
@@ -227,6 +245,6 @@ def participation(
     return Shape(
         name,
         {"contextControlCode": "OP", **({"typeCode": type_code} if type_code else {})},
-        Content(*nodes, Choice(agents)),
+        Content(*nodes, Choice(agents, right=right)),
         bound={} if type_code else {"typeCode": "type_code"},
     )

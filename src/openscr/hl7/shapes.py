@@ -20,6 +20,7 @@ from lxml import etree
 from openscr.clinical.entries import Entry
 from openscr.clinical.values import NO_TIME, Coded, Interval, Name, Quantity, Time
 from openscr.hl7.datatypes import Datatype, NotWritable, Remarks, attributes, has_text
+from openscr.hl7.vocabulary import PARTICIPATION_TYPES
 from openscr.hl7.wrapper import HL7, local_name
 
 SELF: Final = ""
@@ -54,23 +55,31 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """A child that is structure only: its content belongs to the same value. Absent when no member inside is there."""
+    """A child that is structure only: its content belongs to the same value. Absent when no member inside is there.
+
+    ``latitude`` is what the schema leaves open; see `Latitude`.
+    """
 
     name: str
     attributes: Mapping[str, str]
     content: "Content"
     required: bool = True
+    latitude: "Latitude | None" = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sub:
-    """A child, or with ``many`` any number of them, each a value of its own; it may be one of ``others`` instead."""
+    """A child, or with ``many`` any number of them, each a value of its own; it may be one of ``others`` instead.
+
+    One that is ``wanted`` may be missing although the schema does not let it.
+    """
 
     member: str
     shape: "Shape"
     required: bool = False
     many: bool = False
     others: "tuple[Shape, ...]" = ()
+    wanted: bool = False
 
     @property
     def alternatives(self) -> "tuple[Shape, ...]":
@@ -85,10 +94,14 @@ class Sub:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several children; which one it is decides what the value is."""
+    """One of several children; which one it is decides what the value is.
+
+    Where only some of the ``alternatives`` are ``right``, real senders use the others, too.
+    """
 
     alternatives: "tuple[Shape, ...]"
     required: bool = True
+    right: "tuple[Shape, ...]" = ()
 
     @property
     def name(self) -> str:
@@ -96,7 +109,32 @@ class Choice:
         return " or ".join(shape.name for shape in self.alternatives)
 
 
-Node = Fixed | Leaf | Within | Sub | Choice
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """A child that the schema allows and the model does not keep: what reads it remarks that it is not known."""
+
+    name: str
+    datatype: Datatype
+    required: bool = False
+
+
+Node = Fixed | Leaf | Within | Sub | Choice | Beyond
+
+
+@dataclass(frozen=True, slots=True)
+class Latitude:
+    """What the schema leaves open about the attributes of an element; only level ``strict`` asks.
+
+    Attributes that are ``optional`` may be left out, those that are ``free`` may hold any code. ``legacy`` elements are
+    of the older kind of model: all their attributes are optional, and they may have some more. Children that are
+    ``spare`` may be left out. ``interval`` says that the content is that of any interval of amounts. Spec: 10 §8.
+    """
+
+    optional: frozenset[str] = frozenset()
+    free: frozenset[str] = frozenset()
+    legacy: bool = False
+    spare: frozenset[str] = frozenset()
+    interval: bool = False
 
 
 class Content:
@@ -110,7 +148,7 @@ class Content:
         for index, node in enumerate(nodes):
             if isinstance(node, Choice | Sub):
                 self.by_tag |= {f"{HL7}{shape.name}": (index, node, shape) for shape in node.alternatives}
-            else:
+            elif not isinstance(node, Beyond):
                 self.by_tag[f"{HL7}{node.name}"] = (index, node, None)
 
     def find(self, tag: str) -> "tuple[int, Node, Shape | None] | None":
@@ -130,6 +168,7 @@ class Shape:
 
     ``attributes`` are fixed, ``bound`` ties attributes to members, ``constants`` are members that the element's name
     decides. ``of`` is the class of the value; none when the value is its single member (`SELF`) or a `Choice` decides.
+    ``latitude`` is what the schema leaves open; see `Latitude`.
     """
 
     name: str
@@ -140,6 +179,7 @@ class Shape:
     constants: Mapping[str, str] = field(default_factory=dict)
     when: tuple[str, bool] | None = None
     """A member that must be there, or must not, for a value to take this shape."""
+    latitude: "Latitude | None" = None
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -290,8 +330,8 @@ def write_shape(value: Any, shape: Shape, created: Time, placed: frozenset[str] 
     try:
         bound = {name: getattr(value, member) for name, member in shape.bound.items()}
         for name, said in bound.items():
-            if not said or said not in _WORDS.get(name, (said,)):
-                allowed = ", ".join(_WORDS.get(name, ("a code of HL7",)))
+            if not said or said not in ATTRIBUTE_WORDS.get(name, (said,)):
+                allowed = ", ".join(ATTRIBUTE_WORDS.get(name, ("a code of HL7",)))
                 raise NotWritable(f"@{name} of {shape.name} must be one of {allowed}")
         content = _write_content(value, shape.content, shape.name, created, placed)
     except NotWritable as error:
@@ -307,9 +347,10 @@ def _element(name: str, written: Mapping[str, str | None], content: str) -> str:
     return f"{opening}>{content}</{name}>" if content else f"{opening}/>"
 
 
-_WORDS: Final = {
+ATTRIBUTE_WORDS: Final = {
     "moodCode": ("EVN", "PRMS", "PRP", "APT", "ARQ", "RQO", "SLOT"),
     "determinerCode": ("INSTANCE", "KIND", "QUANTIFIED_KIND"),
+    "typeCode": tuple(sorted(PARTICIPATION_TYPES)),
 }
 """What an attribute that a member decides may say. Spec: 10 §8.3, §8.5."""
 

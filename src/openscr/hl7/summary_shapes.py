@@ -17,7 +17,7 @@ from openscr.codes import (
     OID_NHS_NUMBER,
     OID_TEXT_CODE,
 )
-from openscr.hl7.datatypes import CODED, HTML, MOMENT, UUID, CodeOnly, Extension
+from openscr.hl7.datatypes import HTML, MOMENT, UUID, CodedTerm, CodeOnly, Extension
 from openscr.hl7.entry_parts import P, fixed_code, separable, template
 from openscr.hl7.entry_shapes import ENTRY_SHAPES
 from openscr.hl7.participant_shapes import ORGANISATION, SDS_ORGANISATION, participation
@@ -108,6 +108,8 @@ _ENTRY: Final = Shape(
     Content(template("component"), separable(), Choice(ENTRY_SHAPES)),
 )
 
+_HEADING_CODE: Final = CodedTerm(kind="CV", terms={heading.code: heading.display for heading in HEADINGS})
+
 _HEADING: Final = Shape(
     "pertinentInformation2",
     _RELATIONSHIP,
@@ -117,7 +119,7 @@ _HEADING: Final = Shape(
         Within(
             "pertinentCREType",
             _CATEGORY,
-            Content(Leaf("code", "code", CODED), Sub("entries", _ENTRY, required=True, many=True)),
+            Content(Leaf("code", "code", _HEADING_CODE), Sub("entries", _ENTRY, required=True, many=True)),
         ),
     ),
     of=CodedHeading,
@@ -145,10 +147,15 @@ _REPLACEMENT: Final = Within(
     required=False,
 )
 
-# Real senders put any kind of author on any kind of summary; which one may be written, the summary's check decides.
-_AUTHOR: Final = Sub(
-    "author", participation("author", "AUT", (*P, SDS_ORGANISATION, ORGANISATION), MOMENT), required=True
-)
+_ORGANISATIONS: Final = (SDS_ORGANISATION, ORGANISATION)
+
+
+def _author(*right: Shape) -> Sub:
+    """Return the author. Real senders put any kind of author on any kind of summary."""
+    shape = participation("author", "AUT", (*P, *_ORGANISATIONS), MOMENT, right=right)
+    return Sub("author", shape, required=True)
+
+
 _TIME: Final = Leaf("effectiveTime", "created", MOMENT)
 _STATUS: Final = Leaf("statusCode", "status", CodeOnly(frozenset({"active", "nullified"})))
 
@@ -164,10 +171,10 @@ UPDATE: Final = _summary(
     GP_SUMMARY,
     _TIME,
     _STATUS,
-    _AUTHOR,
+    _author(*P),
     Sub("presentation", _PRESENTATION, required=True),
     _ROOT_TYPE,
-    Sub("headings", _HEADING, many=True),
+    Sub("headings", _HEADING, many=True, wanted=True),
     Sub("patient", _PATIENT, required=True),
     _REPLACEMENT,
 )
@@ -177,7 +184,7 @@ INITIAL: Final = _summary(
     GP_INITIAL_SUMMARY,
     _STATUS,
     _TIME,
-    _AUTHOR,
+    _author(*_ORGANISATIONS),
     Sub("presentation", _PRESENTATION, required=True),
     _ROOT_TYPE,
     Sub("patient", _PATIENT, required=True),
