@@ -177,8 +177,8 @@ def test_a_file_beyond_any_message_is_not_read_to_its_end(openscr: Run, tmp_path
     ("arguments", "said"),
     [
         ((), "Missing argument"),
-        ((SUMMARY, "--level", "strict"), "not built yet"),
-        ((SUMMARY, "--level", "loose"), "spine"),
+        ((SUMMARY, "--level", "loose"), "spine or strict"),
+        ((SUMMARY, "--json", "--sarif"), "choose --json or --sarif"),
         ((SUMMARY, "--mim", "nowhere"), "not a folder"),
         ((SUMMARY, "--mim", "."), "holds neither"),
         ((SUMMARY, "--mim", ""), "empty"),
@@ -191,8 +191,34 @@ def test_wrong_usage(openscr: Run, arguments: tuple[object, ...], said: str) -> 
     assert said in ended.err
 
 
-def test_the_level_can_be_named(openscr: Run) -> None:
+def test_the_level_can_be_named(openscr: Run, tmp_path: Path) -> None:
+    """What Spine takes although the model says otherwise is an error at level strict alone."""
     openscr("validate", SUMMARY, "--level", "spine").done()
+    (tmp_path / "swapped.xml").write_bytes(
+        SUMMARY.read_bytes().replace(b'<statusCode code="active"/>', b'<statusCode code="active" unknown="x"/>', 1)
+    )
+    openscr("validate", "swapped.xml").done()
+    ended = openscr("validate", "swapped.xml", "--level", "strict")
+    assert ended.status == 1
+    assert "1 error at level strict" in ended.out
+    assert "gp-strict" in ended.out
+    (told,) = objects(openscr("validate", "swapped.xml", "--level", "strict", "--json").out)
+    assert (told["level"], told["ok"], [each["rule"] for each in told["findings"]]) == ("strict", False, ["gp-strict"])
+
+
+def test_sarif(openscr: Run, tmp_path: Path) -> None:
+    """One log for all inputs, on standard output alone, with the same exit status. Spec: SARIF 2.1.0."""
+    (tmp_path / "upload file.xml").write_bytes(WITHOUT_STATUS)
+    ended = openscr("validate", "upload file.xml", SUMMARY, "--sarif")
+    assert ended.status == 1
+    log = json.loads(ended.out)
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    assert [artifact["location"]["uri"] for artifact in run["artifacts"]] == ["upload%20file.xml", str(SUMMARY)]
+    (result,) = run["results"]
+    assert (result["ruleId"], result["level"]) == ("gp-G4", "error")
+    assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == 46
+    assert openscr("validate", SUMMARY, "--sarif").done().err == ""
 
 
 def test_the_help_tells_the_form_of_json(openscr: Run) -> None:

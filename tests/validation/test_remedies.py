@@ -21,6 +21,7 @@ def emitted() -> set[str]:
     """The rules that readers and validator can name."""
     rules = {rule.id for book in RULE_BOOK for rule in book.rules}
     rules |= {f"{prefix}-202" for prefix in ("gp", "wd")}
+    rules |= {f"{prefix}-strict" for prefix in ("gp", "wd", "psis", "acs", "alert")}
     rules |= {f"gp-{name.replace('_', '-')}" for name in DEVIATIONS}
     for rule in HEADER_RULES.values():
         rules |= {f"soap-{rule.number}", f"psis-{rule.query_label}"}

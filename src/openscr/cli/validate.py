@@ -34,10 +34,8 @@ def register(app: typer.Typer) -> None:
 
 
 def _level(level: str) -> str:
-    if level == "strict":
-        raise typer.BadParameter("level strict is not built yet; spine is what this version checks")
-    if level != "spine":
-        raise typer.BadParameter("the level is spine")
+    if level not in ("spine", "strict"):
+        raise typer.BadParameter("the level is spine or strict")
     return level
 
 
@@ -53,7 +51,10 @@ def validate(
     level: Annotated[
         str,
         typer.Option(
-            "--level", metavar="LEVEL", help="How strictly: spine, as the store itself does.", callback=_level
+            "--level",
+            metavar="LEVEL",
+            help="How strictly: spine, as the store itself does, or strict, as the model of the messages says too.",
+            callback=_level,
         ),
     ] = "spine",
     mim: Annotated[
@@ -65,30 +66,43 @@ def validate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines: one object for each input, without any of its content.")
     ] = False,
+    as_sarif: Annotated[
+        bool, typer.Option("--sarif", help="Print one SARIF 2.1.0 log, as code hosts and editors take it.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Check messages and say what is wrong, where, and how to mend it.
 
-    Errors are what Spine refuses; warnings are what it takes although the model says otherwise. Exit status 0 when no
-    input has an error, 1 when one has, 2 for wrong usage.
+    At level spine, errors are what Spine refuses and warnings what it takes although the model says otherwise; at level
+    strict that is an error too. Exit status 0 when no input has an error, 1 when one has, 2 for wrong usage.
     """
     if "" in inputs:
         raise typer.BadParameter("the name of a file is empty", param_hint="FILE")
+    if as_json and as_sarif:
+        raise typer.BadParameter("choose --json or --sarif", param_hint="--sarif")
     schemas = _schemas(mim)
     tally = _Tally()
+    reports: list[tuple[str, Report]] = []
     for found in _inputs(inputs):
-        data, report = _judge(found, schemas)
+        data, report = _judge(found, schemas, level)
         if not report.recognised and found.met:
             tally.skipped += 1
             continue
         tally.add(report)
-        if as_json:
+        if as_sarif:
+            reports.append((found.name, report))
+        elif as_json:
             say_json(report.form(found.name))
         else:
             from openscr.cli.validation_report import print_report
 
             print_report(found.name, data, report)
-    _close(tally, as_json=as_json)
+    if as_sarif:
+        from openscr import __version__
+        from openscr.validation.sarif import sarif_log
+
+        say_json(sarif_log(reports, __version__))
+    _close(tally, quiet=as_json or as_sarif)
 
 
 @dataclass
@@ -108,10 +122,10 @@ class _Tally:
         self.warnings += report.warnings
 
 
-def _close(tally: _Tally, *, as_json: bool) -> None:
+def _close(tally: _Tally, *, quiet: bool) -> None:
     if tally.inputs == 0:
         fail(f"there is no message in what was given ({tally.skipped} other files were skipped)")
-    if not as_json and tally.inputs + tally.skipped > 1:
+    if not quiet and tally.inputs + tally.skipped > 1:
         from openscr.cli.validation_report import print_summary
 
         print_summary(tally.inputs, tally.refused, tally.errors, tally.warnings, tally.skipped)
@@ -190,8 +204,8 @@ def _unread(failed: list[OSError]) -> Iterator[_Input]:
         yield _Input(readable_name(str(path)), path, met=True, cause=error.strerror or type(error).__name__)
 
 
-def _judge(found: _Input, schemas: "Schemas | None") -> tuple[bytes, "Report"]:
-    from openscr.validation import unreadable, validate
+def _judge(found: _Input, schemas: "Schemas | None", level: str) -> tuple[bytes, "Report"]:
+    from openscr.validation import Level, unreadable, validate
 
     if found.cause:
         return b"", unreadable(found.cause, case="folder")
@@ -203,7 +217,7 @@ def _judge(found: _Input, schemas: "Schemas | None") -> tuple[bytes, "Report"]:
         return b"", unreadable("not a regular file")
     if len(data) > LARGEST_FILE:
         return b"", unreadable(f"larger than {LARGEST_FILE} bytes", case="size")
-    return data, validate(data, schemas)
+    return data, validate(data, schemas, Level(level))
 
 
 def _read(path: Path | None) -> bytes | None:

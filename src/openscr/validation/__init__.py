@@ -10,7 +10,7 @@ Spec: 00 §4 ``validate``, §6.1; 10 §11.5.
 """
 
 from openscr.validation.examination import unreadable, validate
-from openscr.validation.report import SPINE, Diagnosis, Report, Severity
+from openscr.validation.report import Diagnosis, Level, Report, Severity
 from openscr.validation.schemas import Schemas
 
-__all__ = ["SPINE", "Diagnosis", "Report", "Schemas", "Severity", "unreadable", "validate"]
+__all__ = ["Diagnosis", "Level", "Report", "Schemas", "Severity", "unreadable", "validate"]

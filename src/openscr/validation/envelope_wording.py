@@ -81,6 +81,16 @@ WORDING: Final = (
         "Nothing needs mending; do not read it as a proof that the content is right.",
     ),
     (
+        "coverage/strict",
+        "Nothing is published of what this message holds, so there is no model to compare it with.",
+        "Nothing needs mending; do not read it as a proof that the content is right.",
+    ),
+    (
+        "gp-strict wd-strict psis-strict acs-strict alert-strict",
+        "The model of the messages asks for it; Spine itself does not look so closely.",
+        "Write it as the model says. Level spine tells whether Spine would take the message as it is.",
+    ),
+    (
         "answer",
         "Every answer has one acknowledgement, of type AA (accepted), AE (refused) or AR (rejected); this one has "
         "none that can be read.",

@@ -31,6 +31,7 @@ from openscr.validation.payloads import (
     DOCUMENTS,
     KNOWN_NAME,
     Envelope,
+    Measure,
     check_bare_document,
     check_payload,
     describe,
@@ -40,7 +41,7 @@ from openscr.validation.payloads import (
     name_of,
 )
 from openscr.validation.places import Document, Lines
-from openscr.validation.report import Report
+from openscr.validation.report import Level, Report
 from openscr.validation.schemas import Schemas
 
 _ANY_NAME: Final = re.compile(rb"<(?:[\w.-]{1,40}:)?(" + KNOWN_NAME.pattern.encode() + rb")[\s/>]")
@@ -50,14 +51,14 @@ _LOOKED_AT: Final = 65_536
 """Bytes of an unreadable input in which the name of its interaction is looked for."""
 
 
-def validate(data: bytes, schemas: Schemas | None = None) -> Report:
-    """Judge an input at level ``spine``, and against ``schemas`` when there are any. Nothing is raised for the input.
+def validate(data: bytes, schemas: Schemas | None = None, level: Level = Level.SPINE) -> Report:
+    """Judge an input at a level, and against ``schemas`` when there are any. Nothing is raised for the input.
 
     ``data`` may be a raw HTTP message, a multipart body with or without header lines, a SOAP or ebXML envelope, or a
     bare HL7 payload; requests and answers alike. Raises: `ConfigurationError` when a schema cannot be loaded.
     Spec: 00 §4.
     """
-    return _Examination(data, schemas).report()
+    return _Examination(data, Measure(level, schemas)).report()
 
 
 def unreadable(cause: str, *, case: str = "") -> Report:
@@ -80,15 +81,15 @@ class _Read:
 
 
 class _Examination:
-    def __init__(self, data: bytes, schemas: Schemas | None) -> None:
+    def __init__(self, data: bytes, measure: Measure) -> None:
         self._data = data
-        self._schemas = schemas
+        self._measure = measure
         self._findings = Findings(Lines(data))
 
     def report(self) -> Report:
         """Look at everything once."""
         read = self._examine()
-        return Report(read.interaction, read.kind, self._findings.in_order(), read.recognised)
+        return Report(read.interaction, read.kind, self._findings.in_order(), read.recognised, self._measure.level)
 
     def _examine(self) -> _Read:
         data = self._data
@@ -186,7 +187,7 @@ class _Examination:
             check_asid(framing, read_wrapper(payload.root).sender_asid, self._findings)
         # What is polled for is judged as that, whatever its envelope says.
         wanted = POLLING_UPLOAD if polling else action
-        name = check_payload(payload, payload.root, self._findings, Envelope(wanted), self._schemas)
+        name = check_payload(payload, payload.root, self._findings, Envelope(wanted), self._measure)
         if name is None:
             return _Read(action, "ebXML multipart")
         return _Read(name, f"ebXML multipart, {describe(name)}")
@@ -246,11 +247,11 @@ class _Examination:
                 self._note_no_envelope(document, found)
             if found is None:
                 if str(root.tag) in DOCUMENTS:
-                    check_bare_document(document, self._findings, self._schemas)
+                    check_bare_document(document, self._findings, self._measure)
                     return _Read(None, f"{local_name(root)} without its interaction")
                 self._findings.note("message", document.offset(root), xpath=document.xpath(root))
                 return _Read(None, "no message", recognised=False)
-            name = check_payload(document, found, self._findings, None, self._schemas)
+            name = check_payload(document, found, self._findings, None, self._measure)
             return _Read(name, describe(name or ""))
         if is_ebxml(root):
             if is_signal(root):
@@ -281,7 +282,7 @@ class _Examination:
             if body is None:
                 place = document.resolve("/SOAP:Envelope/SOAP:Body")
                 self._findings.note_at("soap-3", document, place, text="no SOAP:Body")
-            name = check_payload(document, found, self._findings, None, self._schemas)
+            name = check_payload(document, found, self._findings, None, self._measure)
             return _Read(name, f"SOAP answer, {describe(name or '')}")
         header = check_soap_header(
             document, named or name_of(found), self._findings, family_of(named or name_of(found))
@@ -292,7 +293,7 @@ class _Examination:
             self._note_unsupported("message", document.offset(found), document.xpath(found), "wrapped")
         if named is not None and named != local_name(found):
             self._note_unsupported("http", framing.offset_of("soapaction"), "", "routing-differs")
-        name = check_payload(document, found, self._findings, Envelope(None, header, soap=True), self._schemas)
+        name = check_payload(document, found, self._findings, Envelope(None, header, soap=True), self._measure)
         return _Read(name, f"SOAP request, {describe(name or '')}")
 
     def _examine_empty_soap(self, document: Document, named: str | None) -> _Read:

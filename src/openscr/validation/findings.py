@@ -92,6 +92,7 @@ class Findings:
         system: str = "",
         text: str = "",
         about: str = "",
+        variant: str = "",
     ) -> None:
         """Add a finding at an element."""
         self.note(
@@ -104,6 +105,7 @@ class Findings:
             text=text,
             xpath=document.xpath(element),
             about=about,
+            variant=variant,
         )
 
     def add(
@@ -120,6 +122,14 @@ class Findings:
                 system=FAULT_SYSTEM if fault else finding.issue.system,
                 text=finding.text,
             )
+
+    def add_strict(self, document: Document, findings: Iterable[Finding]) -> None:
+        """Add what level strict found, where no rule has said already that something is wrong. Spec: 00 §4."""
+        told = {diagnosis.xpath for diagnosis in self._found if diagnosis.severity is Severity.ERROR}
+        for finding in findings:
+            place = finding.place if finding.place is not None else document.root
+            if document.xpath(place) not in told:
+                self.note_at(finding.rule, document, place, about=finding.text)
 
     def note_manifest_part(self, document: Document, *, polling: bool) -> None:
         """Add that the manifest names a part which is not there; polling takes the second. Spec: 40 §7.6, §10.3."""

@@ -40,10 +40,11 @@ from openscr.hl7.gp_summary import check_document, document_interaction, read_su
 from openscr.hl7.psis import HeaderFacts, read_query
 from openscr.hl7.rules.consent import LONE_WRAPPER, PARTICIPANTS
 from openscr.hl7.rules.queries import QUERY_WRAPPER
+from openscr.hl7.strict import STRICT_INTERACTIONS, check_strict
 from openscr.hl7.wrapper import HL7, Finding, Wrapper, child, local_name, read_wrapper
 from openscr.validation.findings import FAULT_SYSTEM, Findings
 from openscr.validation.places import Document
-from openscr.validation.report import Severity
+from openscr.validation.report import Level, Severity
 from openscr.validation.schemas import Schemas
 
 KNOWN_NAME: Final = re.compile(
@@ -58,9 +59,13 @@ DOCUMENTS: Final = frozenset({f"{HL7}GPSummary", f"{HL7}MessageWithdrawal"})
 _OF_THE_WRAPPER: Final = frozenset({"its_version_missing"})
 """Deviations that a document alone cannot show."""
 
+_NOT_OF_THE_MODEL: Final = "message_id_not_event_id"
+"""The one deviation that no schema knows of."""
+
 _SUMMARIES: Final = UPLOADS | WITHDRAWALS
 _EVENT_QUERIES: Final = frozenset({EVENT_LIST, EVENT_LIST_SM, EVENT})
 _CONSENT: Final = frozenset({ACS_SET, ACS_GET})
+SCR_PERMISSIONS: Final = "HAS_SCRA_PERMISSIONS_INSM01"
 _RULED: Final = _SUMMARIES | _EVENT_QUERIES | _CONSENT | {ACS_HAS}
 """Interactions with a rule book of their own."""
 
@@ -128,6 +133,14 @@ class Envelope:
     soap: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a message is judged by beside its rules: the level, and the published schemas that somebody holds."""
+
+    level: Level
+    schemas: Schemas | None = None
+
+
 def describe(name: str) -> str:
     """Return in words what an interaction is."""
     return _WORDS.get(name, name)
@@ -188,7 +201,7 @@ def check_payload(
     element: etree._Element,
     findings: Findings,
     envelope: Envelope | None,
-    schemas: Schemas | None,
+    measure: Measure,
 ) -> str | None:
     """Judge the interaction that ``element`` is, and return its name; none when it is no interaction.
 
@@ -207,7 +220,7 @@ def check_payload(
     wanted = action if action in _RULED else name
     header = envelope.header if envelope is not None else None
     if wanted in _RULED:
-        _check_request(document, wrapper, wanted, header, findings)
+        _check_request(document, wrapper, wanted, header, findings, measure.level)
     elif name in _NOT_ROUTED:
         findings.note(
             "message",
@@ -220,8 +233,7 @@ def check_payload(
         )
     else:
         _check_other(document, wrapper, name, header, findings)
-    if schemas is not None:
-        _check_schema(document, element, schemas, findings)
+    _check_model(document, element, name, measure, findings)
     return name
 
 
@@ -240,14 +252,19 @@ def _note_namespace(document: Document, element: etree._Element, name: str, find
 
 
 def _check_request(
-    document: Document, wrapper: Wrapper, interaction: str, header: HeaderFacts | None, findings: Findings
+    document: Document,
+    wrapper: Wrapper,
+    interaction: str,
+    header: HeaderFacts | None,
+    findings: Findings,
+    level: Level,
 ) -> None:
     found: Iterable[Finding]
     if interaction in _SUMMARIES:
         summary = read_summary_message(wrapper.root, wrapper, document.data, interaction)
         found = (*summary.rejected, *summary.findings)
         if interaction in UPLOADS:
-            _note_deviations(document, wrapper, interaction, findings)
+            _note_deviations(document, wrapper, interaction, findings, level)
     elif interaction in _EVENT_QUERIES:
         for finding in read_query(wrapper, header or _own_facts(wrapper)).findings:
             # A query without an id cannot be answered in HL7. Spec: 20 §9.2.
@@ -267,17 +284,19 @@ def _own_facts(wrapper: Wrapper) -> HeaderFacts:
     return HeaderFacts(wrapper.interaction, wrapper.receiver_asid, wrapper.sender_asid)
 
 
-def _note_deviations(document: Document, wrapper: Wrapper, interaction: str, findings: Findings) -> None:
+def _note_deviations(document: Document, wrapper: Wrapper, interaction: str, findings: Findings, level: Level) -> None:
     """Warn of what is accepted although the model says otherwise. Spec: 10 §17."""
     subject = child(wrapper.control_act, f"{HL7}subject") if wrapper.control_act is not None else None
     summary = child(subject, f"{HL7}GPSummary") if subject is not None else None
     if summary is None:
         return
     for name, place in deviations_of(wrapper, summary, interaction):
+        if level is Level.STRICT and name != _NOT_OF_THE_MODEL:
+            continue  # The model's own finding is an error, and says more.
         findings.note_at(f"gp-{name.replace('_', '-')}", document, place, severity=Severity.WARNING)
 
 
-def check_bare_document(document: Document, findings: Findings, schemas: Schemas | None) -> None:
+def check_bare_document(document: Document, findings: Findings, measure: Measure) -> None:
     """Judge a document that has no interaction around it, and say that it cannot travel so."""
     root = document.root
     findings.note(
@@ -286,10 +305,11 @@ def check_bare_document(document: Document, findings: Findings, schemas: Schemas
     findings.add(document, root, check_document(root))
     if root.tag == f"{HL7}GPSummary":
         for name, place in deviations_of(read_wrapper(root), root, document_interaction(root)):
-            if name not in _OF_THE_WRAPPER:
+            if name not in _OF_THE_WRAPPER and measure.level is Level.SPINE:
                 findings.note_at(f"gp-{name.replace('_', '-')}", document, place, severity=Severity.WARNING)
-    if schemas is not None:
-        _check_schema(document, root, schemas, findings)
+    of_a_summary = root.tag == f"{HL7}GPSummary"
+    name = document_interaction(root) if of_a_summary else WITHDRAW
+    _check_model(document, root, name, measure, findings)
 
 
 def _check_other(
@@ -320,6 +340,17 @@ def _note_wrapper(document: Document, findings: Findings, found: Iterable[Findin
     for finding in found:
         place = finding.place if finding.place is not None else document.root
         findings.note_at(finding.rule, document, place, key=finding.key, text=finding.text)
+
+
+def _check_model(document: Document, element: etree._Element, name: str, measure: Measure, findings: Findings) -> None:
+    """Judge an element by the model of its message at level strict, and by the schemas that there are. 10 §11.5."""
+    if measure.level is Level.STRICT:
+        if name in STRICT_INTERACTIONS and not (name == SCR_PERMISSIONS and is_answer(element)):
+            findings.add_strict(document, check_strict(element, name))
+        else:
+            findings.note_at("coverage", document, element, severity=Severity.WARNING, variant="strict")
+    if measure.schemas is not None:
+        _check_schema(document, element, measure.schemas, findings)
 
 
 def _check_schema(document: Document, element: etree._Element, schemas: Schemas, findings: Findings) -> None:

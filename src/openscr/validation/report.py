@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-SPINE = "spine"
-"""The level of validation that the store itself applies to what it receives. Spec: 10 §11.5."""
+
+class Level(StrEnum):
+    """How strictly a message is judged: as the store itself does, or as the model of the messages says. 10 §11.5."""
+
+    SPINE = "spine"
+    STRICT = "strict"
 
 
 class Severity(StrEnum):
@@ -72,7 +76,7 @@ class Report:
     kind: str
     diagnoses: tuple[Diagnosis, ...] = ()
     recognised: bool = True
-    level: str = SPINE
+    level: Level = Level.SPINE
 
     @property
     def errors(self) -> int:
@@ -94,7 +98,7 @@ class Report:
         return {
             "input": name,
             "interaction": self.interaction,
-            "level": self.level,
+            "level": self.level.value,
             "ok": self.ok,
             "findings": [diagnosis.form() for diagnosis in self.diagnoses],
         }
