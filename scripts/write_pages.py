@@ -1,7 +1,7 @@
-"""Write what the documentation tells of the code: docs/errors.md, docs/commands.md, the tables of docs/demo-world.md.
+"""Write what the documentation tells of the code: errors, commands, rules, the tables of docs/demo-world.md.
 
-Run ``python scripts/write_pages.py`` after a change of the catalogue, a command or the demo world; with ``--check``
-nothing is written, and the exit status says whether the pages are current.
+Run ``python scripts/write_pages.py`` after a change of the catalogue, a command, a rule or the demo world; with
+``--check`` nothing is written, and the exit status says whether the pages are current.
 """
 
 import argparse
@@ -22,6 +22,10 @@ from openscr.cli.application import app
 from openscr.testbench.population import CORE_ONLY, NAMED_NUMBERS, TURNS, demo_numbers, population
 from openscr.testbench.stories import State
 from openscr.testbench.world import demo_directory
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from rule_page import rule_page
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 TODAY = date(2026, 11, 22)
@@ -338,6 +342,7 @@ def main() -> int:
     pages = {
         DOCS / "errors.md": errors_page(),
         DOCS / "commands.md": commands_page(),
+        DOCS / "rules.md": rule_page(table, text),
         demo: demo_page(demo.read_text("utf-8")),
     }
     stale = [path for path, page in pages.items() if not path.is_file() or path.read_text("utf-8") != page]

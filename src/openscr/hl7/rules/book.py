@@ -119,6 +119,7 @@ class RuleSet:
     def __init__(self, *rules: Rule, interactions: Iterable[str], base: str = ".") -> None:
         self.rules = rules
         self.interactions = frozenset(interactions)
+        self.base = base
         self._start = _path(base)
         self._first = _Stop()
         self._anywhere: list[tuple[str, tuple[str, ...], _Compiled]] = []
