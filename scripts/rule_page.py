@@ -10,8 +10,8 @@ PAGE = """\
 What Spine's published rules ask of a message, and what OpenSCR asks beside them. The service judges by these rules, so
 do `openscr validate` and the client before it sends. This page is written from them.
 
-A rule looks at the elements that *where* names, below the root of the interaction; what *must hold* there is XPath,
-with `h` for HL7 V3 (`urn:hl7-org:v3`), `crs` for the Access Control Service, and `scr:is-nhs-number` for ten digits with the
+A rule looks at the elements that *where* names, below the root of the interaction. What *must hold* there is XPath:
+`h` is HL7 V3 (`urn:hl7-org:v3`), `crs` the Access Control Service, and `scr:is-nhs-number` asks for ten digits with the
 right check digit. `$interaction` is the action of the envelope; `$action`, `$receiver` and `$sender` are what the SOAP
 header says; `$number` is the NHS number of the request. A rule with several rows looks at several things.
 
