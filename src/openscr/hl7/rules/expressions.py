@@ -452,8 +452,13 @@ def _everywhere(context: str, test: str) -> str:
     return f"not({'.' if context.startswith('//') else ''}{context}[not({test})])"
 
 
-def _is_nhs_number(_: Any, value: Any) -> bool:
-    return is_nhs_number(string_of(value))
+def _for_libxml(function: _Function) -> Callable[..., Any]:
+    return lambda _, value: function.call(string_of(value))
 
 
-_EXTENSIONS: Final = {(NAMESPACES["scr"], "is-nhs-number"): _is_nhs_number}
+_EXTENSIONS: Final = {
+    (NAMESPACES["scr"], name.removeprefix("scr:")): _for_libxml(function)
+    for name, function in FUNCTIONS.items()
+    if name.startswith("scr:")
+}
+"""Our own functions, as libxml2 calls them: with the values of their arguments."""
