@@ -21,6 +21,7 @@ from openscr.hl7.rules.book import Rule, RuleSet, Words
 from openscr.hl7.rules.participants import (
     FILLED,
     INTERACTION,
+    IS_HL7,
     JOB_ROLE_ID,
     JOB_ROLE_PLACE,
     NO_JOB_ROLE,
@@ -178,10 +179,10 @@ def _author_ids(role: str, user: str) -> tuple[Rule, Rule]:
     )
 
 
-_AGENT: Final = (
-    "h:author/*/*[starts-with(local-name(), 'agentPerson') or starts-with(local-name(), 'agentOrganization')]"
-)
-"""Whoever the author is: agentPersonSDS, agentPerson, agentOrganizationSDS or agentOrganization."""
+_AGENT_KINDS: Final = ("agentPersonSDS", "agentPerson", "agentOrganizationSDS", "agentOrganization")
+_IS_AGENT: Final = " or ".join(f"local-name() = '{kind}'" for kind in _AGENT_KINDS)
+_AGENT: Final = f"h:author/*/*[{IS_HL7}][{_IS_AGENT}]"
+"""Whoever the author is, by kind."""
 
 _ORGANISATION: Final = "h:author/*/h:agentOrganizationSDS"
 
