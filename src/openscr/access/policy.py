@@ -25,6 +25,7 @@ class Operation(StrEnum):
     UPLOAD = "upload"
     WITHDRAW = "withdraw"
     VIEW = "view"
+    SUBJECT_ACCESS = "subject_access"
     SET_CONSENT = "set_consent"
     GET_CONSENT = "get_consent"
 
@@ -84,6 +85,7 @@ _ACTIVITY: Final = {
     Operation.UPLOAD: Right.UPLOAD,
     Operation.WITHDRAW: Right.WITHDRAW,
     Operation.VIEW: Right.VIEW,
+    Operation.SUBJECT_ACCESS: Right.SUBJECT_ACCESS,
     Operation.SET_CONSENT: Right.SET_CONSENT,
     Operation.GET_CONSENT: Right.GET_CONSENT,
 }
