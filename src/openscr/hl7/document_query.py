@@ -168,7 +168,7 @@ def _check_filter(query: _Query, interaction: str) -> list[Finding]:
         key = f"{_FILTER_MISSING}[checkQueryDocumentID.missingDocumentID]"
         found.append(_fault("psis-F7", key, "DocumentID", nearest(query.documents[0], _VALUE)))
     if interaction == DOCUMENT_LIST_BY_TYPE and not query.coded(query.cre_types).code:
-        found.append(_fault("psis-strict", _FILTER_MISSING, "CREType", query.place(_FILTER, _CRE_TYPE, _VALUE)))
+        found.append(_fault("psis-cre-type", _FILTER_MISSING, "CREType", query.place(_FILTER, _CRE_TYPE, _VALUE)))
     return found
 
 

@@ -106,12 +106,12 @@ def _check(query: _Query) -> Iterable[Finding]:
     """Judge what is asked: one asker, one who would look, one number. Spec: 30 §5.4."""
     element = query.element
     if len(query.authors) != 1 or len(query.askers) != 1:
-        yield _fault("scra-author", "Author", nearest(element, _AUTHOR, _PERSON, _ID))
+        yield _fault("psis-scra-author", "Author", nearest(element, _AUTHOR, _PERSON, _ID))
     single = len(query.subjects) == 1 and len(query.persons) + len(query.groups) == 1
     if not single or len(query.role_profiles) != len(query.persons) or len(query.workgroups) != len(query.groups):
-        yield _fault("scra-subject", "Subject", nearest(element, _SUBJECT))
+        yield _fault("psis-scra-subject", "Subject", nearest(element, _SUBJECT))
     if len(query.numbers) != 1:
-        yield _fault("scra-nhs-number", "NHS Number", nearest(element, *_NUMBER))
+        yield _fault("psis-Q2", "NHS Number", nearest(element, *_NUMBER))
 
 
 def read_permissions_query(wrapper: Wrapper, header: HeaderFacts) -> QueryMessage:
