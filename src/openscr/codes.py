@@ -150,5 +150,8 @@ CORE_CONTENT: Final = frozenset(
 VERSION_CODE_3: Final = "V3NPfIT3.0"
 """``versionCode`` of ACS requests, of refusals, and of some answers. Spec: 40 §10.5."""
 
+VERSION_CODE_7: Final = "3NPfIT7.2.02"
+"""``versionCode`` of the requests of the document family. Spec: 20 §3.1."""
+
 VERSION_CODE: Final = "V3NPfIT4.2.00"
 """``versionCode`` that our messages carry unless a table says otherwise (10 §1.1)."""
