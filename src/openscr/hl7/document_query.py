@@ -6,40 +6,16 @@ spellings of the set, ``setId`` (the schema's) and ``setID`` (Spine's rules), ar
 Spec: 20 §4, §6, §9.2, §12.
 """
 
-import re
-from collections.abc import Iterable
-from typing import Final
-
 from lxml import etree
 
-from openscr.codes import (
-    DISSENT_OVERRIDES,
-    DOCUMENT_LIST_BY_DATE,
-    DOCUMENT_LIST_BY_TYPE,
-    DOCUMENT_RETRIEVALS,
-    OID_ASID,
-    OID_DISSENT_OVERRIDE,
-    OID_NHS_NUMBER,
-)
-from openscr.errors import detail_issue
-from openscr.hl7.psis import HeaderFacts, QueryMessage, check_query_wrapper
-from openscr.hl7.wrapper import (
-    HL7,
-    NAMESPACE,
-    Finding,
-    Heading,
-    Wrapper,
-    attributes_of,
-    child,
-    count_person_ids,
-    nearest,
-    system_ids,
-    write_message,
-)
-from openscr.identifiers import has_ten_digits, is_nhs_number
+from openscr.codes import DOCUMENT_LIST_BY_TYPE, DOCUMENT_RETRIEVALS, OID_DISSENT_OVERRIDE, OID_NHS_NUMBER
+from openscr.hl7.psis import HeaderFacts, QueryMessage, queried_numbers, read_override, single_query
+from openscr.hl7.rules.documents import BARE_QUERY, DOCUMENT_PARAMETERS
+from openscr.hl7.rules.queries import QUERIED_PATIENT, QUERY_WRAPPER
+from openscr.hl7.wrapper import HL7, NAMESPACE, Heading, Wrapper, attributes_of, write_message
+from openscr.identifiers import has_ten_digits, is_hl7_time
 from openscr.spine import (
     CodedValue,
-    DissentOverride,
     DocumentFilter,
     DocumentListQuery,
     DocumentQuery,
@@ -49,43 +25,20 @@ from openscr.spine import (
 )
 from openscr.transport.xml import escape
 
-_MISSING = "ErrorBase1733.MANDATORY_FIELD_MISSING"
-_FILTER_MISSING = "ErrorBase1733.MANDATORY_FILTER_PARAMETER_MISSING"
-_NOT_TOGETHER = "ErrorBase1733.SET_ID_NOT_ALLOWED_WITH_OTHER_PARAMS"
-
 _VALUE = f"{HL7}value"
-_FILTER = f"{HL7}filterParameters"
-_OVERRIDE = f"{HL7}dissentOverride"
-_NUMBER = f"{HL7}nHSNumber"
 _SET_IDS = (f"{HL7}setId", f"{HL7}setID")
-_TYPE = f"{HL7}documentType"
-_DATE = f"{HL7}date"
-_DOCUMENT_ID = f"{HL7}documentID"
-_CRE_TYPE = f"{HL7}cREType"
-_TIME: Final = re.compile(r"[0-9]{4}(?:[0-9]{2}){0,5}(?:\.[0-9]+)?(?:[+-][0-9]{2,4})?\Z")
 
 
-class _Query:
-    """The ``query`` of a request, taken apart; nothing is judged here."""
+class _Filter:
+    """The ``filterParameters`` of a request, taken apart; nothing is judged here."""
 
     def __init__(self, query: etree._Element) -> None:
-        self.element = query
-        self.overrides = _values(query.iterchildren(_OVERRIDE), "codeSystem", OID_DISSENT_OVERRIDE)
-        self.override_code = next((code for code in attributes_of(self.overrides, "code") if code), "")
-        numbers = _values(query.iterchildren(_NUMBER), "root", OID_NHS_NUMBER)
-        self.numbers = [value for value in numbers if value.get("extension") is not None]
-        filters = list(query.iterchildren(_FILTER))
+        filters = list(query.iterchildren(f"{HL7}filterParameters"))
         self.sets = [e for holder in filters for e in holder.iterchildren(*_SET_IDS)]
-        self.types = [e for holder in filters for e in holder.iterchildren(_TYPE)]
-        self.dates = [e for holder in filters for e in holder.iterchildren(_DATE)]
-        self.documents = [e for holder in filters for e in holder.iterchildren(_DOCUMENT_ID)]
-        self.cre_types = [e for holder in filters for e in holder.iterchildren(_CRE_TYPE)]
-
-    @property
-    def override(self) -> DissentOverride:
-        """The override and why it is claimed."""
-        stated = next(value for value in self.overrides if value.get("code"))
-        return DissentOverride(self.override_code, (stated.findtext(f"{HL7}originalText") or "").strip())
+        self.types = [e for holder in filters for e in holder.iterchildren(f"{HL7}documentType")]
+        self.dates = [e for holder in filters for e in holder.iterchildren(f"{HL7}date")]
+        self.documents = [e for holder in filters for e in holder.iterchildren(f"{HL7}documentID")]
+        self.cre_types = [e for holder in filters for e in holder.iterchildren(f"{HL7}cREType")]
 
     @property
     def set_id(self) -> str:
@@ -103,91 +56,15 @@ class _Query:
 
     def bound(self, name: str) -> str:
         """Return one end of the date: from the element that the schema knows, or the attribute of one rule file."""
-        for value in (v for holder in self.dates for v in holder.iterchildren(_VALUE)):
-            element = child(value, f"{HL7}{name}")
-            stated = (element.get("value") if element is not None else None) or value.get(name)
-            if stated:
-                return stated
-        return ""
-
-    def place(self, *tags: str) -> etree._Element:
-        """Return where a fault shows: the element on this path, or the nearest one above that is there."""
-        return nearest(self.element, *tags)
-
-
-def _values(holders: Iterable[etree._Element], attribute: str, wanted: str) -> list[etree._Element]:
-    return [v for holder in holders for v in holder.iterchildren(_VALUE) if v.get(attribute) == wanted]
+        values = [value for holder in self.dates for value in holder.iterchildren(_VALUE)]
+        elements = [element for value in values for element in value.iterchildren(f"{HL7}{name}")]
+        stated = (*attributes_of(elements, "value"), *attributes_of(values, name))
+        return next((time for time in stated if is_hl7_time(time)), "")
 
 
 def _attribute(holders: list[etree._Element], name: str) -> str:
     values = [value for holder in holders for value in holder.iterchildren(_VALUE)]
     return next((stated for stated in attributes_of(values, name) if stated), "")
-
-
-# --- judging --------------------------------------------------------------------------------------------------------
-
-
-def _fault(rule: str, key: str, field: str, place: etree._Element) -> Finding:
-    return Finding(rule, key, "", detail_issue("35160", field=field), place)
-
-
-def _check_parameters(query: _Query) -> list[Finding]:
-    """Rules Q1 and Q2. Spec: 20 §12, §6."""
-    found = []
-    if query.override_code not in DISSENT_OVERRIDES:
-        key = f"{_MISSING}[checkQuery.missingDissentOverride]"
-        found.append(_fault("psis-Q1", key, "DissentOverride", query.place(_OVERRIDE, _VALUE)))
-    if len(query.numbers) != 1:
-        key = f"{_MISSING}[checkQuery.missingNhsNumber]"
-        found.append(_fault("psis-Q2", key, "NHS Number", query.place(_NUMBER, _VALUE)))
-    return found
-
-
-def _check_filter(query: _Query, interaction: str) -> list[Finding]:
-    """Rules F1 to F7, as far as they are about this request. Spec: 20 §9.2, §12."""
-    found = []
-    retrieval = interaction in DOCUMENT_RETRIEVALS
-    if retrieval and len(query.documents) + len(query.sets) != 1:
-        field = "SetId" if query.documents or query.sets else "DocumentID"
-        found.append(_fault("psis-F2", _NOT_TOGETHER, field, query.place(_FILTER)))
-    elif not retrieval and query.sets and (len(query.sets) > 1 or query.types or query.dates):
-        key = f"{_NOT_TOGETHER}[checkFilterParameters.invalidCombination]"
-        found.append(_fault("psis-F1", key, "SetId", query.sets[-1]))
-    if query.sets and not query.set_id:
-        key = f"{_FILTER_MISSING}[checkQuerySetID.missingSetID]"
-        found.append(_fault("psis-F3", key, "SetId", nearest(query.sets[0], _VALUE)))
-    if query.types:
-        label = f"{_FILTER_MISSING}[checkQueryDocumentType.missingDocumentTypeCode"
-        stated = query.coded(query.types)
-        for rule, value, key in (("psis-F4", stated.code, "]"), ("psis-F5", stated.system, "System]")):
-            if not value:
-                found.append(_fault(rule, label + key, "DocumentType", nearest(query.types[0], _VALUE)))
-    if query.dates or interaction == DOCUMENT_LIST_BY_DATE:
-        found += _check_date(query)
-    if query.documents and not query.document_id:
-        key = f"{_FILTER_MISSING}[checkQueryDocumentID.missingDocumentID]"
-        found.append(_fault("psis-F7", key, "DocumentID", nearest(query.documents[0], _VALUE)))
-    if interaction == DOCUMENT_LIST_BY_TYPE and not query.coded(query.cre_types).code:
-        found.append(_fault("psis-cre-type", _FILTER_MISSING, "CREType", query.place(_FILTER, _CRE_TYPE, _VALUE)))
-    return found
-
-
-def _check_date(query: _Query) -> Iterable[Finding]:
-    for name, label in (("low", "missingLow"), ("high", "missingHigh")):
-        if not _TIME.match(query.bound(name)):
-            key = f"{_FILTER_MISSING}[checkQueryDocumentDate.{label}]"
-            yield _fault("psis-F6", key, "Date", query.place(_FILTER, _DATE, _VALUE))
-
-
-def _check_bare(wrapper: Wrapper) -> list[Finding]:
-    """Rule P1, for payloads that came without a SOAP header: what the common stage asks of participants."""
-    found = []
-    if any(0 in count_person_ids(author) for author in wrapper.authors):
-        found.append(_fault("psis-P1", _MISSING, "Author", wrapper.authors[-1]))
-    for system in wrapper.systems:
-        if sum(each.get("root") == OID_ASID for each in system_ids(system)) != 1:
-            found.append(_fault("psis-P1", _MISSING, "Author System", system))
-    return found
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -199,32 +76,29 @@ def read_document_query(wrapper: Wrapper, header: HeaderFacts | None, interactio
     ``header`` is that of its SOAP envelope, none over ebXML: there the message agrees with itself, and one without an
     id can be answered all the same.
     """
-    bare = header is None
     facts = header or HeaderFacts(interaction, wrapper.receiver_asid, wrapper.sender_asid)
-    queries = list(wrapper.control_act.iterchildren(f"{HL7}query")) if wrapper.control_act is not None else []
-    element = queries[0] if len(queries) == 1 and len(queries[0]) else None
-    findings = check_query_wrapper(wrapper, facts, element)
+    findings = QUERY_WRAPPER.judge(wrapper.root, facts.variables)
+    element = single_query(wrapper)
+    if element is not None:
+        findings += DOCUMENT_PARAMETERS[interaction].judge_document(element)
     unanswerable = None
-    if not bare and not wrapper.message_id:
+    if header is None:
+        findings += BARE_QUERY.judge(wrapper.root)
+    elif not wrapper.message_id:
         unanswerable = f"/SOAP:Envelope/SOAP:Body/hl7:{wrapper.name}/hl7:id"
-    query = _Query(element) if element is not None else None
-    if query is not None:
-        findings += _check_parameters(query)
-        findings += _check_filter(query, interaction)
-    if bare:
-        findings += _check_bare(wrapper)
-    if query is None:
+    if element is None:
         return QueryMessage(wrapper, None, tuple(findings), unanswerable)
-    number = query.numbers[0].get("extension") or "" if len(query.numbers) == 1 else ""
-    known = number if has_ten_digits(number) else None
-    if not findings and not is_nhs_number(number):
-        findings.append(_fault("psis-nhs-number", _MISSING, "NHS Number", query.numbers[0]))
+    numbers = queried_numbers(element)
+    known = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
+    findings = findings or QUERIED_PATIENT.judge_document(element)
     if findings:
         return QueryMessage(wrapper, known, tuple(findings), unanswerable)
+    query = _Filter(element)
+    override = read_override(element)
     ids = MessageIds(wrapper.message_id, interaction)
     request: DocumentListQuery | DocumentQuery
     if interaction in DOCUMENT_RETRIEVALS:
-        request = DocumentQuery(ids, number, query.document_id.upper(), query.set_id, query.override)
+        request = DocumentQuery(ids, numbers[0], query.document_id.upper(), query.set_id, override)
     else:
         date = TimeRange(query.bound("low"), query.bound("high")) if query.dates else None
         wanted = DocumentFilter(
@@ -233,7 +107,7 @@ def read_document_query(wrapper: Wrapper, header: HeaderFacts | None, interactio
             date=date,
             set_id=query.set_id or None,
         )
-        request = DocumentListQuery(ids, number, query.override, wanted)
+        request = DocumentListQuery(ids, numbers[0], override, wanted)
     return QueryMessage(wrapper, known, (), None, request)
 
 

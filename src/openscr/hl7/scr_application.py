@@ -5,7 +5,6 @@ There is no schema of these; what stands here is what Spine's rules and readers 
 Spec: 20 §11; 30 §5.4.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from lxml import etree
@@ -20,32 +19,34 @@ from openscr.codes import (
     OID_USER,
     SCR_PERMISSIONS,
 )
-from openscr.errors import UnreadableMessage, detail_issue
+from openscr.errors import UnreadableMessage
 from openscr.hl7.acknowledgement import read_outcome
 from openscr.hl7.psis import (
     PSIS,
     HeaderFacts,
     QueryMessage,
-    check_query_wrapper,
+    queried_numbers,
     query_ack,
     read_event,
+    single_query,
     wrap,
     write_event_facts,
 )
+from openscr.hl7.rules.queries import QUERIED_PATIENT
+from openscr.hl7.rules.scr_application import PERMISSIONS_QUERY, PERMISSIONS_WRAPPER
 from openscr.hl7.wrapper import (
     HL7,
     NAMESPACE,
-    Finding,
     Heading,
     Wrapper,
+    attributes_of,
     child,
     descend,
     extensions,
-    nearest,
     write_acknowledgement_element,
     write_message,
 )
-from openscr.identifiers import has_ten_digits, is_nhs_number
+from openscr.identifiers import has_ten_digits
 from openscr.spine import (
     Consent,
     EventAuthor,
@@ -63,83 +64,43 @@ from openscr.transport.xml import escape, outermost
 EXTENDED_WRAPPER: Final = "extendedQueryResponse"
 """Element around the extended event list. Spec: 20 §2.4."""
 
-_MISSING = "ErrorBase1733.MANDATORY_FIELD_MISSING"
 _AUTHOR = f"{HL7}author"
 _SUBJECT = f"{HL7}subject"
 _PERSON = f"{HL7}AgentPersonSDS"
 _WORKGROUP = f"{HL7}AgentWorkgroupSDS"
 _ID = f"{HL7}id"
-_NUMBER = (f"{HL7}nHSNumber", f"{HL7}value")
-_OF_PARTICIPANTS: Final = frozenset({"psis-A1", "psis-A2", "psis-A3", "psis-A4", "psis-A5"})
-"""Rules of other queries that this one does not have: of its participants only the numbers count. Spec: 30 §5.4."""
 
 
 # --- the request ----------------------------------------------------------------------------------------------------
 
 
-class _Query:
-    """The ``query`` of a request, taken apart; nothing is judged here."""
-
-    def __init__(self, query: etree._Element) -> None:
-        self.element = query
-        self.authors = list(query.iterchildren(_AUTHOR))
-        self.askers = [
-            i for agent in descend(query, _AUTHOR, _PERSON) for i in extensions(agent, _ID, OID_ROLE_PROFILE)
-        ]
-        self.subjects = list(query.iterchildren(_SUBJECT))
-        self.persons = descend(query, _SUBJECT, _PERSON)
-        self.groups = descend(query, _SUBJECT, _WORKGROUP)
-        self.role_profiles = [i for agent in self.persons for i in extensions(agent, _ID, OID_ROLE_PROFILE)]
-        self.workgroups = [i for agent in self.groups for i in extensions(agent, _ID, OID_ORGANISATION_12)]
-        self.of_workgroups = tuple(
-            stated for agent in self.persons for w in agent.iterchildren(f"{HL7}workgroups") if (stated := w.get("id"))
-        )
-        values = [value for value in descend(query, *_NUMBER) if value.get("root") == OID_NHS_NUMBER]
-        self.numbers = [value for value in values if value.get("extension") is not None]
-
-
-def _fault(rule: str, field: str, place: etree._Element) -> Finding:
-    return Finding(rule, _MISSING, "", detail_issue("35160", field=field), place)
-
-
-def _check(query: _Query) -> Iterable[Finding]:
-    """Judge what is asked: one asker, one who would look, one number. Spec: 30 §5.4."""
-    element = query.element
-    if len(query.authors) != 1 or len(query.askers) != 1:
-        yield _fault("psis-scra-author", "Author", nearest(element, _AUTHOR, _PERSON, _ID))
-    single = len(query.subjects) == 1 and len(query.persons) + len(query.groups) == 1
-    if not single or len(query.role_profiles) != len(query.persons) or len(query.workgroups) != len(query.groups):
-        yield _fault("psis-scra-subject", "Subject", nearest(element, _SUBJECT))
-    if len(query.numbers) != 1:
-        yield _fault("psis-Q2", "NHS Number", nearest(element, *_NUMBER))
-
-
 def read_permissions_query(wrapper: Wrapper, header: HeaderFacts) -> QueryMessage:
     """Read the question of an SCR application. Nothing is raised. Spec: 20 §11.1, 30 §5.4."""
     unanswerable = None if wrapper.message_id else f"/SOAP:Envelope/SOAP:Body/hl7:{wrapper.name}/hl7:id"
-    queries = list(wrapper.control_act.iterchildren(f"{HL7}query")) if wrapper.control_act is not None else []
-    element = queries[0] if len(queries) == 1 and len(queries[0]) else None
-    found = check_query_wrapper(wrapper, header, element)
-    findings = [finding for finding in found if finding.rule not in _OF_PARTICIPANTS]
-    if element is None:
+    findings = PERMISSIONS_WRAPPER.judge(wrapper.root, header.variables)
+    query = single_query(wrapper)
+    if query is None:
         return QueryMessage(wrapper, None, tuple(findings), unanswerable)
-    query = _Query(element)
-    findings += _check(query)
-    number = query.numbers[0].get("extension") or "" if len(query.numbers) == 1 else ""
-    known = number if has_ten_digits(number) else None
-    if not findings and not is_nhs_number(number):
-        findings.append(_fault("psis-nhs-number", "NHS Number", query.numbers[0]))
+    findings += PERMISSIONS_QUERY.judge_document(query)
+    numbers = queried_numbers(query)
+    known = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
+    findings = findings or QUERIED_PATIENT.judge_document(query)
     if findings:
         return QueryMessage(wrapper, known, tuple(findings), unanswerable)
+    persons = descend(query, _SUBJECT, _PERSON)
     request = ScrPermissionsQuery(
         MessageIds(wrapper.message_id, SCR_PERMISSIONS),
-        number,
-        query.askers[0],
-        next(iter(query.role_profiles), ""),
-        query.of_workgroups,
-        next(iter(query.workgroups), ""),
+        numbers[0],
+        _identified(descend(query, _AUTHOR, _PERSON), OID_ROLE_PROFILE),
+        _identified(persons, OID_ROLE_PROFILE),
+        tuple(attributes_of([group for each in persons for group in each.iterchildren(f"{HL7}workgroups")], "id")),
+        _identified(descend(query, _SUBJECT, _WORKGROUP), OID_ORGANISATION_12),
     )
     return QueryMessage(wrapper, known, (), None, request)
+
+
+def _identified(agents: list[etree._Element], root: str) -> str:
+    return next((extension for agent in agents for extension in extensions(agent, _ID, root)), "")
 
 
 def write_permissions_query(heading: Heading, query: ScrPermissionsQuery, person: Person | None) -> bytes:
