@@ -53,7 +53,9 @@ def earlier_document() -> bytes:
     replacement = root.find(f"{HL7}replacementOf")
     assert replacement is not None
     root.remove(replacement)
-    return etree.tostring(root).replace(CURRENT.encode(), REPLACED.encode())
+    return (
+        etree.tostring(root).replace(CURRENT.encode(), REPLACED.encode()).replace(b"20250602090000", b"20240110112000")
+    )
 
 
 async def put_record(service: Harness) -> None:
