@@ -53,9 +53,10 @@ def earlier_document() -> bytes:
     replacement = root.find(f"{HL7}replacementOf")
     assert replacement is not None
     root.remove(replacement)
-    return (
-        etree.tostring(root).replace(CURRENT.encode(), REPLACED.encode()).replace(b"20250602090000", b"20240110112000")
-    )
+    effective = root.find(f"{HL7}effectiveTime")
+    assert effective is not None
+    effective.set("value", "20240110112000")
+    return etree.tostring(root).replace(CURRENT.encode(), REPLACED.encode())
 
 
 async def put_record(service: Harness) -> None:

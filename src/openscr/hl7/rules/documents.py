@@ -6,6 +6,7 @@ elements as the schema has it, or from attributes as one file of Spine's wants i
 Spec: 20 §4, §9.2, §12.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from openscr.codes import (
@@ -42,6 +43,13 @@ _F: Final = "h:filterParameters"
 _SETS: Final = f"count({_F}/h:setId) + count({_F}/h:setID)"
 _DOCUMENTS: Final = f"count({_F}/h:documentID)"
 _WITH_ROOT: Final = "h:value[string-length(@root) > 0]"
+
+_OVERRIDE_KEY: Final = f"{MISSING}[checkQuery.missingDissentOverride]"
+_PARAMETERS: Final = (
+    *(replace(rule, key=_OVERRIDE_KEY, text="") for rule in OVERRIDE_RULES),
+    replace(PATIENT_RULE, key=f"{MISSING}[checkQuery.missingNhsNumber]", text=""),
+)
+"""Q1 and Q2, as the files of this family call them. Q3 is none of theirs. Spec: 20 §12."""
 
 _ONE_DOCUMENT_OR_SET: Final = Words(
     "A document query names one document or one set.", "Write documentID or setId, one of them, once."
@@ -125,8 +133,7 @@ def _date_rules(condition: str) -> tuple[Rule, ...]:
 _SOME_DATE: Final = _date_rules(f"not({_F}/h:date) or ")
 
 DOCUMENT_LIST_QUERY: Final = RuleSet(
-    *OVERRIDE_RULES,
-    PATIENT_RULE,
+    *_PARAMETERS,
     _COMBINATION_RULE,
     _SET_RULE,
     *_TYPE_RULES,
@@ -137,8 +144,7 @@ DOCUMENT_LIST_QUERY: Final = RuleSet(
 """The parameters of a document list query."""
 
 DOCUMENT_LIST_BY_TYPE_QUERY: Final = RuleSet(
-    *OVERRIDE_RULES,
-    PATIENT_RULE,
+    *_PARAMETERS,
     _COMBINATION_RULE,
     _SET_RULE,
     *_SOME_DATE,
@@ -161,8 +167,7 @@ DOCUMENT_LIST_BY_TYPE_QUERY: Final = RuleSet(
 """The parameters of a document list query by heading."""
 
 DOCUMENT_LIST_BY_DATE_QUERY: Final = RuleSet(
-    *OVERRIDE_RULES,
-    PATIENT_RULE,
+    *_PARAMETERS,
     _COMBINATION_RULE,
     _SET_RULE,
     *_date_rules(""),
@@ -172,8 +177,7 @@ DOCUMENT_LIST_BY_DATE_QUERY: Final = RuleSet(
 """The parameters of a document list query by date, which must be there."""
 
 DOCUMENT_QUERY: Final = RuleSet(
-    *OVERRIDE_RULES,
-    PATIENT_RULE,
+    *_PARAMETERS,
     field_rule(
         "psis-F2",
         ".",
