@@ -71,8 +71,8 @@ async def with_heading(transaction: Transaction, events: Sequence[EventRow], hea
 
 def has_heading(document: bytes, heading: CodedValue) -> bool:
     """Whether a document has a ``pertinentCREType`` of this code; a system counts where one is asked for."""
-    # Most documents are told apart without being parsed; a code may hide in character references only.
-    if heading.code.encode() not in document and b"&#" not in document:
+    # Most documents are told apart without being parsed; a code of digits may hide in character references only.
+    if heading.code.isdecimal() and heading.code.encode() not in document and b"&#" not in document:
         return False
     path = f"{HL7}pertinentInformation2/{HL7}pertinentCREType/{HL7}code"
     return any(

@@ -75,11 +75,21 @@ SYNC_PATHS: Final = frozenset(
 RELIABLE_PATH: Final = "/reliablemessaging/reliablerequest"
 """The path in the contracts of every interaction that is taken reliably. Spec: 40 §2."""
 
+QUERY_PATH: Final = "/reliablemessaging/queryrequest"
+"""The path in the contracts of every interaction that is an express message. Spec: 40 §2."""
+
 EBXML_PATHS: Final = frozenset(
     {
         RELIABLE_PATH,
-        "/reliablemessaging/queryrequest",
+        QUERY_PATH,
         "/reliablemessaging/forwardreliable",
         "/reliablemessaging/intermediary",
     }
 )
+
+CONTRACT_PATHS: Final = {
+    row.name: QUERY_PATH if row.express else RELIABLE_PATH
+    for row in INTERACTIONS.values()
+    if row.express or row.reliable
+}
+"""Where a contract sends each interaction that goes over ebXML. Spec: 40 §2."""
