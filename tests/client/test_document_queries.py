@@ -15,11 +15,22 @@ from lxml import etree
 
 from client.conftest import Received, Reply, Script, answering
 from client.stories import document_of, new_patient, summary
-from openscr.client import Callback, Client, Profile, Refusal, Route, SpineClient, Tls, latest_summary, refusal_of
+from openscr.client import (
+    Callback,
+    Client,
+    Profile,
+    Refusal,
+    Route,
+    SpineClient,
+    Tls,
+    latest_summary,
+    read_extended_list,
+    refusal_of,
+)
 from openscr.client.profile import EXPRESS
 from openscr.codes import DOCUMENT_LIST, DOCUMENT_QUERIES, GP_SUMMARY, OID_SNOMED, SCR_PERMISSIONS, SUBJECT_ACCESS
 from openscr.directory.form import build_directory, read_directory
-from openscr.errors import AccessRefused, DeliveryError, EndpointUnknown, RetriesExhausted, UnreadableMessage
+from openscr.errors import AccessRefused, DeliveryError, EndpointUnknown, RetriesExhausted, UnreadableMessage, WireError
 from openscr.identifiers import mint_uuid
 from openscr.spine import (
     AckType,
@@ -452,6 +463,21 @@ async def test_where_express_queries_go_is_the_directory_s_business(script: Scri
         with pytest.raises(EndpointUnknown):
             await client.list_documents(CALLER, asked(), express=True)
     assert script.received == []
+
+
+def test_the_extended_event_list_is_read_from_its_bytes() -> None:
+    """In its envelope, bare, or a refusal in its place; nothing else. Spec: 20 §11.3."""
+    enveloped = example("SCRA_EXTENDEDRESPONSE_INSM01_response_soap")
+    (bare,) = read_xml(enveloped).iter("{urn:hl7-org:v3}SCRA_EXTENDEDRESPONSE_INSM01")
+    for answer in (enveloped, etree.tostring(bare, with_tail=False)):
+        found = read_extended_list(answer, NUMBER)
+        assert [each.author.job_role for each in found.events] == ["R8000"]
+        assert found.protection_order is False
+    refused = read_extended_list(example("QUQI_IN010000UK14_event_list_no_consent_soap"), NUMBER)
+    assert refusal_of(refused.outcome) is Refusal.ACCESS_DENIED
+    for other in (example("QUPC_IN200000UK04_success_soap"), b"<x/>", b"no XML"):
+        with pytest.raises(WireError):
+            read_extended_list(other, NUMBER)
 
 
 def test_classification_of_empty_lists() -> None:
