@@ -213,3 +213,28 @@ async def test_answers_carry_an_author_of_every_kind(service: Harness) -> None:
     assert title is not None
     assert title.text == "General Practice Initial Summary"
     check_if_there(root)
+
+
+HOSTILE = ['"><x/>', "&amp;&lt;", "]]>", "é", "\u2028", "a" * 5000, "{event_id}", "%s"]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+async def test_values_that_are_no_ids_come_back_as_they_are(service: Harness, value: str) -> None:
+    """What is asked for is named in the refusal, and stays a value there. Spec: 20 §9.4 (30308)."""
+    await put_record(service)
+    root = read_xml(message("psis-query", "QUPC_IN160103UK05_request_payload"))
+    wanted = root.find(".//{*}documentID/{*}value")
+    assert wanted is not None
+    wanted.set("root", value)
+    for element in root.iter("{urn:hl7-org:v3}id"):
+        if element.getparent() is root:
+            element.set("root", mint_uuid())
+    answer = (await service.express(etree.tostring(root))).root
+    (_, text) = list(details(answer))[1]
+    assert text == f"[PSIS-30308] - The Case status is Normal but the Event id '{value.upper()}' does not exist."
+    for name in ("setId", "setID"):
+        wanted_parent = wanted.getparent()
+        assert wanted_parent is not None
+        wanted_parent.tag = f"{{urn:hl7-org:v3}}{name}"
+        nothing = (await service.express(etree.tostring(root))).root
+        assert [e.get("code") for e in nothing.iterfind(".//{*}queryResponseCode")] == ["NF"]
