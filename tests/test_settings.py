@@ -31,7 +31,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert settings.override_vocabulary == "7.2.02"
     assert settings.tls_ca == Path("openscr-data/pki/ca.pem") == settings.pki / "ca.pem"
     switches = [name for name, field in Settings.model_fields.items() if field.annotation is bool]
-    assert len(switches) == 8
+    assert len(switches) == 10
     assert not any(getattr(settings, name) for name in switches)
 
 

@@ -80,6 +80,10 @@ DETAILS: Final = {
         "The document is neither a GP Summary nor a GP Initial Summary.",
         "Use one of the two SNOMED CT codes 196981000000101 and 196971000000103 as GPSummary/code.",
     ),
+    "30344": Advice(
+        "A document query by set id fits more than one document of the patient.",
+        "List the patient's documents, and ask for the one that is wanted by its id.",
+    ),
     "30418": Advice(
         "Consent, role or registration does not allow it; which of them is in the audit only, for the answer must not "
         "tell whether there is a record.",

@@ -18,6 +18,7 @@ CRS_NS: Final = "http://national.carerecords.nhs.uk/schema/crs/"
 NASP_NS: Final = "http://national.carerecords.nhs.uk/schema/"
 XSI_NS: Final = "http://www.w3.org/2001/XMLSchema-instance"
 PSIS_NS: Final = "urn:npfit:psisqr"
+NPFITLC_NS: Final = "NPFIT:HL7:Localisation"
 PRESENTATION_NS: Final = "xhtml:NPfIT:PresentationText"
 XML_NS: Final = "http://www.w3.org/XML/1998/namespace"
 
@@ -44,6 +45,9 @@ OID_WARNING: Final = "2.16.840.1.113883.2.1.3.2.4.17.42"
 OID_EVENT_STATUS: Final = "2.16.840.1.113883.2.1.3.2.4.17.59"
 OID_DISSENT_OVERRIDE: Final = "2.16.840.1.113883.2.1.3.2.4.17.60"
 OID_WITHDRAWAL_REASON: Final = "2.16.840.1.113883.2.1.3.2.4.17.143"
+OID_QUERY_ACT: Final = "2.16.840.1.113883.2.1.3.2.4.17.177"
+OID_DATA_QUALITY: Final = "2.16.840.1.113883.2.1.3.2.4.17.189"
+OID_MESSAGE_TYPE: Final = "2.16.840.1.113883.2.1.3.2.4.18.17"
 
 # --- services and interactions --------------------------------------------------------------------------------------
 SERVICE_PREFIX: Final = "urn:nhs:names:services:"
@@ -65,6 +69,16 @@ EVENT: Final = "QUPC_IN190000UK04"
 EVENT_LIST_ANSWER: Final = "QUPC_IN200000UK04"
 EVENT_LIST_SM_ANSWER: Final = "QUPC_IN200000SM04"
 EVENT_ANSWER: Final = "QUPC_IN210000UK04"
+DOCUMENT_LIST: Final = "QUPC_IN160101UK05"
+DOCUMENT_LIST_ALIAS: Final = "QUPC_IN160201UK04"
+DOCUMENT_LIST_BY_TYPE: Final = "QUPC_IN160107UK05"
+DOCUMENT_LIST_BY_DATE: Final = "QUPC_IN160109UK05"
+DOCUMENT: Final = "QUPC_IN160103UK05"
+DOCUMENT_ALIAS: Final = "QUPC_IN160202UK04"
+SUBJECT_ACCESS: Final = "QUPC_IN120000UK06"
+SUBJECT_ACCESS_ANSWER: Final = "QUPC_IN160000UK06"
+SCR_PERMISSIONS: Final = "HAS_SCRA_PERMISSIONS_INSM01"
+EXTENDED_LIST_ANSWER: Final = "SCRA_EXTENDEDRESPONSE_INSM01"
 QUERY_FAILED: Final = "QUQI_IN010000UK14"
 ACS_SET: Final = "SET_RESOURCE_PERMISSIONS_INUK01"
 ACS_GET: Final = "GET_RESOURCE_PERMISSIONS_INUK01"
@@ -73,6 +87,17 @@ ACS_GET_ANSWER: Final = "GET_RESOURCE_PERMISSIONS_RESPONSE_INUK01"
 
 UPLOADS: Final = frozenset({INITIAL_UPLOAD, UPLOAD, POLLING_UPLOAD})
 WITHDRAWALS: Final = frozenset({WITHDRAW_INITIAL, WITHDRAW})
+DOCUMENT_QUERIES: Final = {
+    DOCUMENT_LIST: "QUPC_IN160102UK05",
+    DOCUMENT_LIST_ALIAS: "QUPC_IN160102UK05",
+    DOCUMENT_LIST_BY_TYPE: "QUPC_IN160108UK05",
+    DOCUMENT_LIST_BY_DATE: "QUPC_IN160110UK05",
+    DOCUMENT: "QUPC_IN160104UK05",
+    DOCUMENT_ALIAS: "QUPC_IN160104UK05",
+}
+"""The document family: each request, and the interaction of its answer. Spec: 20 §1.1."""
+DOCUMENT_RETRIEVALS: Final = frozenset({DOCUMENT, DOCUMENT_ALIAS})
+"""Requests of the document family that want one document with its content."""
 
 # --- clinical document types (SNOMED CT, 10 §4, §5) -----------------------------------------------------------------
 GP_SUMMARY: Final = "196981000000101"
@@ -104,6 +129,9 @@ DISSENT_OVERRIDES: Final = {
 }
 """Codes of ``dissentOverride`` with their meaning in vocabulary 7.2.02. Spec: 20 §6."""
 
+EVENT_STATUSES: Final = {1: "Normal", 2: "Withdrawn", 3: "Replaced"}
+"""Data statuses of events and documents, with the names that answers give them. Spec: 20 §7.1."""
+
 LEGAL_OVERRIDES: Final = frozenset("123")
 """Override codes that a legal reason stands behind. Spec: 20 §6."""
 
@@ -121,6 +149,9 @@ CORE_CONTENT: Final = frozenset(
 
 VERSION_CODE_3: Final = "V3NPfIT3.0"
 """``versionCode`` of ACS requests, of refusals, and of some answers. Spec: 40 §10.5."""
+
+VERSION_CODE_7: Final = "3NPfIT7.2.02"
+"""``versionCode`` of the requests of the document family. Spec: 20 §3.1."""
 
 VERSION_CODE: Final = "V3NPfIT4.2.00"
 """``versionCode`` that our messages carry unless a table says otherwise (10 §1.1)."""

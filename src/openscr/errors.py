@@ -250,6 +250,11 @@ DETAILS: Final = {
         ),
         Detail("30312", "210", "[PSIS-30312] - Case Instance not found. {nhs_number}"),
         Detail("30340", "410", "[PSIS-30340] - CSMP Pattern Not Found for Event ({event_id})."),
+        Detail(
+            "30344",
+            "410",
+            "[PSIS-30344] - More than one document satisfied the query criteria for supplied SetID [{set_id}]",
+        ),
         Detail("30418", "420", "[PSIS-30418] - ACF does not permit access to resource"),
         Detail("35160", "400", "[PSIS-35160] - Invalid input message. Mandatory field {field} is missing or incorrect"),
         Detail(

@@ -20,6 +20,7 @@ SLOTS: Final = 4096
 LONDON: Final = ZoneInfo("Europe/London")
 
 _TEN_DIGITS = re.compile(r"[0-9]{10}\Z")
+_HL7_TIME = re.compile(r"[0-9]{4}(?:[0-9]{2}){0,5}(?:\.[0-9]+)?(?:[+-][0-9]{2,4})?\Z")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\Z")
 
 Clock = Callable[[], datetime]
@@ -101,6 +102,11 @@ def _hl7_second(second: int) -> str:
 @lru_cache(maxsize=64)
 def _ebxml_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def is_hl7_time(text: str) -> bool:
+    """Whether ``text`` is an HL7 time of any precision from the year on, with or without a zone. Spec: 20 §4.4."""
+    return _HL7_TIME.match(text) is not None
 
 
 def comparable_hl7_time(value: str) -> str:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from openscr.access import pki
 from openscr.access.matrix import load_matrix
 from openscr.access.policy import AccessPolicy
+from openscr.codes import SCR_PERMISSIONS, SUBJECT_ACCESS
 from openscr.delivery.carriers import HttpCarrier
 from openscr.delivery.outbox import Carrier, Outbox
 from openscr.demo_pages import DemoPages
@@ -253,6 +254,7 @@ class Service:
             public_url=public_url,
             max_body_bytes=settings.max_body_bytes,
             accept_ask_in_set=settings.accept_ask_in_set,
+            switched_off=_switched_off(settings),
             clock=self._clock,
             mint=self._mint,
         )
@@ -316,6 +318,12 @@ class Service:
         rows = {state.value: figures.rows.get(state.value, 0) for state in OutboxState}
         age = (self._clock() - figures.oldest).total_seconds() if figures.oldest is not None else 0.0
         self.metrics.outbox(rows, max(0.0, age))
+
+
+def _switched_off(settings: Settings) -> frozenset[str]:
+    """Return the interactions that are offered only where an operator has said so. Spec: 20 §10.5, §11."""
+    switches = {SUBJECT_ACCESS: settings.subject_access, SCR_PERMISSIONS: settings.scr_application}
+    return frozenset(interaction for interaction, on in switches.items() if not on)
 
 
 def _hold(data: Path) -> IO[bytes]:

@@ -172,6 +172,8 @@ class Settings(BaseSettings):
         default_factory=_from("demo", lambda demo: "accept" if demo else "refuse"),
         description="role profiles that the directory does not know (35 §9.2); default accept in a demo, else refuse",
     )
+    subject_access: bool = Field(False, description="answer subject access queries (20 §10.5)")
+    scr_application: bool = Field(False, description="answer HAS_SCRA_PERMISSIONS of SCR applications (20 §11)")
     require_person_for_query: bool = Field(False, description="refuse queries without a person (35 §9.2)")
     require_explicit_store_consent: bool = Field(False, description="refuse uploads while consent is Ask (30 §9)")
     initial_upload_overwrites: bool = Field(False, description="an initial upload replaces a summary (10 §15 step 6)")

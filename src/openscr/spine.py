@@ -186,6 +186,82 @@ class EventQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class CodedValue:
+    """A code in its code system."""
+
+    code: str
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """Two HL7 times of any precision, both ends included: a part of a time means all of it. Spec: 20 §4.4."""
+
+    low: str
+    high: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFilter:
+    """Which documents are wanted: of those that are given, every condition must hold; none given wants all.
+
+    ``document_type`` is the type of the document, ``cre_type`` a heading that it must have, ``date`` when it took
+    effect, ``set_id`` its set. Spec: 20 §4.4.
+    """
+
+    document_type: CodedValue | None = None
+    cre_type: CodedValue | None = None
+    date: TimeRange | None = None
+    set_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentListQuery:
+    """Ask for the metadata of a patient's documents. Spec: 20 §4."""
+
+    ids: MessageIds
+    nhs_number: str
+    override: DissentOverride = DissentOverride()
+    wanted: DocumentFilter = DocumentFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentQuery:
+    """Ask for one document with its content: by its id or, when that is empty, by its set. Spec: 20 §4."""
+
+    ids: MessageIds
+    nhs_number: str
+    document_id: str = ""
+    set_id: str = ""
+    override: DissentOverride = DissentOverride()
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectAccessQuery:
+    """Ask for all that is held of a patient: every event with its document. Spec: 20 §5, §10.5."""
+
+    ids: MessageIds
+    nhs_number: str
+    override: DissentOverride = DissentOverride()
+
+
+@dataclass(frozen=True, slots=True)
+class ScrPermissionsQuery:
+    """Ask, as an SCR application does, whether there is a summary and what stands in the way of viewing it.
+
+    ``asker`` is a role profile id; who would look is either the ``role_profile`` (with ``workgroups``) or the
+    ``workgroup``, the other is empty. Spec: 20 §11.1, 30 §5.4.
+    """
+
+    ids: MessageIds
+    nhs_number: str
+    asker: str
+    role_profile: str = ""
+    workgroups: tuple[str, ...] = ()
+    workgroup: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ConsentChange:
     """Set the patient's consent; `Consent.ASK` clears what is stored. Spec: 30 §5.1."""
 
@@ -271,6 +347,153 @@ class EventOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentAuthor:
+    """Who wrote a document, as its metadata says; what is not known is empty.
+
+    ``name`` are the parts of a structured name in order (``("family", "Penrose")``), or a single part without a label.
+    ``organisation`` is an ODS code. Spec: 20 §13.
+    """
+
+    user_id: str = ""
+    role_profile_id: str = ""
+    job_role: CodedValue | None = None
+    job_role_name: str = ""
+    name: tuple[tuple[str, str], ...] = ()
+    organisation: str = ""
+    organisation_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """The metadata of one document as a document list shows it.
+
+    ``event_id``, ``event_type``, ``status`` and ``stored_at`` are those of the event that brought it; ``size`` is in
+    bytes, ``effective_time`` an HL7 time as stored. Spec: 20 §13.
+    """
+
+    event_id: str
+    event_type: str
+    payload_id: str
+    status: EventStatus
+    stored_at: datetime
+    effective_time: str
+    size: int
+    title: str = ""
+    replaced_by: str | None = None
+    withdrawn_by: str | None = None
+    set_id: str | None = None
+    author: DocumentAuthor = DocumentAuthor()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentListOutcome:
+    """Answer to a document list query: documents, the newest first, or a refusal.
+
+    An accepted answer without documents says that nothing of this patient's record is what was wanted. Spec: 20 §8.
+    """
+
+    outcome: Outcome
+    nhs_number: str
+    documents: tuple[StoredDocument, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentOutcome:
+    """Answer to a document query: its metadata and its content (self-contained XML), or a refusal.
+
+    An accepted answer without a document says that the set has none. Spec: 20 §8, §13.
+    """
+
+    outcome: Outcome
+    nhs_number: str
+    document: StoredDocument | None = None
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectAccessOutcome:
+    """Answer to a subject access query: every event with its document (self-contained XML), or a refusal."""
+
+    outcome: Outcome
+    nhs_number: str
+    events: tuple[tuple[Event, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EventAuthor:
+    """Who made an event, as an SCR application is told; what is not known is empty. Spec: 20 §11.2, §11.3."""
+
+    time: str = ""
+    user_id: str = ""
+    role_profile_id: str = ""
+    job_role: str = ""
+    family_name: str = ""
+    asid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedEvent:
+    """An event with its author's identity; the author participation of ``event`` itself is left out."""
+
+    event: Event
+    author: EventAuthor = EventAuthor()
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionToView:
+    """Whether the patient has been asked; times are HL7 times, empty when not applicable. Spec: 20 §11.2."""
+
+    exists: bool = False
+    claimed: bool = False
+    referred: bool = False
+    start: str = ""
+    end: str = ""
+    author: str = ""
+    assessor_id: str = ""
+    assessor_group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LegitimateRelationship:
+    """Whether those who would look are involved in the patient's care. Spec: 20 §11.2."""
+
+    exists: bool = False
+    claimed: bool = False
+    referred: bool = False
+    start: str = ""
+    end: str = ""
+    reason: str = ""
+    staff: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScrPermissionsOutcome:
+    """Answer to an SCR application: current events, consent, permission to view, relationship, or a refusal.
+
+    ``store`` and ``view`` are one value at our own service. Spec: 20 §11.2.
+    """
+
+    outcome: Outcome
+    nhs_number: str
+    events: tuple[ListedEvent, ...] = ()
+    store: Consent = Consent.ASK
+    view: Consent = Consent.ASK
+    permission: PermissionToView = PermissionToView()
+    relationship: LegitimateRelationship = LegitimateRelationship()
+    protection_order: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendedListOutcome:
+    """The event list with the full identity of the authors, or a refusal. Spec: 20 §11.3."""
+
+    outcome: Outcome
+    nhs_number: str
+    events: tuple[ListedEvent, ...] = ()
+    protection_order: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ConsentOutcome:
     """Answer to a consent query; ``superseded`` says that the value belongs to the surviving number. Spec: 30 §6."""
 
@@ -294,6 +517,18 @@ class Spine(Protocol):
 
     async def retrieve_event(self, caller: Caller, query: EventQuery) -> EventOutcome:
         """Return one event with its document. Spec: 20 §7.2."""
+
+    async def list_documents(self, caller: Caller, query: DocumentListQuery) -> DocumentListOutcome:
+        """List the documents of a patient that are wanted. Spec: 20 §4, §13."""
+
+    async def retrieve_document(self, caller: Caller, query: DocumentQuery) -> DocumentOutcome:
+        """Return one document with its content. Spec: 20 §4, §13."""
+
+    async def retrieve_record(self, caller: Caller, query: SubjectAccessQuery) -> SubjectAccessOutcome:
+        """Return every event with its document, for the person whose record it is. Spec: 20 §7.2, §10.5."""
+
+    async def check_scr_permissions(self, caller: Caller, query: ScrPermissionsQuery) -> ScrPermissionsOutcome:
+        """Say whether there is a summary, and what stands in the way of viewing it. Spec: 20 §11."""
 
     async def set_consent(self, caller: Caller, change: ConsentChange) -> Outcome:
         """Set or clear the patient's consent. Spec: 30 §9.2."""

@@ -13,7 +13,7 @@ from openscr.directory.model import Directory
 from openscr.spine import Caller, DissentOverride, Person
 
 MATRIX = load_matrix()
-UPLOAD, WITHDRAW, VIEW, SET, GET = Operation
+UPLOAD, WITHDRAW, VIEW, SUBJECT_ACCESS, SET, GET = Operation
 GP, VIEWER, BATCH, DISABLED = "200000000115", "200000000116", "200000000117", "200000000118"
 
 DOCTOR = Person("555000000101", "555000000102", "S8000:G8000:R8000")
@@ -130,6 +130,8 @@ def test_an_unregistered_or_disabled_system_is_refused_whoever_speaks(directory:
         (VIEW, GP, "2", False),
         (VIEW, GP, "3", False),
         (VIEW, GP, "5", False),
+        (SUBJECT_ACCESS, GP, "0", False),
+        (SUBJECT_ACCESS, BATCH, "0", False),
     ],
 )
 def test_what_a_system_may_do_by_itself(
@@ -167,6 +169,7 @@ def test_under_the_old_vocabulary_code_4_is_an_override_and_needs_a_known_person
         (VIEW, GP, "1", False),
         (VIEW, GP, "5", False),
         (GET, GP, "0", True),
+        (SUBJECT_ACCESS, GP, "0", False),
         (SET, GP, "0", False),
         (SET, BATCH, "0", False),
         (WITHDRAW, GP, "0", False),
@@ -206,6 +209,10 @@ def test_a_live_service_refuses_unknown_authors(directory: Directory, operation:
         (VIEW, NURSE_OTHER_ROLE, False),
         (VIEW, WIDENING_ONLY, False),
         (VIEW, PRIVACY_OFFICER, False),
+        (SUBJECT_ACCESS, DOCTOR, False),
+        (SUBJECT_ACCESS, RECEPTIONIST, False),
+        (SUBJECT_ACCESS, LEGAL, True),
+        (SUBJECT_ACCESS, WIDENING_ONLY, True),
     ],
 )
 def test_the_active_role_and_no_other_carries_the_activity(
@@ -274,6 +281,13 @@ def test_only_withdrawals_have_an_author_inside(directory: Directory) -> None:
     assert decide(directory, SET, None, payload_author=DOCTOR) == (False, "author_missing")
 
 
+def test_subject_access_is_never_left_to_the_system(directory: Directory) -> None:
+    """Whoever is shown everything has the right to it here, whatever its system says it checks. Spec: 20 §10.5."""
+    assert decide(directory, SUBJECT_ACCESS, DOCTOR, trust_system_flags=True) == (False, "activity_missing")
+    assert decide(directory, SUBJECT_ACCESS, LEGAL, trust_system_flags=True) == (True, "")
+    assert decide(directory, SUBJECT_ACCESS, LEGAL, code="6") == (False, "override_unknown")
+
+
 # --- whatever is asked ----------------------------------------------------------------------------------------------
 
 
@@ -313,7 +327,7 @@ def test_invariants_of_every_decision(
     assert decision.system is directory.systems[asid]
     assert decision.system.enabled
     if decision.person is None:
-        assert operation is not Operation.WITHDRAW
+        assert operation not in (Operation.WITHDRAW, Operation.SUBJECT_ACCESS)
         assert operation is not Operation.VIEW or (code in {"0", "4"} and not person_required)
         assert (person is None) == (decision.reason == "")
     else:
@@ -324,3 +338,4 @@ def test_invariants_of_every_decision(
         assert role.ods == decision.organisation
         assert role.activities & {"B0370", "B0380", "B8029", "B0264", "B0020"}
         assert operation is not Operation.VIEW or code not in {"2", "3"} or "B0082" in role.activities
+        assert operation is not Operation.SUBJECT_ACCESS or "B0082" in role.activities

@@ -18,7 +18,7 @@ from lxml import etree
 
 from openscr.access.matrix import load_matrix
 from openscr.access.policy import AccessPolicy
-from openscr.codes import ACS_SET, SERVICE_PREFIX, UPLOADS, WITHDRAWALS
+from openscr.codes import ACS_SET, DOCUMENT_QUERIES, SERVICE_PREFIX, UPLOADS, WITHDRAWALS
 from openscr.delivery.carriers import HttpCarrier
 from openscr.delivery.outbox import Outbox
 from openscr.directory.form import build_directory, merge, read_directory
@@ -97,7 +97,7 @@ def service_of(interaction: str) -> str:
     """The short service that an interaction belongs to."""
     if interaction in UPLOADS | WITHDRAWALS:
         return "psis"
-    if interaction.startswith("QUPC_"):
+    if interaction.startswith(("QUPC_", "HAS_SCRA_")):
         return "psisquery"
     return "lrs" if interaction == ACS_SET else "lrsquery"
 
@@ -157,9 +157,15 @@ class Harness:
             message_id=message_id,
             timestamp=ebxml_timestamp(self.clock()),
             ref_to_message_id=None,
-            reliability=Reliability.RELIABLE,
+            reliability=Reliability.EXPRESS if interaction in DOCUMENT_QUERIES else Reliability.RELIABLE,
             spine=False,
         )
+
+    async def express(self, payload: bytes, *, interaction: str | None = None) -> Delivery:
+        """Send a document query as an express message; return the message that answers it."""
+        answer, sent_as = await self.send(payload, interaction=interaction)
+        assert (answer.status, answer.body, answer.headers["content-type"]) == (202, b"", "text/xml")
+        return await self.clients.answer_to(sent_as)
 
     async def send(
         self,

@@ -53,6 +53,9 @@ def earlier_document() -> bytes:
     replacement = root.find(f"{HL7}replacementOf")
     assert replacement is not None
     root.remove(replacement)
+    effective = root.find(f"{HL7}effectiveTime")
+    assert effective is not None
+    effective.set("value", "20240110112000")
     return etree.tostring(root).replace(CURRENT.encode(), REPLACED.encode())
 
 

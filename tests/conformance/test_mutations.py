@@ -40,6 +40,7 @@ SOAP = sorted(
     if "response" not in path.name
 )
 RELIABLE = (*sorted((MESSAGES / "gp-summary").glob("0?-*.xml")), MESSAGES / "acs" / "13-set-no-ebxml-hl7-payload.xml")
+EXPRESS = sorted((MESSAGES / "psis-query").glob("QUPC_IN16*_request*_payload.xml"))
 INTERNAL = {"200", "206", "208"}
 """Faults that say that something went wrong with us."""
 
@@ -113,3 +114,23 @@ async def test_damaged_reliable_messages(service: Harness, path: Path) -> None:
         if refused(delivery.root):
             continue
         assert validate(data).ok, about
+
+
+@pytest.mark.parametrize("path", EXPRESS, ids=lambda path: path.stem)
+async def test_damaged_express_queries(service: Harness, path: Path) -> None:
+    original = parsed(path)
+    interaction = etree.QName(original).localname
+    for seed in range(SEEDS):
+        root, told = distorted(original, Random(f"{path.name} {seed}"), 2)
+        data = etree.tostring(root)
+        about = f"seed {seed}: {told}"
+        answer, message_id = await service.send(data, interaction=interaction, from_party="A99999-918101")
+        if answer.status == 500:
+            fault = read_fault(answer.root)
+            assert fault is not None, about
+            assert set(fault.codes) == {"300"}, about
+            continue
+        assert (answer.status, answer.body) == (202, b""), about
+        delivery = await service.clients.answer_to(message_id)
+        if not refused(delivery.root):
+            assert validate(data).ok, about

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from conformance.harness import Harness, running
 from journeys.messages import PRACTICE, Post, fresh_patient
 from journeys.wire import fault_of, signal_of
-from openscr.codes import EVENT_LIST, UPLOAD
+from openscr.codes import DOCUMENT_LIST, EVENT_LIST, UPLOAD
 
 
 async def answered(service: Harness, post: Post, code: str) -> list[str]:
@@ -38,3 +38,8 @@ async def test_a_message_on_another_ebxml_path_is_processed_and_told_of(tmp_path
                 assert signal_of(await post.to(service.url)).kind == "Acknowledgment"
             told = [(log["interaction"], log["path"]) for log in logs if log["event"].startswith("not the path")]
             assert told == ([(UPLOAD, post.path)] if path != "reliablerequest" else [])
+            query = replace(PRACTICE.express(fresh_patient()).post(), path=f"/reliablemessaging/{path}")
+            with capture_logs() as logs:
+                assert (await query.to(service.url)).status == 202
+            told = [(log["interaction"], log["path"]) for log in logs if log["event"].startswith("not the path")]
+            assert told == ([(DOCUMENT_LIST, query.path)] if path != "queryrequest" else [])

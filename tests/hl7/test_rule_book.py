@@ -15,7 +15,7 @@ from lxml import etree
 from openscr.hl7.rules import RULE_BOOK, Rule, RuleSet, Words, in_document_order, rules_of
 from openscr.hl7.rules.expressions import NAMESPACES, MalformedTest, compile_place, compile_test, compile_whole
 from openscr.hl7.rules.summaries import UPLOAD_COMMON, WITHDRAWAL_COMMON
-from openscr.identifiers import is_nhs_number
+from openscr.identifiers import is_hl7_time, is_nhs_number
 from openscr.transport.xml import read_xml
 from shared import MESSAGES
 
@@ -36,12 +36,19 @@ def _is_nhs_number(_: Any, value: Any) -> bool:
     )
 
 
+def _is_hl7_time(_: Any, value: Any) -> bool:
+    return is_hl7_time(str(value[0]) if isinstance(value, list) and value else value if isinstance(value, str) else "")
+
+
 def by_libxml(source: str, node: etree._Element) -> bool:
     """Evaluate a test as libxml2 does."""
     evaluate = etree.XPath(
         f"boolean({source})",
         namespaces=NAMESPACES,
-        extensions={(NAMESPACES["scr"], "is-nhs-number"): _is_nhs_number},
+        extensions={
+            (NAMESPACES["scr"], "is-nhs-number"): _is_nhs_number,
+            (NAMESPACES["scr"], "is-hl7-time"): _is_hl7_time,
+        },
     )
     return bool(evaluate(node, **VARIABLES))
 

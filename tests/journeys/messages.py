@@ -9,17 +9,21 @@ from datetime import UTC, datetime
 from functools import cache
 from urllib.parse import urlsplit
 
-from journeys.wire import PATIENCE, RELIABLE, SYNC, Answer, connected, post, request_bytes
+from journeys.wire import PATIENCE, QUERIES, RELIABLE, SYNC, Answer, connected, post, request_bytes
 from openscr.codes import (
     ACKNOWLEDGEMENT,
     ACS_GET,
     ACS_SET,
+    DOCUMENT,
+    DOCUMENT_LIST,
     EVENT,
     EVENT_LIST,
     GP_INITIAL_SUMMARY,
     GP_SUMMARY,
     INITIAL_UPLOAD,
+    SCR_PERMISSIONS,
     SERVICE_PREFIX,
+    SUBJECT_ACCESS,
     UPLOAD,
     VERSION_CODE,
     WITHDRAW,
@@ -27,8 +31,10 @@ from openscr.codes import (
 )
 from openscr.hl7.acknowledgement import Acknowledgement, read_acknowledgement
 from openscr.hl7.acs import write_get, write_set
+from openscr.hl7.document_query import write_document_query
 from openscr.hl7.gp_summary import write_upload, write_withdrawal
 from openscr.hl7.psis import write_query
+from openscr.hl7.scr_application import write_permissions_query
 from openscr.hl7.wrapper import Heading
 from openscr.identifiers import ebxml_timestamp, hl7_timestamp, mint_uuid
 from openscr.spine import (
@@ -36,10 +42,15 @@ from openscr.spine import (
     ConsentChange,
     ConsentQuery,
     DissentOverride,
+    DocumentFilter,
+    DocumentListQuery,
+    DocumentQuery,
     EventListQuery,
     EventQuery,
     MessageIds,
     Person,
+    ScrPermissionsQuery,
+    SubjectAccessQuery,
     Withdrawal,
 )
 from openscr.testbench.population import fresh_number, synthetic_patient
@@ -52,8 +63,11 @@ from openscr.transport.xml import read_xml
 
 PSIS_CPA = "S20001A000182"
 LRS_CPA = "S20004A000405"
+CPA_OF = {"psis": PSIS_CPA, "lrs": LRS_CPA, "psisquery": "S20003A000304"}
 GP = Person("555000000101", "555000000102", "S8000:G8000:R8000")
 OVERRIDER = Person("555000000501", "555000000502", "S8000:G8000:R8000")
+
+ALL = DocumentFilter()
 
 _numbers = itertools.count(600_000)
 _taken: set[str] = set()
@@ -126,6 +140,7 @@ class Mail:
     message_id: str
     soap_action: str
     event_id: str = ""
+    path: str = RELIABLE
 
     def changed(self, old: str, new: str, *, part: str = "envelope") -> "Mail":
         """Return the message with a text of one part changed, which must be there."""
@@ -152,7 +167,7 @@ class Mail:
             written.append(end.join(head))
         body = end.join((*written, close)) + (end if close else b"")
         headers = (("SOAPAction", f'"{self.soap_action}"'), ("Content-Type", CLIENT_CONTENT_TYPE))
-        return Post(body, headers, RELIABLE, self.message_id, self.event_id)
+        return Post(body, headers, self.path, self.message_id, self.event_id)
 
 
 @dataclass(frozen=True)
@@ -173,17 +188,18 @@ class Client:
         envelope = write_user_message(
             from_party=self.party_key,
             to_party=OWN_PARTY,
-            cpa_id=PSIS_CPA if service == "psis" else LRS_CPA,
+            cpa_id=CPA_OF[service],
             conversation_id=message_id,
             service=SERVICE_PREFIX + service,
             action=interaction,
             message_id=message_id,
             timestamp=ebxml_timestamp(datetime.now(UTC)),
             ref_to_message_id=None,
-            reliability=Reliability.RELIABLE,
+            reliability=Reliability.EXPRESS if service == "psisquery" else Reliability.RELIABLE,
             spine=False,
         )
-        return Mail(envelope, payload, message_id, f"{SERVICE_PREFIX}{service}/{interaction}", event_id)
+        path = QUERIES if service == "psisquery" else RELIABLE
+        return Mail(envelope, payload, message_id, f"{SERVICE_PREFIX}{service}/{interaction}", event_id, path)
 
     def upload(
         self, nhs_number: str, *replaces: str, event_id: str = "", message_id: str = "", wrapper_id: str = ""
@@ -251,6 +267,69 @@ class Client:
         message_id = mint_uuid()
         query = EventQuery(MessageIds(message_id, EVENT), nhs_number, event_id)
         return self._soap("psisquery", EVENT, message_id, write_query(self._heading(message_id), query, self.person))
+
+    def document_query(
+        self,
+        nhs_number: str,
+        wanted: DocumentFilter | str = ALL,
+        interaction: str = "",
+        override: DissentOverride = DissentOverride(),  # noqa: B008  # frozen
+        message_id: str = "",
+    ) -> tuple[str, str, bytes]:
+        """Return message id, interaction and payload of a document query: a filter's list, or the document of an id."""
+        message_id = message_id or mint_uuid()
+        interaction = interaction or (DOCUMENT if isinstance(wanted, str) else DOCUMENT_LIST)
+        ids = MessageIds(message_id, interaction)
+        query: DocumentQuery | DocumentListQuery
+        if isinstance(wanted, str):
+            query = DocumentQuery(ids, nhs_number, wanted, override=override)
+        else:
+            query = DocumentListQuery(ids, nhs_number, override, wanted)
+        payload = write_document_query(self._heading(message_id, "3NPfIT7.2.02"), query, self.person)
+        return message_id, interaction, payload
+
+    def documents(
+        self,
+        nhs_number: str,
+        wanted: DocumentFilter | str = ALL,
+        interaction: str = "",
+        override: DissentOverride = DissentOverride(),  # noqa: B008  # frozen
+    ) -> Post:
+        """Return a document query over SOAP."""
+        message_id, interaction, payload = self.document_query(nhs_number, wanted, interaction, override)
+        return self._soap("psisquery", interaction, message_id, payload)
+
+    def express(
+        self,
+        nhs_number: str,
+        wanted: DocumentFilter | str = ALL,
+        interaction: str = "",
+        override: DissentOverride = DissentOverride(),  # noqa: B008  # frozen
+    ) -> Mail:
+        """Return a document query as an express message."""
+        message_id, interaction, payload = self.document_query(nhs_number, wanted, interaction, override)
+        return self.mail(payload, interaction, message_id, service="psisquery")
+
+    def subject_access(
+        self,
+        nhs_number: str,
+        override: DissentOverride = DissentOverride(),  # noqa: B008  # frozen
+    ) -> Post:
+        """Return the query for all that is held of a patient."""
+        message_id = mint_uuid()
+        query = SubjectAccessQuery(MessageIds(message_id, SUBJECT_ACCESS), nhs_number, override)
+        payload = write_query(self._heading(message_id), query, self.person)
+        return self._soap("psisquery", SUBJECT_ACCESS, message_id, payload)
+
+    def scr_permissions(self, nhs_number: str, service: str = "psisquery") -> Post:
+        """Return the question of an SCR application about the person of this client."""
+        message_id = mint_uuid()
+        asker = self.person.role_profile_id
+        query = ScrPermissionsQuery(
+            MessageIds(message_id, SCR_PERMISSIONS), nhs_number, asker, asker, ("555000000333",)
+        )
+        payload = write_permissions_query(self._heading(message_id), query, self.person)
+        return self._soap(service, SCR_PERMISSIONS, message_id, payload)
 
     def set_consent(self, nhs_number: str, value: Consent, message_id: str = "") -> Post:
         """Return a SET over SOAP."""

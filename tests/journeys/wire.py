@@ -14,6 +14,7 @@ from openscr.transport.xml import read_xml
 
 SYNC = "/sync-service"
 RELIABLE = "/reliablemessaging/reliablerequest"
+QUERIES = "/reliablemessaging/queryrequest"
 SIGNALS = "urn:oasis:names:tc:ebxml-msg:service"
 PATIENCE = 60
 

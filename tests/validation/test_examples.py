@@ -70,9 +70,10 @@ def test_captures_are_recognised(name: str, interaction: str | None) -> None:
 
 
 def test_what_is_not_checked_is_said() -> None:
-    """Queries for documents are read, but their own rules are not known: nobody shall take silence for a proof."""
-    (path,) = (MESSAGES / "psis-query").glob("QUPC_IN160101UK05_request_soap*")
-    (finding,) = validate(path.read_bytes()).diagnoses
+    """Queries of a domain that is not ours are read, but their own rules are not known: silence is no proof."""
+    (path,) = (MESSAGES / "psis-query").glob("QUPC_IN160101UK05_request_payload*")
+    data = path.read_bytes().replace(b"QUPC_IN160101UK05", b"QUPC_IN250000UK02")
+    (finding,) = validate(data).diagnoses
     assert (finding.rule, finding.severity) == ("coverage", "warning")
 
 

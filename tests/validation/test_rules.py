@@ -5,6 +5,7 @@ The rows are those of `hl7.rules`, which also go through the readers and the rea
 
 import pytest
 
+from hl7.document_rules import DOCUMENT_RULES, SCRA_RULES
 from hl7.mutation import Change, drop, mutated, put, repeat, say, without
 from hl7.rules import (
     ACS_HEADER_RULES,
@@ -86,6 +87,16 @@ def test_query_rules(row: Row) -> None:
     else:
         body_too = ["psis-B1"] if row.label in {"B1", "several"} else []
         assert sorted(rules(report)) == sorted(header_rules(row, query=True) + body_too)
+    check_places(data, report)
+
+
+@pytest.mark.parametrize("row", [*DOCUMENT_RULES, *SCRA_RULES], ids=str)
+def test_rules_of_documents_and_scr_applications(row: Row) -> None:
+    """A bare payload is judged as what comes over ebXML. Spec: 20 §12, 30 §5.4."""
+    data = mutated(message("psis-query", row.base), row.change)
+    report = validate(data)
+    assert found(report) == expected(row)
+    assert {f.code for f in errors(report)} == {"35160"}
     check_places(data, report)
 
 

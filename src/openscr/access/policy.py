@@ -25,6 +25,7 @@ class Operation(StrEnum):
     UPLOAD = "upload"
     WITHDRAW = "withdraw"
     VIEW = "view"
+    SUBJECT_ACCESS = "subject_access"
     SET_CONSENT = "set_consent"
     GET_CONSENT = "get_consent"
 
@@ -47,6 +48,9 @@ class Reason(StrEnum):
     OVERRIDE_ACTIVITY_MISSING = "override_activity_missing"
     OVERRIDE_UNKNOWN = "override_unknown"
 
+
+_LOOKS: Final = frozenset({Operation.VIEW, Operation.SUBJECT_ACCESS})
+"""Operations that a dissent may stand in the way of."""
 
 AUTHOR_MISMATCHES: Final = frozenset(
     {Reason.AUTHOR_MISMATCH, Reason.USER_INACTIVE, Reason.ROLE_CLOSED, Reason.ORGANISATION_MISMATCH}
@@ -84,6 +88,7 @@ _ACTIVITY: Final = {
     Operation.UPLOAD: Right.UPLOAD,
     Operation.WITHDRAW: Right.WITHDRAW,
     Operation.VIEW: Right.VIEW,
+    Operation.SUBJECT_ACCESS: Right.SUBJECT_ACCESS,
     Operation.SET_CONSENT: Right.SET_CONSENT,
     Operation.GET_CONSENT: Right.GET_CONSENT,
 }
@@ -102,7 +107,8 @@ class AccessPolicy:
 
     ``unknown_author`` says whether a role profile that the directory does not know makes the request one of the system
     (``accept``) or a refused one. ``require_person_for_query`` refuses views without a person. ``trust_system_flags``
-    leaves the activity check to systems that carry ``RBAC``; their author is checked all the same. Under
+    leaves the activity check to systems that carry ``RBAC``, but for subject access; their author is checked all the
+    same. Under
     ``override_vocabulary`` ``4.2.00`` code 4 is an override like 5; else it is asked like 0, for whether it overrides
     anything depends on who owns the record. Spec: 35 §9.2, §3.3; 30 §9.
     """
@@ -145,7 +151,7 @@ class AccessPolicy:
         organisation = party.ods if party else ""
         if not system.enabled:
             return Authorisation(False, Reason.SYSTEM_DISABLED, organisation=organisation, system=system)
-        if operation is Operation.VIEW and override.code not in DISSENT_OVERRIDES:
+        if operation in _LOOKS and override.code not in DISSENT_OVERRIDES:
             return Authorisation(False, Reason.OVERRIDE_UNKNOWN, organisation=organisation, system=system)
 
         person = caller.person
@@ -208,7 +214,7 @@ class AccessPolicy:
 
     def _check_activity(self, operation: Operation, system: System, role: Role, override: DissentOverride) -> Reason:
         """Return why the active role is not enough, or `Reason.NONE`. Spec: 35 §9.3, §3.3."""
-        if self._trust_system_flags and "RBAC" in system.acf:
+        if self._trust_system_flags and "RBAC" in system.acf and operation is not Operation.SUBJECT_ACCESS:
             return Reason.NONE
         if not self._matrix.permits(_ACTIVITY[operation], role):
             return Reason.ACTIVITY_MISSING

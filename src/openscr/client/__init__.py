@@ -17,6 +17,7 @@ What there is:
 * `Callback`: the listener for application acknowledgements.
 * `Submission`: what became of an upload or a withdrawal. `Posting`: what makes it the same message when sent once more.
 * `Refusal`, `refusal_of`, `RecordRefusal`: what a refusal means. `latest_summary`: the current one of a list.
+* `read_extended_list`: the extended event list of an SCR application, from its bytes.
 * `Exchange`: one HTTP exchange, for observers.
 
 Spec: 00 §6.1; 20 §16.
@@ -27,6 +28,7 @@ from openscr.client.callback import Callback
 from openscr.client.connection import Exchange, Tls
 from openscr.client.profile import Profile, Route
 from openscr.client.refusals import RecordRefusal, Refusal, latest_summary, refusal_of
+from openscr.client.soap import read_extended_list
 from openscr.client.spine import Posting, SpineClient, Submission
 
 __all__ = [
@@ -42,5 +44,6 @@ __all__ = [
     "Submission",
     "Tls",
     "latest_summary",
+    "read_extended_list",
     "refusal_of",
 ]

@@ -13,7 +13,7 @@ from openscr.client.profile import Profile
 from openscr.client.refusals import RecordRefusal, latest_summary
 from openscr.client.spine import DEMO, Posting, SpineClient, Submission
 from openscr.clinical import Summary
-from openscr.codes import ACS_SET, EVENT, EVENT_LIST, GP_SUMMARY
+from openscr.codes import ACS_SET, EVENT, EVENT_LIST, GP_SUMMARY, SCR_PERMISSIONS, SUBJECT_ACCESS
 from openscr.hl7.presentation import presentation_of
 from openscr.spine import (
     Consent,
@@ -21,17 +21,27 @@ from openscr.spine import (
     ConsentOutcome,
     ConsentQuery,
     DissentOverride,
+    DocumentFilter,
+    DocumentListOutcome,
+    DocumentListQuery,
+    DocumentOutcome,
+    DocumentQuery,
     EventListOutcome,
     EventListQuery,
     EventOutcome,
     EventQuery,
     MessageIds,
     Outcome,
+    ScrPermissionsOutcome,
+    ScrPermissionsQuery,
+    SubjectAccessOutcome,
+    SubjectAccessQuery,
 )
 
 T = TypeVar("T")
 
 NO_OVERRIDE: Final = DissentOverride()
+ALL_DOCUMENTS: Final = DocumentFilter()
 
 
 class Client:
@@ -172,6 +182,49 @@ class Client:
         if found.event is None:
             raise RecordRefusal(found.outcome)
         return presentation_of(found.document).text(width)
+
+    # --- documents --------------------------------------------------------------------------------------------------
+
+    def list_documents(
+        self,
+        nhs_number: str,
+        wanted: DocumentFilter = ALL_DOCUMENTS,
+        override: DissentOverride = NO_OVERRIDE,
+        *,
+        express: bool = False,
+    ) -> DocumentListOutcome:
+        """List the documents of a patient that are wanted, over SOAP or as an express message. Spec: 20 §4, §13."""
+        query = DocumentListQuery(MessageIds("", ""), nhs_number, override, wanted)
+        return self._run(self.spine.list_documents(self.spine.profile.caller, query, express=express))
+
+    def retrieve_document(
+        self,
+        nhs_number: str,
+        document_id: str,
+        override: DissentOverride = NO_OVERRIDE,
+        *,
+        express: bool = False,
+    ) -> DocumentOutcome:
+        """Return one document with its content. Spec: 20 §4, §13."""
+        query = DocumentQuery(MessageIds("", ""), nhs_number, document_id.upper(), override=override)
+        return self._run(self.spine.retrieve_document(self.spine.profile.caller, query, express=express))
+
+    def retrieve_record(self, nhs_number: str, override: DissentOverride = NO_OVERRIDE) -> SubjectAccessOutcome:
+        """Return every event with its document, for the person whose record it is. Spec: 20 §10.5."""
+        query = SubjectAccessQuery(MessageIds("", SUBJECT_ACCESS), nhs_number, override)
+        return self._run(self.spine.retrieve_record(self.spine.profile.caller, query))
+
+    def check_scr_permissions(self, nhs_number: str) -> ScrPermissionsOutcome:
+        """Ask, for the person of the profile, what stands in the way of viewing a summary. Spec: 20 §11.
+
+        Raises: `ValueError` when the profile has no person: the question is about one.
+        """
+        person = self.spine.profile.person
+        if person is None:
+            raise ValueError("an SCR application asks for the person who would look")
+        asker = person.role_profile_id
+        query = ScrPermissionsQuery(MessageIds("", SCR_PERMISSIONS), nhs_number, asker, role_profile=asker)
+        return self._run(self.spine.check_scr_permissions(self.spine.profile.caller, query))
 
     # --- consent ----------------------------------------------------------------------------------------------------
 

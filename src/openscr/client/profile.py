@@ -11,6 +11,7 @@ from typing import Final
 from openscr.codes import (
     ACKNOWLEDGEMENT,
     ACTOR_TO_PARTY,
+    DOCUMENT_QUERIES,
     EVENT_LIST,
     INITIAL_UPLOAD,
     POLLING_UPLOAD,
@@ -44,6 +45,16 @@ RELIABLE: Final = Contract(
 """Contract of uploads and withdrawals where the directory says nothing else. Spec: 40 §6.2, DECISION 11."""
 
 
+EXPRESS: Final = Contract(
+    "express",
+    sync_reply_mode="MSHSignalsOnly",
+    ack_requested="never",
+    duplicate_elimination="never",
+    is_authenticated="transient",
+)
+"""Contract of queries that are answered by a message of its own. Spec: 40 §6.2, DECISION 11."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """Where the receiver takes an interaction: path below its address, CPA id, and how it wants to be talked to."""
@@ -53,7 +64,11 @@ class Route:
     contract: Contract = RELIABLE
 
 
+_ROUTED: Final = frozenset({"psis", "psisquery"})
+"""Services whose messages go over ebXML."""
+
 _DEMO_PSIS: Final = Route(demo.RELIABLE_PATH, demo.PSIS_CPA)
+_DEMO_QUERIES: Final = Route(demo.QUERY_PATH, demo.QUERY_CPA, EXPRESS)
 _DEMO_POLLING: Final = Route(UPLOAD_PATH, demo.PSIS_CPA)
 _DEMO_GP: Final = Person(demo.GP_USER, demo.GP_ROLE_PROFILE, "R8000")
 
@@ -62,7 +77,7 @@ _DEMO_GP: Final = Person(demo.GP_USER, demo.GP_ROLE_PROFILE, "R8000")
 class Profile:
     """The sending system, the person present, and the receiving Spine.
 
-    ``routes`` are those of reliable messages by interaction, ``sync_path`` takes all synchronous ones. ``answers_to``
+    ``routes`` are those of ebXML messages by interaction, ``sync_path`` takes all synchronous ones. ``answers_to``
     is the address that the directory holds for this party's acknowledgements, empty when it holds none.
     Spec: 40 §11.3.
     """
@@ -86,7 +101,13 @@ class Profile:
             raise ConfigurationError(f"the demo world has the apps {', '.join(demo.APPS)}")
         asid, party_key = demo.APPS[app]
         interactions = (INITIAL_UPLOAD, UPLOAD, WITHDRAW_INITIAL, WITHDRAW)
-        routes = MappingProxyType({**dict.fromkeys(interactions, _DEMO_PSIS), POLLING_UPLOAD: _DEMO_POLLING})
+        routes = MappingProxyType(
+            {
+                **dict.fromkeys(interactions, _DEMO_PSIS),
+                **dict.fromkeys(DOCUMENT_QUERIES, _DEMO_QUERIES),
+                POLLING_UPLOAD: _DEMO_POLLING,
+            }
+        )
         return cls(asid, party_key, demo.OWN_ASID, demo.OWN_PARTY, routes, person=person, answers_to="inbox:")
 
     @classmethod
@@ -104,8 +125,9 @@ class Profile:
         routes = {
             interaction: Route(endpoint.address, endpoint.cpa_id, endpoint.contract)
             for endpoint in own
-            if endpoint.service == "psis"
+            if endpoint.service in _ROUTED
             for interaction in endpoint.interactions
+            if endpoint.service == "psis" or interaction in DOCUMENT_QUERIES
         }
         sync = directory.endpoint(receiver, "psisquery", EVENT_LIST)
         answers = directory.endpoint(system.party_key, "psis", ACKNOWLEDGEMENT)
@@ -126,7 +148,10 @@ class Profile:
         return Caller(self.asid, self.party_key, self.person)
 
     def route(self, interaction: str) -> Route:
-        """Return where a reliable message or a polling upload goes. Raises: `EndpointUnknown`. Spec: 40 §11.3."""
+        """Return where a reliable message, a polling upload or an express query goes. Raises: `EndpointUnknown`.
+
+        Spec: 40 §11.3.
+        """
         route = self.routes.get(interaction)
         if route is None:
             raise EndpointUnknown(f"the directory does not say where {self.receiver_party} takes {interaction}")

@@ -5,10 +5,20 @@ Spec: 20 §8, §16 items 3 and 4.
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import TypeVar
 
 from openscr.codes import DOCUMENT_TYPES, OID_TMS_ISSUE
 from openscr.errors import EBXML_ERRORS, FAULTS, OpenSCRError
-from openscr.spine import AckType, Event, EventStatus, Outcome
+from openscr.spine import (
+    AckType,
+    DocumentListOutcome,
+    DocumentOutcome,
+    Event,
+    EventListOutcome,
+    EventStatus,
+    Outcome,
+    StoredDocument,
+)
 
 
 class Refusal(StrEnum):
@@ -35,12 +45,18 @@ _BY_CODE = {
 }
 
 
-def refusal_of(outcome: Outcome) -> Refusal | None:
+def refusal_of(answer: Outcome | EventListOutcome | DocumentListOutcome | DocumentOutcome) -> Refusal | None:
     """Return the kind of a refusal; none when the request was carried out.
 
-    The first issue that is an error decides, the first of all when none is; then the acknowledgement type.
-    Spec: 20 §16 item 3.
+    The first issue that is an error decides, the first of all when none is; then the acknowledgement type. The answer
+    to a query that brings nothing means that there is no record of that kind. Spec: 20 §8, §16 item 3.
     """
+    if isinstance(answer, Outcome):
+        outcome = answer
+    else:
+        outcome = answer.outcome
+        if outcome.accepted:
+            return None if _brings(answer) else Refusal.NO_RECORD
     if outcome.accepted:
         return None
     first = next((issue for issue in outcome.issues if issue.severity == "ER"), next(iter(outcome.issues), None))
@@ -49,6 +65,12 @@ def refusal_of(outcome: Outcome) -> Refusal | None:
     if code in _BY_CODE:
         return _BY_CODE[code]
     return Refusal.UNAVAILABLE if outcome.ack is AckType.REJECTED else Refusal.SERVER_ERROR
+
+
+def _brings(answer: EventListOutcome | DocumentListOutcome | DocumentOutcome) -> bool:
+    if isinstance(answer, DocumentOutcome):
+        return answer.document is not None
+    return bool(answer.events if isinstance(answer, EventListOutcome) else answer.documents)
 
 
 class RecordRefusal(OpenSCRError):
@@ -84,7 +106,13 @@ _WORDS = frozenset(
 )
 
 
-def latest_summary(events: tuple[Event, ...]) -> Event | None:
-    """Return the newest Normal GP Summary or Initial Summary, whatever the order of ``events``. Spec: 20 §16 item 4."""
+T = TypeVar("T", Event, StoredDocument)
+
+
+def latest_summary(events: tuple[T, ...]) -> T | None:
+    """Return the newest Normal GP Summary or Initial Summary, whatever the order of a list. Spec: 20 §16 item 4.
+
+    ``events`` are those of an event list, or the documents of a document list.
+    """
     current = [e for e in events if e.status is EventStatus.NORMAL and e.event_type in DOCUMENT_TYPES]
     return max(current, key=lambda event: event.stored_at, default=None)

@@ -41,7 +41,25 @@ def write_reliable(
     payload: bytes, *, action: str, caller: Caller, receiver: str, route: Route, message_id: str, timestamp: str
 ) -> ReliableMessage:
     """Pack an HL7 interaction of the service ``psis``; ``timestamp`` is in the ebXML form. Spec: 40 §5.1, §5.3."""
-    service = f"{SERVICE_PREFIX}psis"
+    return write_packed(
+        payload, "psis", Reliability.RELIABLE, action, caller, receiver, route, message_id=message_id, at=timestamp
+    )
+
+
+def write_packed(
+    payload: bytes,
+    short_service: str,
+    reliability: Reliability,
+    action: str,
+    caller: Caller,
+    receiver: str,
+    route: Route,
+    *,
+    message_id: str,
+    at: str,
+) -> ReliableMessage:
+    """Pack an HL7 interaction by a pattern; ``at`` is its time in the ebXML form. Spec: 40 §5.1, §5.3."""
+    service = f"{SERVICE_PREFIX}{short_service}"
     envelope = write_user_message(
         from_party=caller.party_key,
         to_party=receiver,
@@ -50,9 +68,9 @@ def write_reliable(
         service=service,
         action=action,
         message_id=message_id,
-        timestamp=timestamp,
+        timestamp=at,
         ref_to_message_id=None,
-        reliability=Reliability.RELIABLE,
+        reliability=reliability,
         spine=False,
     )
     parts = ((HEADER_CONTENT_ID, CLIENT_PART_TYPE, envelope), (payload_id_of(message_id), CLIENT_PART_TYPE, payload))

@@ -13,9 +13,12 @@ from lxml import etree
 
 from openscr.client.connection import Connection, NoAnswer
 from openscr.client.refusals import own_words
-from openscr.codes import SERVICE_PREFIX
+from openscr.codes import EXTENDED_LIST_ANSWER, QUERY_FAILED, SERVICE_PREFIX
 from openscr.errors import AccessRefused, DeliveryError, RetriesExhausted, UnreadableMessage, WireError
+from openscr.hl7 import scr_application
 from openscr.hl7.acknowledgement import read_outcome
+from openscr.hl7.wrapper import local_name
+from openscr.spine import ExtendedListOutcome
 from openscr.transport.soap import Fault, read_fault
 from openscr.transport.wsa import read_answer, write_request
 from openscr.transport.xml import read_xml
@@ -97,6 +100,17 @@ def _correlated(root: etree._Element, expected: frozenset[str], message_id: str)
     if answer.relates_to.upper().removeprefix("UUID:") != message_id.upper():
         _log.warning("message %s: the RelatesTo of its answer is not its id", message_id)
     return answer.interaction
+
+
+def read_extended_list(answer: bytes, nhs_number: str) -> ExtendedListOutcome:
+    """Read an extended event list, in its SOAP envelope or as it is; what asks for one is not public. Spec: 20 §11.3.
+
+    Raises: `WireError` for what is none.
+    """
+    root = read_xml(answer, answer=True)
+    if local_name(root) != EXTENDED_LIST_ANSWER:
+        root = read_answer(root, frozenset({EXTENDED_LIST_ANSWER, QUERY_FAILED})).interaction
+    return scr_application.read_extended_list(root, nhs_number)
 
 
 async def with_retries(

@@ -17,10 +17,11 @@ from lxml import etree
 from openscr.client.answers import Answers, DemoInbox, Unseen
 from openscr.client.callback import Callback
 from openscr.client.connection import Connection, Observer, Tls
+from openscr.client.express import ask as ask_express
 from openscr.client.polling import polling_headers, upload_and_poll
 from openscr.client.profile import Profile
 from openscr.client.refusals import Refusal, refusal_of
-from openscr.client.reliable import Monotonic, deliver, write_reliable
+from openscr.client.reliable import Monotonic, deliver, write_packed, write_reliable
 from openscr.client.soap import exchange, with_retries
 from openscr.clinical import Summary
 from openscr.codes import (
@@ -28,6 +29,10 @@ from openscr.codes import (
     ACS_GET,
     ACS_GET_ANSWER,
     ACS_SET,
+    DOCUMENT,
+    DOCUMENT_LIST,
+    DOCUMENT_LIST_BY_TYPE,
+    DOCUMENT_QUERIES,
     EVENT_ANSWER,
     EVENT_LIST_ANSWER,
     EVENT_LIST_SM_ANSWER,
@@ -35,16 +40,22 @@ from openscr.codes import (
     INITIAL_UPLOAD,
     POLLING_UPLOAD,
     QUERY_FAILED,
+    SCR_PERMISSIONS,
+    SUBJECT_ACCESS_ANSWER,
     UPLOAD,
     VERSION_CODE,
+    VERSION_CODE_7,
     WITHDRAW,
     WITHDRAW_INITIAL,
     WITHDRAWAL_REASONS,
 )
 from openscr.errors import DeliveryError, UnreadableMessage
 from openscr.hl7 import acs, psis
-from openscr.hl7.acknowledgement import Acknowledgement, read_acknowledgement
+from openscr.hl7.acknowledgement import Acknowledgement, read_acknowledgement, read_outcome
+from openscr.hl7.document_list import read_document_answer, read_document_list_answer
+from openscr.hl7.document_query import write_document_query
 from openscr.hl7.gp_summary import locate_document, write_upload, write_withdrawal
+from openscr.hl7.scr_application import read_permissions_answer, write_permissions_query
 from openscr.hl7.summary_writer import compose, person_of, write_summary
 from openscr.hl7.wrapper import Heading, Wrapper, local_name, read_wrapper
 from openscr.identifiers import Clock, UuidFactory, ebxml_timestamp, hl7_timestamp, mint_uuid, utc_now
@@ -53,15 +64,24 @@ from openscr.spine import (
     ConsentChange,
     ConsentOutcome,
     ConsentQuery,
+    DocumentListOutcome,
+    DocumentListQuery,
+    DocumentOutcome,
+    DocumentQuery,
     EventListOutcome,
     EventListQuery,
     EventOutcome,
     EventQuery,
     MessageIds,
     Outcome,
+    ScrPermissionsOutcome,
+    ScrPermissionsQuery,
+    SubjectAccessOutcome,
+    SubjectAccessQuery,
     Upload,
     Withdrawal,
 )
+from openscr.transport.ebxml import Reliability
 from openscr.transport.xml import read_xml
 
 DEMO: Final = "http://127.0.0.1:8080"
@@ -70,6 +90,8 @@ DEMO: Final = "http://127.0.0.1:8080"
 _NOT_BY_POLLING: Final = "an initial summary does not go over the polling channel; send it reliably"
 _NO_WITHDRAWER: Final = "a withdrawal needs the person who withdraws"
 _LIST_ANSWERS: Final = frozenset({EVENT_LIST_ANSWER, EVENT_LIST_SM_ANSWER, QUERY_FAILED, ACKNOWLEDGEMENT})
+_RECORD_ANSWERS: Final = frozenset({SUBJECT_ACCESS_ANSWER, QUERY_FAILED, ACKNOWLEDGEMENT})
+_PERMISSION_ANSWERS: Final = frozenset({SCR_PERMISSIONS, QUERY_FAILED, ACKNOWLEDGEMENT})
 _EVENT_ANSWERS: Final = frozenset({EVENT_ANSWER, QUERY_FAILED, ACKNOWLEDGEMENT})
 _SET_ANSWERS: Final = frozenset({ACKNOWLEDGEMENT})
 _GET_ANSWERS: Final = frozenset({ACS_GET_ANSWER, ACKNOWLEDGEMENT})
@@ -369,13 +391,87 @@ class SpineClient:
 
         return await with_retries(ask, lambda answer: _unavailable(answer.outcome), pause=self._pause)
 
+    async def retrieve_record(self, caller: Caller, query: SubjectAccessQuery) -> SubjectAccessOutcome:
+        """Return every event with its document, for the person whose record it is. Spec: 20 §5, §7.2."""
+
+        async def ask() -> SubjectAccessOutcome:
+            return psis.read_record_answer(await self._query(caller, query, _RECORD_ANSWERS), query.nhs_number)
+
+        return await with_retries(ask, lambda answer: _unavailable(answer.outcome), pause=self._pause)
+
+    async def list_documents(
+        self, caller: Caller, query: DocumentListQuery, *, express: bool = False
+    ) -> DocumentListOutcome:
+        """List the documents of a patient that are wanted. Spec: 20 §4, §13.
+
+        The interaction is that of the query's ids, without one the list query, or by heading if one is wanted.
+        ``express`` sends it over ebXML; the answer is waited for as for an acknowledgement. Raises: `EndpointUnknown`.
+        """
+
+        async def ask() -> DocumentListOutcome:
+            root = await self._ask_for_documents(caller, query, _interaction_of(query), express=express)
+            return read_document_list_answer(root, query.nhs_number)
+
+        return await with_retries(ask, lambda answer: _unavailable(answer.outcome), pause=self._pause)
+
+    async def retrieve_document(
+        self, caller: Caller, query: DocumentQuery, *, express: bool = False
+    ) -> DocumentOutcome:
+        """Return one document with its content; ``express`` as for `list_documents`. Spec: 20 §4, §13."""
+
+        async def ask() -> DocumentOutcome:
+            interaction = query.ids.interaction or DOCUMENT
+            root = await self._ask_for_documents(caller, query, interaction, express=express)
+            return read_document_answer(root, query.nhs_number)
+
+        return await with_retries(ask, lambda answer: _unavailable(answer.outcome), pause=self._pause)
+
+    async def _ask_for_documents(
+        self, caller: Caller, query: DocumentListQuery | DocumentQuery, interaction: str, *, express: bool
+    ) -> etree._Element:
+        message_id = self._mint()
+        expected = frozenset({DOCUMENT_QUERIES[interaction], QUERY_FAILED, ACKNOWLEDGEMENT})
+        stated = replace(query, ids=replace(query.ids, interaction=interaction))
+        heading = self._heading(caller, message_id, VERSION_CODE_7)
+        payload = write_document_query(heading, stated, caller.person)
+        if not express:
+            root = await self._soap(caller, "psisquery", interaction, message_id, payload, expected)
+        else:
+            message = write_packed(
+                payload,
+                "psisquery",
+                Reliability.EXPRESS,
+                interaction,
+                caller,
+                self.profile.receiver_party,
+                self.profile.route(interaction),
+                message_id=message_id,
+                at=ebxml_timestamp(self._clock()),
+            )
+            answers = await self._answers_of(caller.party_key)
+            answer = await ask_express(self._connection, message, answers, self._answer_timeout)
+            root = _answer_to(read_xml(answer, answer=True), expected, message_id)
+        return _no_mere_acknowledgement(root)
+
+    async def check_scr_permissions(self, caller: Caller, query: ScrPermissionsQuery) -> ScrPermissionsOutcome:
+        """Say whether there is a summary, and what stands in the way of viewing it. Spec: 20 §11."""
+
+        async def ask() -> ScrPermissionsOutcome:
+            message_id = self._mint()
+            body = write_permissions_query(self._heading(caller, message_id), query, caller.person)
+            root = await self._soap(caller, "psisquery", SCR_PERMISSIONS, message_id, body, _PERMISSION_ANSWERS)
+            return read_permissions_answer(_no_mere_acknowledgement(root), query.nhs_number)
+
+        return await with_retries(ask, lambda answer: _unavailable(answer.outcome), pause=self._pause)
+
     async def _query(
-        self, caller: Caller, query: EventListQuery | EventQuery, expected: frozenset[str]
+        self, caller: Caller, query: EventListQuery | EventQuery | SubjectAccessQuery, expected: frozenset[str]
     ) -> etree._Element:
         # A new message each time: a repeated query id is a duplicate to some services. Spec: 20 §9.5.
         message_id = self._mint()
         body = psis.write_query(self._heading(caller, message_id), query, caller.person)
-        return await self._soap(caller, "psisquery", query.ids.interaction, message_id, body, expected)
+        root = await self._soap(caller, "psisquery", query.ids.interaction, message_id, body, expected)
+        return _no_mere_acknowledgement(root)
 
     async def set_consent(self, caller: Caller, change: ConsentChange) -> Outcome:
         """Set or clear the patient's consent. It is asked once: a change is not repeated by itself. Spec: 30 §5.1."""
@@ -424,6 +520,28 @@ def _acknowledgement_of(wrapper: Wrapper, answer: bytes) -> Acknowledgement:
     if wrapper.message_id and acknowledgement.reference.upper() != wrapper.message_id.upper():
         raise UnreadableMessage("the application acknowledgement refers to another message")
     return acknowledgement
+
+
+def _answer_to(root: etree._Element, expected: frozenset[str], message_id: str) -> etree._Element:
+    """Return an answer that came as a message of its own, once it is sure that it answers this one. 20 §16 item 5."""
+    if local_name(root) not in expected:
+        raise UnreadableMessage("the answer is none of the expected interactions")
+    _, reference = read_outcome(root)
+    if reference.upper() != message_id.upper():
+        raise UnreadableMessage("the answer refers to another message")
+    return root
+
+
+def _no_mere_acknowledgement(root: etree._Element) -> etree._Element:
+    """Return the answer to a query; an acknowledgement may refuse one, but it can never answer it. Spec: 20 §1.3."""
+    if local_name(root) == ACKNOWLEDGEMENT and read_outcome(root)[0].accepted:
+        raise UnreadableMessage("the query is acknowledged, but not answered")
+    return root
+
+
+def _interaction_of(query: DocumentListQuery) -> str:
+    """Return the interaction of a document list query, chosen by what it asks for where it does not say so itself."""
+    return query.ids.interaction or (DOCUMENT_LIST_BY_TYPE if query.wanted.cre_type is not None else DOCUMENT_LIST)
 
 
 def _unavailable(outcome: Outcome) -> bool:

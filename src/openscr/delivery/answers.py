@@ -1,4 +1,4 @@
-"""Application acknowledgements on their way out: from an outcome to an outbox row with its complete bytes.
+"""Answers on their way out: from an outcome to an outbox row with its complete bytes.
 
 The bytes are rendered once, in the transaction that decided, and never again: every attempt sends the same MessageId
 and Timestamp. A row whose receiver has no endpoint keeps the outcome as data, and is rendered when there is one.
@@ -8,11 +8,12 @@ Spec: 40 §5.3, §6.3, §8, §10.5.
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
-from openscr.codes import ACKNOWLEDGEMENT, ACS_SET, SERVICE_PREFIX
-from openscr.directory.model import Directory
+from openscr.codes import ACKNOWLEDGEMENT, ACS_SET, DOCUMENT_QUERIES, QUERY_FAILED, SERVICE_PREFIX
+from openscr.directory.model import Directory, Endpoint
 from openscr.errors import Issue
 from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER, VERSION_OF_UPLOAD_ANSWER, write_acknowledgement
 from openscr.hl7.wrapper import Heading
@@ -29,6 +30,9 @@ from openscr.transport.mime import (
 )
 from openscr.transport.polling import on_one_line, with_hl7_prefix
 from openscr.transport.xml import DECLARATION
+
+EXPRESS: Final = frozenset({*DOCUMENT_QUERIES.values(), QUERY_FAILED})
+"""Answers that are sent once, with no acknowledgement and no repetition. Spec: 40 §7.2."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -73,19 +77,55 @@ def acknowledgement_row(
     body = b""
     if endpoint is not None:
         body = _write(address, answer, outcome, endpoint.cpa_id, directory, message_id, now)
+    return _row(address, ACKNOWLEDGEMENT, answer, endpoint, body, message_id, now)
+
+
+def express_row(
+    address: ReplyAddress,
+    interaction: str,
+    payload: bytes,
+    outcome: Outcome,
+    directory: Directory,
+    message_id: str,
+    now: datetime,
+) -> OutboxRow:
+    """Make the outbox row of the answer to a query: ``payload`` is its HL7 document, whose id is ``message_id``.
+
+    A party that has no endpoint for it gets a row that says so and holds nothing of the answer: by the time that one
+    is registered nobody waits for it any more. Spec: 40 §7.2, §8, §10.5.
+    """
+    endpoint = directory.endpoint(address.to_party, address.service, interaction)
+    body = b""
+    if endpoint is not None:
+        envelope = _envelope(
+            address, interaction, endpoint.cpa_id, directory, message_id, now, reliability=Reliability.EXPRESS
+        )
+        body = _pack(message_id, envelope, payload)
+    return _row(address, interaction, _answer(address, outcome), endpoint, body, message_id, now)
+
+
+def _row(
+    address: ReplyAddress,
+    interaction: str,
+    answer: Answer,
+    endpoint: Endpoint | None,
+    body: bytes,
+    message_id: str,
+    now: datetime,
+) -> OutboxRow:
     return OutboxRow(
         slot=address.slot,
         id=message_id,
         to_party=address.to_party,
         service=address.service,
-        interaction=ACKNOWLEDGEMENT,
+        interaction=interaction,
         conversation_id=address.conversation_id,
         ref_to_message_id=address.ref_to_message_id,
         created_at=now,
         answer=_ENCODER.encode(answer),
         state=OutboxState.OPEN if endpoint is not None else OutboxState.UNDELIVERABLE,
         content_type=SPINE_CONTENT_TYPE if endpoint is not None else "",
-        soap_action=f"{SERVICE_PREFIX}{address.service}/{ACKNOWLEDGEMENT}" if endpoint is not None else "",
+        soap_action=f"{SERVICE_PREFIX}{address.service}/{interaction}" if endpoint is not None else "",
         body=body,
         next_attempt_at=now if endpoint is not None else None,
         last_error="" if endpoint is not None else "no endpoint registered",
@@ -121,7 +161,7 @@ def _answer(address: ReplyAddress, outcome: Outcome) -> Answer:
 
 
 def render_late(row: OutboxRow, directory: Directory) -> OutboxRow | None:
-    """Render a row that had no endpoint when it was made; none when it still has not. Spec: 40 §6.3."""
+    """Render an acknowledgement that had no endpoint when it was made; none when it still has not. Spec: 40 §6.3."""
     endpoint = directory.endpoint(row.to_party, row.service, row.interaction)
     if endpoint is None:
         return None
@@ -157,20 +197,35 @@ def _documents(
     versions = VERSION_OF_ACS_ANSWER if answer.interaction == ACS_SET else VERSION_OF_UPLOAD_ANSWER
     heading = Heading(message_id, hl7_timestamp(created_at), versions[outcome.ack], answer.receiver, answer.sender)
     payload = write_acknowledgement(heading, outcome, answer.reference, answer.interaction)
-    envelope = write_user_message(
+    envelope = _envelope(
+        address, ACKNOWLEDGEMENT, cpa_id, directory, message_id, created_at, reliability=Reliability.RELIABLE
+    )
+    return envelope, payload
+
+
+def _envelope(
+    address: ReplyAddress | OutboxRow,
+    interaction: str,
+    cpa_id: str,
+    directory: Directory,
+    message_id: str,
+    created_at: datetime,
+    *,
+    reliability: Reliability,
+) -> bytes:
+    return write_user_message(
         from_party=directory.own_party.party_key,
         to_party=address.to_party,
         cpa_id=cpa_id,
         conversation_id=address.conversation_id,
         service=SERVICE_PREFIX + address.service,
-        action=ACKNOWLEDGEMENT,
+        action=interaction,
         message_id=message_id,
         timestamp=ebxml_timestamp(created_at),
         ref_to_message_id=address.ref_to_message_id,
-        reliability=Reliability.RELIABLE,
+        reliability=reliability,
         spine=True,
     )
-    return envelope, payload
 
 
 def _pack(message_id: str, envelope: bytes, payload: bytes) -> bytes:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import structlog
 
-from openscr.delivery.answers import render_late
+from openscr.delivery.answers import EXPRESS, render_late
 from openscr.directory.model import (
     DEFAULT_PERSIST_DURATION,
     DEFAULT_RETRIES,
@@ -27,7 +27,7 @@ from openscr.directory.model import (
 from openscr.errors import DeliveryError, StoreError
 from openscr.identifiers import Clock, utc_now
 from openscr.store.interface import OutboxRow, OutboxState, Store
-from openscr.transport.verdict import AttemptResult, Verdict, judge
+from openscr.transport.verdict import AttemptResult, Verdict, judge, judge_express
 
 _log = structlog.get_logger("delivery")
 
@@ -56,10 +56,11 @@ class Carrier(Protocol):
 def next_state(
     row: OutboxRow, result: AttemptResult, contract: Contract, started: datetime, ended: datetime
 ) -> OutboxRow:
-    """Return the row after an attempt that did not deliver it. Spec: 40 §6.3 steps 3-5.
+    """Return the row after an attempt that did not deliver it. Spec: 40 §6.3 steps 3-5, §7.2.
 
     Attempts are numbered from 0 to Retries; the interval counts from the end of an attempt, PersistDuration from the
-    beginning of the first.
+    beginning of the first. The answer to a query has one attempt, whatever the contract says, and is not kept after
+    it: who asked asks again.
     """
     attempts = row.attempts + 1
     first = row.first_attempt_at or started
@@ -67,10 +68,17 @@ def next_state(
     interval = DEFAULT_RETRY_INTERVAL if contract.retry_interval is None else contract.retry_interval
     persist = DEFAULT_PERSIST_DURATION if contract.persist_duration is None else contract.persist_duration
     tried = replace(row, attempts=attempts, first_attempt_at=first, last_error=result.reason)
+    if row.interaction in EXPRESS:
+        return replace(_spent(tried), state=OutboxState.FAILED, next_attempt_at=None)
     again = ended + timedelta(seconds=interval)
     if result.verdict is Verdict.REFUSED or attempts > retries or again >= first + timedelta(seconds=persist):
         return replace(tried, state=OutboxState.FAILED, next_attempt_at=None)
     return replace(tried, next_attempt_at=again)
+
+
+def _spent(row: OutboxRow) -> OutboxRow:
+    """Return a row that will not be sent again as it is kept: of the answer to a query nothing clinical remains."""
+    return replace(row, body=b"") if row.interaction in EXPRESS else row
 
 
 class Outbox:
@@ -174,7 +182,9 @@ class Outbox:
             self._refused.add(row.id)
         self._changed_during_scan.add(row.id)
         await self._store.change_outbox(
-            replace(row, state=OutboxState.FAILED, next_attempt_at=None, last_error="MessageError, posted later")
+            replace(
+                _spent(row), state=OutboxState.FAILED, next_attempt_at=None, last_error="MessageError, posted later"
+            )
         )
         _log.warning("refused later", message_id=row.id, party_key=row.to_party)
         return True
@@ -259,9 +269,17 @@ class Outbox:
         if endpoint is None or carrier is None:
             reason = "no endpoint registered" if endpoint is None else "address not reachable from this service"
             await self._store.change_outbox(
-                replace(row, state=OutboxState.UNDELIVERABLE, next_attempt_at=None, last_error=reason)
+                replace(_spent(row), state=OutboxState.UNDELIVERABLE, next_attempt_at=None, last_error=reason)
             )
             _log.warning("undeliverable", message_id=row.id, party_key=row.to_party, reason=reason)
+            return
+        express = row.interaction in EXPRESS
+        if not row.body and express:
+            reason = "the answer was not kept; the query has to be asked again"
+            await self._store.change_outbox(
+                replace(row, state=OutboxState.FAILED, next_attempt_at=None, last_error=reason)
+            )
+            _log.warning("not delivered", message_id=row.id, party_key=row.to_party, reason=reason)
             return
         if not row.body:
             rendered = render_late(row, directory)
@@ -273,7 +291,7 @@ class Outbox:
         try:
             party = directory.parties.get(row.to_party)
             answer = await carrier.post(endpoint.address, headers, row.body, party.fqdn if party is not None else ())
-            result = judge(answer.status, answer.body, row.id)
+            result = judge_express(answer.status, answer.body) if express else judge(answer.status, answer.body, row.id)
         except DeliveryError as error:
             result = AttemptResult(Verdict.RETRY, error.diagnostics)
         except Exception as error:  # noqa: BLE001 as above; here the bytes that were sent are kept

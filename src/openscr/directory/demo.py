@@ -26,3 +26,7 @@ GP_ROLE_PROFILE: Final = "555000000102"
 RELIABLE_PATH: Final = "/reliablemessaging/reliablerequest"
 PSIS_CPA: Final = "S20001A000182"
 """Where uploads and withdrawals go, and the agreement that they name."""
+
+QUERY_PATH: Final = "/reliablemessaging/queryrequest"
+QUERY_CPA: Final = "S20003A000304"
+"""Where express queries go, and the agreement that they name."""

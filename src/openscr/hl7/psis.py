@@ -9,12 +9,15 @@ from datetime import datetime
 from lxml import etree
 
 from openscr.codes import (
+    DOCUMENT_QUERIES,
+    DOCUMENT_RETRIEVALS,
     DOCUMENT_TYPES,
     EVENT,
     EVENT_ANSWER,
     EVENT_LIST_ANSWER,
     EVENT_LIST_SM,
     EVENT_LIST_SM_ANSWER,
+    EVENT_STATUSES,
     HL7_NS,
     OID_DISSENT_OVERRIDE,
     OID_EVENT_STATUS,
@@ -23,6 +26,9 @@ from openscr.codes import (
     OID_SNOMED,
     PSIS_NS,
     QUERY_FAILED,
+    SCR_PERMISSIONS,
+    SUBJECT_ACCESS,
+    SUBJECT_ACCESS_ANSWER,
 )
 from openscr.errors import GENERAL, UnreadableMessage
 from openscr.hl7.acknowledgement import read_outcome
@@ -45,6 +51,8 @@ from openscr.spine import (
     AckType,
     Consent,
     DissentOverride,
+    DocumentListQuery,
+    DocumentQuery,
     Event,
     EventListOutcome,
     EventListQuery,
@@ -54,14 +62,32 @@ from openscr.spine import (
     MessageIds,
     Outcome,
     Person,
+    ScrPermissionsQuery,
+    SubjectAccessOutcome,
+    SubjectAccessQuery,
 )
 from openscr.transport.xml import escape, outermost, write_element
 
 PSIS = f"{{{PSIS_NS}}}"
-WRAPPERS = {EVENT: "eventQueryResponse"}
+WRAPPERS = {
+    EVENT: "eventQueryResponse",
+    SUBJECT_ACCESS: "patientQueryResponse",
+    SCR_PERMISSIONS: "scraPermissionsQueryResponse",
+    **{
+        name: "documentQueryResponse" if name in DOCUMENT_RETRIEVALS else "documentListQueryResponse"
+        for name in DOCUMENT_QUERIES
+    },
+}
 """Element around the answer, by request; all others get `EVENT_LIST_WRAPPER`. Spec: 20 §2.4."""
 EVENT_LIST_WRAPPER = "eventListQueryResponse"
-_STATUS_NAMES = {EventStatus.NORMAL: "Normal", EventStatus.WITHDRAWN: "Withdrawn", EventStatus.REPLACED: "Replaced"}
+
+
+Query = EventListQuery | EventQuery | SubjectAccessQuery | DocumentListQuery | DocumentQuery | ScrPermissionsQuery
+"""What a query asks for."""
+
+
+UNREADABLE = Outcome(AckType.ERROR, (GENERAL["400"],))
+"""What a query is answered whose payload is no XML: over ebXML nobody waits for a fault. Spec: 20 §9.2, 40 §8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +106,7 @@ class HeaderFacts:
 
 @dataclass(frozen=True, slots=True)
 class QueryMessage:
-    """What was read from an event query.
+    """What was read from a query.
 
     ``unanswerable`` is the location of the missing message id: without it only a SOAP fault can answer (rule B1).
     ``request`` is there when no finding forbids it. Spec: 20 §9.2, §12.
@@ -90,7 +116,7 @@ class QueryMessage:
     nhs_number: str | None
     findings: tuple[Finding, ...] = ()
     unanswerable: str | None = None
-    request: EventListQuery | EventQuery | None = None
+    request: Query | None = None
 
     @property
     def refusal(self) -> Outcome | None:
@@ -102,7 +128,10 @@ class QueryMessage:
 
 
 def read_query(wrapper: Wrapper, header: HeaderFacts) -> QueryMessage:
-    """Read an event list or event query whose wrapper was read already. Nothing is raised. Spec: 20 §5, §12."""
+    """Read an event list, event or subject access query whose wrapper was read already. Nothing is raised.
+
+    Spec: 20 §5, §12.
+    """
     unanswerable = None if wrapper.message_id else f"/SOAP:Envelope/SOAP:Body/hl7:{wrapper.name}/hl7:id"
     findings = QUERY_WRAPPER.judge(wrapper.root, header.variables)
     query = single_query(wrapper)
@@ -116,11 +145,13 @@ def read_query(wrapper: Wrapper, header: HeaderFacts) -> QueryMessage:
         return QueryMessage(wrapper, nhs_number, tuple(findings), unanswerable)
     ids = MessageIds(wrapper.message_id, wrapper.name)
     override = read_override(query)
-    request: EventListQuery | EventQuery
+    request: EventListQuery | EventQuery | SubjectAccessQuery
     if wrapper.name == EVENT:
         records = [v for e in query.iterfind(f"{HL7}eventRecord") for v in e.iterfind(f"{HL7}value")]
         event_id = next(root for root in attributes_of(records, "root") if root)
         request = EventQuery(ids, numbers[0], event_id.upper(), override)
+    elif wrapper.name == SUBJECT_ACCESS:
+        request = SubjectAccessQuery(ids, numbers[0], override)
     else:
         request = EventListQuery(ids, numbers[0], override, current_only=wrapper.name == EVENT_LIST_SM)
     return QueryMessage(wrapper, numbers[0], (), None, request)
@@ -153,7 +184,8 @@ def read_override(query: etree._Element) -> DissentOverride:
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
-def _wrapped(interaction: str, message: bytes, wrapper: str | None) -> bytes:
+def wrap(interaction: str, message: bytes, wrapper: str | None) -> bytes:
+    """Put the answer to ``interaction`` into its wrapper element, or in ``wrapper`` for who wants another one."""
     name = wrapper or WRAPPERS.get(interaction, EVENT_LIST_WRAPPER)
     return b"".join((f"<{name}>".encode(), message, f"</{name}>".encode()))
 
@@ -162,13 +194,18 @@ def write_query_failed(
     interaction: str, heading: Heading, outcome: Outcome, reference: str, wrapper: str | None = None
 ) -> bytes:
     """Write ``QUQI_IN010000UK14`` in the wrapper of its request: the refusal of a query. Spec: 20 §8."""
-    act = write_reasons(outcome.issues) + _query_ack("ID")
+    return wrap(interaction, write_refusal(heading, outcome, reference), wrapper)
+
+
+def write_refusal(heading: Heading, outcome: Outcome, reference: str, prefix: str = "") -> bytes:
+    """Write ``QUQI_IN010000UK14`` alone; ``prefix`` is the namespace declaration where no envelope has it."""
+    act = write_reasons(outcome.issues) + query_ack("ID")
     acknowledgement = write_acknowledgement_element(outcome.ack.value, reference)
-    message = write_message(QUERY_FAILED, heading, act.encode(), acknowledgement=acknowledgement)
-    return _wrapped(interaction, message, wrapper)
+    return write_message(QUERY_FAILED, heading, act.encode(), acknowledgement=acknowledgement, prefix=prefix)
 
 
-def _query_ack(code: str) -> str:
+def query_ack(code: str) -> str:
+    """Write what a query came to: ``OK``, ``NF`` or ``ID``. Spec: 20 §3.3."""
     return f'<queryAck type="QueryAck"><queryResponseCode code="{code}"/></queryAck>'
 
 
@@ -183,18 +220,21 @@ _ASSERTION = (
 )
 
 
-def _write_event_facts(event: Event) -> str:
+def write_event_facts(event: Event, prefix: str = "psis:") -> str:
+    """Write what every list and every answer says of an event, by ``prefix``. Spec: 20 §7.1, §11.2."""
     withdrawing = (
-        f'<psis:withdrawingEventID root="{escape(event.withdrawing_event_id)}"/>' if event.withdrawing_event_id else ""
+        f'<{prefix}withdrawingEventID root="{escape(event.withdrawing_event_id)}"/>'
+        if event.withdrawing_event_id
+        else ""
     )
     event_type = escape(event.event_type)
     return (
-        f'<psis:eventID root="{escape(event.event_id)}"/>{withdrawing}'
-        f'<psis:payloadID root="{OID_INTERACTION}" extension="{event.payload_id}"/>'
-        f'<psis:persistenceDate value="{hl7_timestamp(event.stored_at)}"/>'
-        f'<psis:eventStatus code="{int(event.status)}" codeSystem="{OID_EVENT_STATUS}" '
-        f'displayName="{_STATUS_NAMES[event.status]}"/>'
-        f'<psis:eventType code="{event_type}" codeSystem="{OID_SNOMED}" '
+        f'<{prefix}eventID root="{escape(event.event_id)}"/>{withdrawing}'
+        f'<{prefix}payloadID root="{OID_INTERACTION}" extension="{event.payload_id}"/>'
+        f'<{prefix}persistenceDate value="{hl7_timestamp(event.stored_at)}"/>'
+        f'<{prefix}eventStatus code="{int(event.status)}" codeSystem="{OID_EVENT_STATUS}" '
+        f'displayName="{EVENT_STATUSES[event.status]}"/>'
+        f'<{prefix}eventType code="{event_type}" codeSystem="{OID_SNOMED}" '
         f'displayName="{DOCUMENT_TYPES.get(event.event_type, "")}"/>'
     )
 
@@ -208,7 +248,7 @@ def write_event_list(
         _RECORD_TARGET.format(answer.nhs_number).encode(),
     ]
     for event in answer.events:
-        pieces += (b"<psis:event>", _write_event_facts(event).encode())
+        pieces += (b"<psis:event>", write_event_facts(event).encode())
         if event.author:
             pieces += (b"<psis:author>", event.author, b"</psis:author>")
         pieces.append(b"</psis:event>")
@@ -223,9 +263,9 @@ def write_event_list(
             f'<permissions><resourceContext root="{OID_NHS_NUMBER}" extension="{answer.nhs_number}"/>{assertions}'
             "</permissions>".encode()
         )
-    pieces.append(f"</psis:queryResponseEventList></subject>{_query_ack('OK')}".encode())
+    pieces.append(f"</psis:queryResponseEventList></subject>{query_ack('OK')}".encode())
     acknowledgement = write_acknowledgement_element("AA", reference)
-    return _wrapped(interaction, write_message(name, heading, *pieces, acknowledgement=acknowledgement), wrapper)
+    return wrap(interaction, write_message(name, heading, *pieces, acknowledgement=acknowledgement), wrapper)
 
 
 def write_event(heading: Heading, answer: EventOutcome, reference: str, wrapper: str | None = None) -> bytes:
@@ -234,21 +274,44 @@ def write_event(heading: Heading, answer: EventOutcome, reference: str, wrapper:
         raise ValueError("an accepted event query has an event")
     before = (
         f'<subject typeCode="SUBJ"><psis:queryResponseEvent>{_RECORD_TARGET.format(answer.nhs_number)}'
-        f"<psis:event>{_write_event_facts(answer.event)}<psis:hl7Data>"
+        f"<psis:event>{write_event_facts(answer.event)}<psis:hl7Data>"
     )
-    after = f"</psis:hl7Data></psis:event></psis:queryResponseEvent></subject>{_query_ack('OK')}"
+    after = f"</psis:hl7Data></psis:event></psis:queryResponseEvent></subject>{query_ack('OK')}"
     acknowledgement = write_acknowledgement_element("AA", reference)
     message = write_message(
         EVENT_ANSWER, heading, before.encode(), answer.document, after.encode(), acknowledgement=acknowledgement
     )
-    return _wrapped(EVENT, message, wrapper)
+    return wrap(EVENT, message, wrapper)
+
+
+def write_record(heading: Heading, answer: SubjectAccessOutcome, reference: str, wrapper: str | None = None) -> bytes:
+    """Write every event with its document spliced in as stored. Spec: 20 §7.2."""
+    pieces: list[bytes] = [
+        b'<subject typeCode="SUBJ"><psis:queryResponsePatient>',
+        _RECORD_TARGET.format(answer.nhs_number).encode(),
+    ]
+    for event, document in answer.events:
+        pieces += (
+            f"<psis:event>{write_event_facts(event)}<psis:hl7Data>".encode(),
+            document,
+            b"</psis:hl7Data></psis:event>",
+        )
+    pieces.append(f"</psis:queryResponsePatient></subject>{query_ack('OK')}".encode())
+    acknowledgement = write_acknowledgement_element("AA", reference)
+    message = write_message(SUBJECT_ACCESS_ANSWER, heading, *pieces, acknowledgement=acknowledgement)
+    return wrap(SUBJECT_ACCESS, message, wrapper)
 
 
 # --- the client's side ----------------------------------------------------------------------------------------------
 
 
-def write_query(heading: Heading, query: EventListQuery | EventQuery, person: Person | None) -> bytes:
-    """Write an event list or event query: parameters in schema order, value before semanticsText. Spec: 20 §5."""
+def write_query(
+    heading: Heading, query: EventListQuery | EventQuery | SubjectAccessQuery, person: Person | None
+) -> bytes:
+    """Write an event list, event or subject access query: parameters in schema order, value before semanticsText.
+
+    Spec: 20 §5.
+    """
     text = f"<originalText>{escape(query.override.text)}</originalText>" if query.override.text else ""
     parameters = (
         f'<query><dissentOverride><value code="{escape(query.override.code)}" codeSystem="{OID_DISSENT_OVERRIDE}"'
@@ -268,12 +331,14 @@ def write_query(heading: Heading, query: EventListQuery | EventQuery, person: Pe
     )
 
 
-def _read_event(element: etree._Element) -> Event:
+def read_event(element: etree._Element, namespace: str = PSIS, *, with_author: bool = True) -> Event:
+    """Read the facts of one event whose children are in ``namespace`` (Clark notation). Raises: `UnreadableMessage`."""
+
     def attribute(name: str, key: str) -> str:
-        child = element.find(f"{PSIS}{name}")
+        child = element.find(f"{namespace}{name}")
         return (child.get(key) or "") if child is not None else ""
 
-    author = element.find(f"{PSIS}author")
+    author = element.find(f"{PSIS}author") if with_author else None
     inner = next(iter(author), None) if author is not None else None
     try:
         status = EventStatus(int(attribute("eventStatus", "code")))
@@ -294,7 +359,7 @@ def _read_event(element: etree._Element) -> Event:
 def read_event_list_answer(root: etree._Element, nhs_number: str) -> EventListOutcome:
     """Read a list, a refusal or a "no record": `Outcome` tells which. Raises: `UnreadableMessage`. Spec: 20 §16."""
     outcome, _ = read_outcome(root)
-    events = tuple(_read_event(e) for e in outermost(root, f"{PSIS}event"))
+    events = tuple(read_event(e) for e in outermost(root, f"{PSIS}event"))
     return EventListOutcome(outcome, nhs_number, events, _read_permissions(root))
 
 
@@ -315,8 +380,19 @@ def read_event_answer(root: etree._Element, nhs_number: str) -> EventOutcome:
     element = next(root.iter(f"{PSIS}event"), None)
     if element is None:
         return EventOutcome(outcome, nhs_number)
+    return EventOutcome(outcome, nhs_number, read_event(element), _read_document(element))
+
+
+def read_record_answer(root: etree._Element, nhs_number: str) -> SubjectAccessOutcome:
+    """Read every event with its document, or a refusal. Raises: `UnreadableMessage`. Spec: 20 §7.2, §16."""
+    outcome, _ = read_outcome(root)
+    events = outermost(root, f"{PSIS}event")
+    return SubjectAccessOutcome(outcome, nhs_number, tuple((read_event(e), _read_document(e)) for e in events))
+
+
+def _read_document(element: etree._Element) -> bytes:
     data = element.find(f"{PSIS}hl7Data")
     document = next((c for c in data if isinstance(c.tag, str)), None) if data is not None else None
     if document is None:
         raise UnreadableMessage("the event has no document")
-    return EventOutcome(outcome, nhs_number, _read_event(element), write_element(document))
+    return write_element(document)

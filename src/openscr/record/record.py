@@ -18,9 +18,10 @@ from openscr.errors import GENERAL, OutcomeUnknown, StoreUnavailable
 from openscr.identifiers import Clock, UuidFactory, has_ten_digits, mint_uuid, slot_of, utc_now
 from openscr.record.audit import audit_entry
 from openscr.record.consent import decide_consent_change, decide_consent_query
-from openscr.record.decision import Decision, RecordRules, refuse, survivor_of
+from openscr.record.decision import Decision, RecordRules, survivor_of
+from openscr.record.scr_application import NothingRecorded, Relationships
 from openscr.record.upload import decide_upload
-from openscr.record.viewing import decide_view, in_list_order, no_record, show
+from openscr.record.views import Views
 from openscr.record.withdrawal import decide_withdrawal
 from openscr.spine import (
     AckType,
@@ -28,13 +29,21 @@ from openscr.spine import (
     ConsentChange,
     ConsentOutcome,
     ConsentQuery,
+    DocumentListOutcome,
+    DocumentListQuery,
+    DocumentOutcome,
+    DocumentQuery,
     EventListOutcome,
     EventListQuery,
     EventOutcome,
     EventQuery,
-    EventStatus,
+    ExtendedListOutcome,
     MessageIds,
     Outcome,
+    ScrPermissionsOutcome,
+    ScrPermissionsQuery,
+    SubjectAccessOutcome,
+    SubjectAccessQuery,
     Upload,
     Withdrawal,
 )
@@ -116,8 +125,9 @@ Decide = Callable[[Transaction], Awaitable[Decision]]
 class Record:
     """The record of all patients. Satisfies `openscr.spine.Spine`.
 
-    ``store`` keeps everything; ``directory`` and ``policy`` say who may do what; ``rules`` are the switches. ``clock``
-    and ``mint`` are the present instant and fresh ids.
+    ``store`` keeps everything; ``directory`` and ``policy`` say who may do what; ``rules`` are the switches.
+    ``relationships`` knows permissions to view and legitimate relationships. ``clock`` and ``mint`` are the present
+    instant and fresh ids.
     """
 
     def __init__(
@@ -127,9 +137,11 @@ class Record:
         policy: AccessPolicy,
         rules: RecordRules,
         *,
+        relationships: Relationships | None = None,
         clock: Clock = utc_now,
         mint: UuidFactory = mint_uuid,
     ) -> None:
+        self._views = Views(store, directory, policy, rules, relationships or NothingRecorded(), clock=clock, mint=mint)
         self._store = store
         self._directory = directory
         self._policy = policy
@@ -375,83 +387,49 @@ class Record:
 
     async def list_events(self, caller: Caller, query: EventListQuery) -> EventListOutcome:
         """List a patient's events in the order of 20 §7.1. Raises: `StoreError`. Spec: 20 §10.3."""
-        now = self._clock()
-
-        async def work(transaction: Transaction) -> EventListOutcome:
-            authorisation = self._policy.authorise(
-                self._directory.snapshot, Operation.VIEW, caller, override=query.override
-            )
-            state = await transaction.read_patient(query.nhs_number)
-            decision = decide_view(query.override, state, authorisation, self._rules, caller, now, self._mint())
-            events = state.events
-            empty = not events or (
-                query.current_only and all(event.status is not EventStatus.NORMAL for event in events)
-            )
-            if decision.outcome.accepted and empty:
-                decision = replace(no_record(query.nhs_number), notes=decision.notes, alert=decision.alert)
-            await self._apply(transaction, decision)
-            await self._audit_view(transaction, caller, query, decision, authorisation, now)
-            if not decision.outcome.accepted:
-                return EventListOutcome(decision.outcome, query.nhs_number, consent=state.consent)
-            listed = tuple(show(event) for event in in_list_order(events))
-            return EventListOutcome(decision.outcome, query.nhs_number, listed, state.consent)
-
-        return await self._store.transact(slot_of(query.nhs_number), work)
+        return await self._views.list_events(caller, query)
 
     async def retrieve_event(self, caller: Caller, query: EventQuery) -> EventOutcome:
         """Return one event with its document, whatever its status. Raises: `StoreError`. Spec: 20 §7.2, §10.3."""
-        now = self._clock()
+        return await self._views.retrieve_event(caller, query)
 
-        async def work(transaction: Transaction) -> EventOutcome:
-            authorisation = self._policy.authorise(
-                self._directory.snapshot, Operation.VIEW, caller, override=query.override
-            )
-            state = await transaction.read_patient(query.nhs_number)
-            decision = decide_view(query.override, state, authorisation, self._rules, caller, now, self._mint())
-            event = next((row for row in state.events if row.event_id == query.event_id), None)
-            if decision.outcome.accepted and event is None:
-                missing = (
-                    refuse("30308", "event_unknown", event_id=query.event_id)
-                    if state.events
-                    else no_record(query.nhs_number)
-                )
-                decision = replace(missing, notes=decision.notes, alert=decision.alert)
-            await self._apply(transaction, decision)
-            await self._audit_view(transaction, caller, query, decision, authorisation, now)
-            if event is None or not decision.outcome.accepted:
-                return EventOutcome(decision.outcome, query.nhs_number)
-            document = await transaction.read_document(event)
-            return EventOutcome(decision.outcome, query.nhs_number, show(event), document)
-
-        return await self._store.transact(slot_of(query.nhs_number), work)
-
-    async def _audit_view(
+    async def list_documents(
         self,
-        transaction: Transaction,
         caller: Caller,
-        query: EventListQuery | EventQuery,
-        decision: Decision,
-        authorisation: Authorisation,
-        now: datetime,
-    ) -> None:
-        details = dict(decision.notes)
-        if isinstance(query, EventQuery):
-            details["event_id"] = query.event_id
-        if decision.alert is not None:
-            details["alert"] = decision.alert.id
-        await transaction.append_audit(
-            audit_entry(
-                query.ids.interaction,
-                decision.outcome,
-                query.nhs_number,
-                now,
-                caller=caller,
-                ids=query.ids,
-                authorisation=authorisation,
-                reason=decision.reason,
-                details=details,
-            )
-        )
+        query: DocumentListQuery,
+        *,
+        answer: Callable[[DocumentListOutcome], OutboxRow] | None = None,
+    ) -> DocumentListOutcome:
+        """List the documents that are wanted; ``answer`` makes the row that delivers the list, in the same transaction.
+
+        Raises: `StoreError`. Spec: 20 §13, 40 §7.2.
+        """
+        return await self._views.list_documents(caller, query, answer)
+
+    async def retrieve_document(
+        self,
+        caller: Caller,
+        query: DocumentQuery,
+        *,
+        answer: Callable[[DocumentOutcome], OutboxRow] | None = None,
+    ) -> DocumentOutcome:
+        """Return one document with its content; ``answer`` as for `list_documents`. Raises: `StoreError`.
+
+        Spec: 20 §13, 40 §7.2.
+        """
+        return await self._views.retrieve_document(caller, query, answer)
+
+    async def retrieve_record(self, caller: Caller, query: SubjectAccessQuery) -> SubjectAccessOutcome:
+        """Return every event with its document, and raise an alert. Raises: `StoreError`. Spec: 20 §10.5."""
+        return await self._views.retrieve_record(caller, query)
+
+    async def check_scr_permissions(self, caller: Caller, query: ScrPermissionsQuery) -> ScrPermissionsOutcome:
+        """Say whether there is a summary, and what stands in the way of viewing it. Raises: `StoreError`. 20 §11."""
+        return await self._views.check_scr_permissions(caller, query)
+
+    async def list_extended(self, caller: Caller, query: EventListQuery) -> ExtendedListOutcome:
+        """List a patient's events with their authors' identity; nothing asks for it over the wire. Spec: 20 §11.3."""
+        return await self._views.list_extended(caller, query)
 
     # --- consent ----------------------------------------------------------------------------------------------------
 
@@ -490,15 +468,27 @@ class Record:
     # --- refusals before any verb -----------------------------------------------------------------------------------
 
     async def audit_refusal(
-        self, caller: Caller, ids: MessageIds, outcome: Outcome, *, reason: str, nhs_number: str | None
+        self,
+        caller: Caller,
+        ids: MessageIds,
+        outcome: Outcome,
+        *,
+        reason: str,
+        nhs_number: str | None,
+        answer: OutboxRow | None = None,
     ) -> None:
-        """Keep that a request was refused before it reached a verb: who tried, and why not. Spec: 35 §7, §9.4."""
+        """Keep that a request was refused before it reached a verb: who tried, and why not. Spec: 35 §7, §9.4.
+
+        ``answer`` delivers the refusal to who does not wait for it; it is in the slot of the number, else of the party.
+        """
         now = self._clock()
         known = nhs_number if nhs_number is not None and has_ten_digits(nhs_number) else None
         entry = audit_entry(ids.interaction or "unknown", outcome, known, now, caller=caller, ids=ids, reason=reason)
 
         async def work(transaction: Transaction) -> None:
             await transaction.append_audit(entry)
+            if answer is not None:
+                await transaction.append_outbox(answer)
 
         await self._store.transact(slot_of(known or caller.party_key or caller.certificate or ""), work)
 

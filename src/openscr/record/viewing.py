@@ -67,20 +67,34 @@ def decide_view(
         alert_reason = "5"
     alert = None
     if alert_reason:
-        alert = AlertRow(
-            id=alert_id,
-            nhs_number=state.nhs_number,
-            type=ACCESS_ALERT,
-            reason=alert_reason,
-            text=override.text,
-            raised_at=now,
-            asid=caller.asid,
-            organisation=authorisation.organisation,
-            user_id=authorisation.person.user_id if authorisation.person else None,
-            role_profile_id=authorisation.person.role_profile_id if authorisation.person else None,
-            job_role=authorisation.person.job_role if authorisation.person else None,
-        )
+        alert = access_alert(alert_reason, override, state, authorisation, caller, now, alert_id)
     return Decision(ACCEPTED, alert=alert, notes=notes)
+
+
+def access_alert(
+    reason: str,
+    override: DissentOverride,
+    state: PatientState,
+    authorisation: Authorisation,
+    caller: Caller,
+    now: datetime,
+    alert_id: str,
+) -> AlertRow:
+    """Return the alert of an access that consent did not cover. Spec: 20 §10.4, 35 §6.1."""
+    person = authorisation.person
+    return AlertRow(
+        id=alert_id,
+        nhs_number=state.nhs_number,
+        type=ACCESS_ALERT,
+        reason=reason,
+        text=override.text,
+        raised_at=now,
+        asid=caller.asid,
+        organisation=authorisation.organisation,
+        user_id=person.user_id if person else None,
+        role_profile_id=person.role_profile_id if person else None,
+        job_role=person.job_role if person else None,
+    )
 
 
 def _with_notes(decision: Decision, notes: dict[str, str]) -> Decision:

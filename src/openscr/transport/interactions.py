@@ -10,11 +10,14 @@ from typing import Final
 from openscr.codes import (
     ACS_GET,
     ACS_SET,
+    DOCUMENT_QUERIES,
     EVENT,
     EVENT_LIST,
     EVENT_LIST_SM,
     INITIAL_UPLOAD,
     POLLING_UPLOAD,
+    SCR_PERMISSIONS,
+    SUBJECT_ACCESS,
     UPLOAD,
     WITHDRAW,
     WITHDRAW_INITIAL,
@@ -31,13 +34,17 @@ class Domain(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One row of the table: its domain, and the channels that take it."""
+    """One row of the table: its domain, and the channels that take it.
+
+    ``express`` is asynchronous without acknowledgement or repetition: the answer is a message of its own, sent once.
+    """
 
     service: str
     name: str
     domain: Domain
     soap: bool = False
     reliable: bool = False
+    express: bool = False
     polling: bool = False
 
 
@@ -52,6 +59,10 @@ INTERACTIONS: Final = {
         Interaction("psisquery", EVENT_LIST, Domain.QUERY, soap=True),
         Interaction("psisquery", EVENT_LIST_SM, Domain.QUERY, soap=True),
         Interaction("psisquery", EVENT, Domain.QUERY, soap=True),
+        *(Interaction("psisquery", name, Domain.QUERY, soap=True, express=True) for name in DOCUMENT_QUERIES),
+        Interaction("psisquery", SUBJECT_ACCESS, Domain.QUERY, soap=True),
+        Interaction("psisquery", SCR_PERMISSIONS, Domain.QUERY, soap=True),
+        Interaction("lrsquery", SCR_PERMISSIONS, Domain.QUERY, soap=True),
         Interaction("lrs", ACS_SET, Domain.CONSENT, soap=True, reliable=True),
         Interaction("lrsquery", ACS_GET, Domain.CONSENT, soap=True),
     )
@@ -64,11 +75,21 @@ SYNC_PATHS: Final = frozenset(
 RELIABLE_PATH: Final = "/reliablemessaging/reliablerequest"
 """The path in the contracts of every interaction that is taken reliably. Spec: 40 §2."""
 
+QUERY_PATH: Final = "/reliablemessaging/queryrequest"
+"""The path in the contracts of every interaction that is an express message. Spec: 40 §2."""
+
 EBXML_PATHS: Final = frozenset(
     {
         RELIABLE_PATH,
-        "/reliablemessaging/queryrequest",
+        QUERY_PATH,
         "/reliablemessaging/forwardreliable",
         "/reliablemessaging/intermediary",
     }
 )
+
+CONTRACT_PATHS: Final = {
+    row.name: QUERY_PATH if row.express else RELIABLE_PATH
+    for row in INTERACTIONS.values()
+    if row.express or row.reliable
+}
+"""Where a contract sends each interaction that goes over ebXML. Spec: 40 §2."""

@@ -86,5 +86,29 @@ def judge(status: int, body: bytes, message_id: str) -> AttemptResult:
     return AttemptResult(Verdict.RETRY, f"HTTP {status} without acknowledgement")
 
 
+def judge_express(status: int, body: bytes) -> AttemptResult:
+    """Judge the HTTP answer to a message that asked for no acknowledgement: it was taken, or it is over.
+
+    Any body that is no refusal is harmless: some clients acknowledge whether or not they were asked to.
+    Spec: 40 §6.4 (column express), §7.2 step 4.
+    """
+    try:
+        root = read_xml(body) if body.strip() else None
+    except WireError:
+        root = None
+    signal = read_signal(root) if root is not None else None
+    errors = signal.errors if signal is not None and signal.kind == "MessageError" else None
+    if errors is not None:
+        codes = tuple(error.code for error in errors)
+        texts = tuple(error.description for error in errors)
+        return AttemptResult(Verdict.REFUSED, f"MessageError {_named(codes)}", codes, texts)
+    fault = read_fault(root) if root is not None else None
+    if fault is not None:
+        return AttemptResult(Verdict.REFUSED, f"SOAP fault {_named(fault.codes)}", fault.codes, fault.descriptions)
+    if 200 <= status < 300:
+        return AttemptResult(Verdict.DELIVERED)
+    return AttemptResult(Verdict.REFUSED, f"HTTP {status}")
+
+
 def _named(codes: tuple[str, ...]) -> str:
     return ", ".join(code if code in _KNOWN_CODES else "with an unknown code" for code in codes) or "without a code"

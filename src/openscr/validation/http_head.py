@@ -49,9 +49,10 @@ def channel_of(framing: Framing) -> Channel | None:
         return Channel.POLLING
     action = parse_soap_action(framing.header("soapaction"))
     row = INTERACTIONS.get(action) if action is not None else None
-    if row is None or row.soap + row.reliable + row.polling != 1:
+    ebxml = row is not None and (row.reliable or row.express)
+    if row is None or row.soap + ebxml + row.polling != 1:
         return None
-    return Channel.SOAP if row.soap else Channel.EBXML if row.reliable else Channel.POLLING
+    return Channel.SOAP if row.soap else Channel.EBXML if ebxml else Channel.POLLING
 
 
 def is_signal_action(header: str | None) -> bool:
@@ -176,7 +177,7 @@ def _check_routing(framing: Framing, findings: Findings) -> None:
         elif path == UPLOAD_PATH or (path in SYNC_PATHS and name in ANSWERS):
             _note_fault(findings, "101", offset, "routing-path")
         return
-    taken = {Channel.SOAP: row.soap, Channel.EBXML: row.reliable, Channel.POLLING: row.polling}
+    taken = {Channel.SOAP: row.soap, Channel.EBXML: row.reliable or row.express, Channel.POLLING: row.polling}
     channel = channel_of(framing)
     if channel is not None and not taken[channel]:
         _note_fault(findings, "101", offset, "routing-path")

@@ -16,16 +16,28 @@ from openscr.codes import (
     ACS_GET_ANSWER,
     ACS_HAS,
     ACS_SET,
+    DOCUMENT,
+    DOCUMENT_ALIAS,
+    DOCUMENT_LIST,
+    DOCUMENT_LIST_ALIAS,
+    DOCUMENT_LIST_BY_DATE,
+    DOCUMENT_LIST_BY_TYPE,
+    DOCUMENT_QUERIES,
+    DOCUMENT_RETRIEVALS,
     EVENT,
     EVENT_ANSWER,
     EVENT_LIST,
     EVENT_LIST_ANSWER,
     EVENT_LIST_SM,
     EVENT_LIST_SM_ANSWER,
+    EXTENDED_LIST_ANSWER,
     HL7_NS,
     INITIAL_UPLOAD,
     POLLING_UPLOAD,
     QUERY_FAILED,
+    SCR_PERMISSIONS,
+    SUBJECT_ACCESS,
+    SUBJECT_ACCESS_ANSWER,
     UPLOAD,
     UPLOADS,
     WITHDRAW,
@@ -36,10 +48,12 @@ from openscr.errors import FAULTS, WRAPPER_ERRORS, UnreadableMessage
 from openscr.hl7.acknowledgement import read_outcome
 from openscr.hl7.acs import check_has, read_consent_message
 from openscr.hl7.deviations import deviations_of
+from openscr.hl7.document_query import read_document_query
 from openscr.hl7.gp_summary import check_document, document_interaction, read_summary_message
-from openscr.hl7.psis import HeaderFacts, read_query
+from openscr.hl7.psis import HeaderFacts, QueryMessage, read_query
 from openscr.hl7.rules.consent import LONE_WRAPPER, PARTICIPANTS
 from openscr.hl7.rules.queries import QUERY_WRAPPER
+from openscr.hl7.scr_application import read_permissions_query
 from openscr.hl7.strict import STRICT_INTERACTIONS, check_strict
 from openscr.hl7.wrapper import HL7, Finding, Wrapper, child, local_name, read_wrapper
 from openscr.validation.findings import FAULT_SYSTEM, Findings
@@ -63,10 +77,10 @@ _NOT_OF_THE_MODEL: Final = "message_id_not_event_id"
 """The one deviation that no schema knows of."""
 
 _SUMMARIES: Final = UPLOADS | WITHDRAWALS
-_EVENT_QUERIES: Final = frozenset({EVENT_LIST, EVENT_LIST_SM, EVENT})
+_EVENT_QUERIES: Final = frozenset({EVENT_LIST, EVENT_LIST_SM, EVENT, SUBJECT_ACCESS})
+_QUERIES: Final = _EVENT_QUERIES | DOCUMENT_QUERIES.keys() | {SCR_PERMISSIONS}
 _CONSENT: Final = frozenset({ACS_SET, ACS_GET})
-SCR_PERMISSIONS: Final = "HAS_SCRA_PERMISSIONS_INSM01"
-_RULED: Final = _SUMMARIES | _EVENT_QUERIES | _CONSENT | {ACS_HAS}
+_RULED: Final = _SUMMARIES | _QUERIES | _CONSENT | {ACS_HAS}
 """Interactions with a rule book of their own."""
 
 ANSWERS: Final = frozenset(
@@ -78,31 +92,20 @@ ANSWERS: Final = frozenset(
         EVENT_ANSWER,
         ACS_GET_ANSWER,
         "HAS_RESOURCE_PERMISSIONS_RESPONSE_INUK01",
-        "QUPC_IN160000UK06",
-        "QUPC_IN160102UK05",
-        "QUPC_IN160104UK05",
-        "QUPC_IN160108UK05",
-        "QUPC_IN160110UK05",
-        "SCRA_EXTENDEDRESPONSE_INSM01",
+        SUBJECT_ACCESS_ANSWER,
+        *DOCUMENT_QUERIES.values(),
+        EXTENDED_LIST_ANSWER,
     }
 )
 """Interactions that answer others, and are never requests of their own. Spec: 40 §3, 20 §1."""
 
-REQUESTS: Final = _RULED | {
-    "QUPC_IN120000UK06",
-    "QUPC_IN160101UK05",
-    "QUPC_IN160103UK05",
-    "QUPC_IN160107UK05",
-    "QUPC_IN160109UK05",
-    "QUPC_IN160201UK04",
-    "QUPC_IN160202UK04",
-    "COMT_IN000001UK01",
-}
+REQUESTS: Final = (_RULED - {SCR_PERMISSIONS}) | {"COMT_IN000001UK01"}
 """Interactions that ask Spine for something, and are never answers. Spec: 40 §3."""
 
 _NOT_ROUTED: Final = frozenset({"REPC_IN150015UK03", "REPC_IN150016UK03"})
 """Summaries of the design before this one, which Spine does not route. Spec: 10 §1."""
 
+_ANSWERED: Final = tuple(DOCUMENT_QUERIES.items())
 _WORDS: Final = {
     INITIAL_UPLOAD: "GP initial summary",
     UPLOAD: "GP summary",
@@ -116,6 +119,17 @@ _WORDS: Final = {
     EVENT_LIST_ANSWER: "event list",
     EVENT_LIST_SM_ANSWER: "event list with permissions",
     EVENT_ANSWER: "event",
+    DOCUMENT_LIST: "document list query",
+    DOCUMENT_LIST_ALIAS: "document list query",
+    DOCUMENT_LIST_BY_TYPE: "document list query by heading",
+    DOCUMENT_LIST_BY_DATE: "document list query by date",
+    DOCUMENT: "document query",
+    DOCUMENT_ALIAS: "document query",
+    **{name: "document" if request in DOCUMENT_RETRIEVALS else "document list" for request, name in _ANSWERED},
+    SUBJECT_ACCESS: "subject access query",
+    SUBJECT_ACCESS_ANSWER: "record of a patient",
+    SCR_PERMISSIONS: "question of an SCR application, or its answer",
+    EXTENDED_LIST_ANSWER: "extended event list",
     QUERY_FAILED: "refused query",
     ACS_SET: "setting of consent",
     ACS_GET: "query of consent",
@@ -152,7 +166,7 @@ def family_of(name: str | None) -> str:
         return "wd"
     if name in UPLOADS:
         return "gp"
-    if name is not None and name.startswith(("QUPC_", "QUQI_")):
+    if name is not None and name.startswith(("QUPC_", "QUQI_", "HAS_SCRA_")):
         return "psis"
     if name is not None and "_RESOURCE_PERMISSIONS_" in name:
         return "acs"
@@ -219,7 +233,7 @@ def check_payload(
     action = envelope.action if envelope is not None else None
     wanted = action if action in _RULED else name
     header = envelope.header if envelope is not None else None
-    if wanted in _RULED:
+    if wanted in _RULED and not (wanted == SCR_PERMISSIONS and is_answer(element)):
         _check_request(document, wrapper, wanted, header, findings, measure.level)
     elif name in _NOT_ROUTED:
         findings.note(
@@ -240,7 +254,7 @@ def check_payload(
 def _note_namespace(document: Document, element: etree._Element, name: str, findings: Findings, *, soap: bool) -> None:
     """Add that an interaction is in another namespace, with the code of the answer. Spec: 10 §14; 30 §6.1; 40 §8."""
     code, system, text = "", "", ""
-    if soap or name in _EVENT_QUERIES:
+    if soap or name in _QUERIES:
         code, system, text = "101", FAULT_SYSTEM, FAULTS["101"].description
     elif name in _SUMMARIES | _CONSENT:
         error = WRAPPER_ERRORS["515" if name in _SUMMARIES else "202"]
@@ -265,10 +279,11 @@ def _check_request(
         found = (*summary.rejected, *summary.findings)
         if interaction in UPLOADS:
             _note_deviations(document, wrapper, interaction, findings, level)
-    elif interaction in _EVENT_QUERIES:
-        for finding in read_query(wrapper, header or _own_facts(wrapper)).findings:
-            # A query without an id cannot be answered in HL7. Spec: 20 §9.2.
-            fault = "201" if finding.rule == "psis-B1" else ""
+    elif interaction in _QUERIES:
+        query = _read_query(wrapper, interaction, header)
+        for finding in query.findings:
+            # A query without an id cannot be answered in HL7, unless its envelope has one. Spec: 20 §9.2.
+            fault = "201" if finding.rule == "psis-B1" and query.unanswerable is not None else ""
             findings.add(document, wrapper.root, (finding,), fault=fault)
         return
     elif interaction in _CONSENT:
@@ -277,6 +292,14 @@ def _check_request(
     else:
         found = check_has(wrapper, header)
     findings.add(document, wrapper.root, found)
+
+
+def _read_query(wrapper: Wrapper, interaction: str, header: HeaderFacts | None) -> QueryMessage:
+    if interaction in DOCUMENT_QUERIES:
+        return read_document_query(wrapper, header, interaction)
+    if interaction == SCR_PERMISSIONS:
+        return read_permissions_query(wrapper, header or _own_facts(wrapper))
+    return read_query(wrapper, header or _own_facts(wrapper))
 
 
 def _own_facts(wrapper: Wrapper) -> HeaderFacts:
@@ -329,9 +352,7 @@ def _check_other(
         findings.add(document, wrapper.root, QUERY_WRAPPER.judge(wrapper.root, facts.variables))
     else:
         _note_wrapper(document, findings, LONE_WRAPPER.judge(wrapper.root, {"interaction": name}))
-        if not name.startswith("HAS_SCRA_"):
-            # Of that one only the counts are looked at. Spec: 30 §5.4.
-            _note_wrapper(document, findings, PARTICIPANTS.judge(wrapper.root))
+        _note_wrapper(document, findings, PARTICIPANTS.judge(wrapper.root))
     findings.note_at("coverage", document, wrapper.root, severity=Severity.WARNING)
 
 

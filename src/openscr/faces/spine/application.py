@@ -28,7 +28,7 @@ from openscr.faces.spine.exchange import (
 from openscr.faces.spine.polling_endpoint import PollingEndpoint
 from openscr.faces.spine.soap_endpoint import SoapEndpoint
 from openscr.spine import AckType, Caller, MessageIds, Outcome
-from openscr.transport.interactions import EBXML_PATHS, INTERACTIONS, RELIABLE_PATH, SYNC_PATHS
+from openscr.transport.interactions import CONTRACT_PATHS, EBXML_PATHS, INTERACTIONS, SYNC_PATHS
 from openscr.transport.polling import POLL_PREFIX, UPLOAD_PATH
 from openscr.transport.soap import parse_soap_action
 
@@ -37,9 +37,6 @@ _log = structlog.get_logger("spine")
 
 Answering = Callable[[Request], Awaitable[Handled]]
 """What answers a request whose body has arrived whole. Raises: `StoreError`."""
-
-_OTHER_PATHS = EBXML_PATHS - {RELIABLE_PATH}
-_INTERACTION_NAMES = frozenset(name for _, name in INTERACTIONS)
 
 
 def serves(path: str) -> bool:
@@ -123,8 +120,9 @@ class SpineApplication:
             name = _interaction_of(request)
             _log.error("request failed", error=type(error).__name__, interaction=name, correlation_id=correlation_id)
             handled = Handled(name, "fault-200", fault("200"))
-        if scope["path"] in _OTHER_PATHS and handled.interaction in _INTERACTION_NAMES:
-            _log.warning("not the path of its contract", interaction=handled.interaction, path=scope["path"])
+        path = scope["path"]
+        if path in EBXML_PATHS and CONTRACT_PATHS.get(handled.interaction, path) != path:
+            _log.warning("not the path of its contract", interaction=handled.interaction, path=path)
         _log.info("answered", interaction=handled.interaction, outcome=handled.outcome, correlation_id=correlation_id)
         return handled
 

@@ -5,13 +5,16 @@ Spec: 40 §5, §8 steps 10-14.
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
 from openscr.access.registration import Cause, check_receiver
 from openscr.delivery.answers import ReplyAddress
 from openscr.directory.model import Directory
 from openscr.errors import WireError
 from openscr.faces.spine.exchange import Peer
-from openscr.hl7 import acs, gp_summary
+from openscr.hl7 import acs, gp_summary, psis
+from openscr.hl7.document_query import read_document_query
+from openscr.hl7.psis import Query
 from openscr.hl7.wrapper import Wrapper, read_wrapper
 from openscr.identifiers import slot_of
 from openscr.spine import Caller, ConsentChange, MessageIds, Outcome, Person, Upload, Withdrawal
@@ -25,9 +28,20 @@ LONGEST_PARTY_KEY = 64
 """Characters of an unregistered party key that the audit keeps."""
 
 
+_UNREADABLE: Final = {
+    Domain.SUMMARY: gp_summary.UNREADABLE,
+    Domain.QUERY: psis.UNREADABLE,
+    Domain.CONSENT: acs.UNREADABLE,
+}
+"""The outcome of a payload that is no XML."""
+
+
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What was read from the payload part. ``wrapper`` is none when it is not well-formed XML."""
+    """What was read from the payload part: a ``request`` for a change, or a ``query``.
+
+    ``wrapper`` is none when it is not well-formed XML.
+    """
 
     wrapper: Wrapper | None
     request: Upload | Withdrawal | ConsentChange | None
@@ -35,6 +49,7 @@ class Payload:
     refusal: Outcome | None
     digest: bytes = b""
     rules: tuple[str, ...] = ()
+    query: Query | None = None
 
     @property
     def sender_asid(self) -> str:
@@ -60,13 +75,16 @@ class Arrival:
             content = self.part.content(self.body)
             root = read_xml(content)
         except WireError:
-            unreadable = gp_summary.UNREADABLE if self.row.domain is Domain.SUMMARY else acs.UNREADABLE
-            return Payload(None, None, None, unreadable)
+            return Payload(None, None, None, _UNREADABLE[self.row.domain])
         wrapper = read_wrapper(root)
         if self.row.domain is Domain.SUMMARY:
             summary = gp_summary.read_summary_message(root, wrapper, content, self.row.name)
             rules = tuple(dict.fromkeys(finding.rule for finding in (*summary.rejected, *summary.findings)))
             return Payload(wrapper, summary.request, summary.nhs_number, summary.refusal, rules=rules)
+        if self.row.domain is Domain.QUERY:
+            query = read_document_query(wrapper, None, self.row.name)
+            rules = tuple(dict.fromkeys(finding.rule for finding in query.findings))
+            return Payload(wrapper, None, query.nhs_number, query.refusal, rules=rules, query=query.request)
         consent = acs.read_consent_message(wrapper, self.row.name, accept_ask=accept_ask)
         change = consent.request if isinstance(consent.request, ConsentChange) else None
         digest = hashlib.sha256(content).digest()

@@ -18,7 +18,10 @@ from openscr.transport.soap import write_fault
 
 @dataclass(frozen=True, slots=True)
 class SpineContext:
-    """The parts of the service that the Spine paths use. ``public_url`` is ``wsa:From`` of our answers."""
+    """The parts of the service that the Spine paths use. ``public_url`` is ``wsa:From`` of our answers.
+
+    ``switched_off`` are interactions that this service does not offer, though it knows them.
+    """
 
     record: Record
     outbox: Outbox
@@ -27,6 +30,7 @@ class SpineContext:
     public_url: str
     max_body_bytes: int
     accept_ask_in_set: bool = False
+    switched_off: frozenset[str] = frozenset()
     clock: Clock = field(default=utc_now)
     mint: UuidFactory = field(default=mint_uuid)
 

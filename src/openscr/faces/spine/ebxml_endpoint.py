@@ -1,9 +1,10 @@
-"""Asynchronous reliable messaging: uploads, withdrawals and consent over ebXML.
+"""Asynchronous messaging: uploads, withdrawals and consent reliably over ebXML, document queries as express messages.
 
 The message is decided and stored in the request that brings it; the signal follows the commit, and the application
-acknowledgement is delivered later to the endpoint that the sender's party has registered.
+acknowledgement is delivered later to the endpoint that the sender's party has registered. A query gets an empty 202;
+its answer is a message of its own, sent once.
 
-Spec: 40 §5, §6.5, §7.3, §8.
+Spec: 40 §5, §6.5, §7.2, §7.3, §8.
 """
 
 import structlog
@@ -16,6 +17,7 @@ from openscr.errors import EBXML_ERRORS, AccessRefused, WireError
 from openscr.faces.spine.arrival import LONGEST_PARTY_KEY, Arrival, Payload, caller_at
 from openscr.faces.spine.context import SpineContext, fault, parties_behind
 from openscr.faces.spine.exchange import Handled, Peer, Reply, Request
+from openscr.faces.spine.queries import answer_express
 from openscr.identifiers import ebxml_timestamp
 from openscr.record.record import Reception
 from openscr.spine import AckType, Caller, MessageIds, Outcome
@@ -54,7 +56,7 @@ class EbxmlEndpoint:
             return await self._take_late_signal(request)
         action = parse_soap_action(soap_action)
         row = INTERACTIONS.get(action) if action is not None else None
-        if row is None or not row.reliable:
+        if row is None or not (row.reliable or row.express):
             return Handled("unknown", "fault-101", fault("101"))
         outcome, reply, outbox_row = await self._process(row, request)
         if outbox_row is not None:
@@ -118,13 +120,17 @@ class EbxmlEndpoint:
             return "message-error", self._message_error(envelope, directory, ("expired",)), None
         if payload.rules:
             _log.info("rules broken", rules=" ".join(payload.rules), correlation_id=request.correlation_id)
+        if row.express:
+            outcome, answer = await answer_express(context, arrival, payload)
+            return outcome.code, Reply(202), answer
         return await self._receive(arrival, payload)
 
     def _check_envelope(
         self, row: Interaction, envelope: Envelope, directory: Directory, peer: Peer, part: Part | None
     ) -> tuple[str, ...]:
         """Return the failed checks of 40 §8 steps 6-9, in the order in which they are reported."""
-        failed: set[str] = set(check_reliability(envelope, Reliability.RELIABLE))
+        pattern = Reliability.EXPRESS if row.express else Reliability.RELIABLE
+        failed: set[str] = set(check_reliability(envelope, pattern))
         if (envelope.short_service, envelope.action) != (row.service, row.name):
             failed.add("soap_action")
         if part is None and not failed & {"manifest_count", "manifest_href"}:

@@ -17,10 +17,6 @@ from openscr.codes import (
     ACKNOWLEDGEMENT,
     ACS_GET_ANSWER,
     ACS_SET,
-    EVENT_ANSWER,
-    EVENT_LIST_ANSWER,
-    EVENT_LIST_SM,
-    EVENT_LIST_SM_ANSWER,
     HL7_NS,
     QUERY_FAILED,
     SERVICE_PREFIX,
@@ -31,6 +27,7 @@ from openscr.directory.model import Directory, System
 from openscr.errors import GENERAL, AccessRefused, WireError
 from openscr.faces.spine.context import SpineContext, fault, parties_behind
 from openscr.faces.spine.exchange import Handled, Peer, Reply, Request
+from openscr.faces.spine.queries import answer_query, read_query
 from openscr.hl7 import acs, psis
 from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER
 from openscr.hl7.wrapper import Finding, Heading, Wrapper, read_wrapper
@@ -41,8 +38,6 @@ from openscr.spine import (
     Caller,
     ConsentChange,
     ConsentQuery,
-    EventListQuery,
-    EventQuery,
     MessageIds,
     Outcome,
 )
@@ -142,7 +137,7 @@ class SoapEndpoint:
         """Answer one request. Raises: `StoreError`."""
         action = parse_soap_action(request.header(b"soapaction"))
         row = INTERACTIONS.get(action) if action is not None else None
-        if row is None or not row.soap:
+        if row is None or not row.soap or row.name in self._context.switched_off:
             return Handled("unknown", "fault-101", fault("101"))
         exchange = _Exchange(self._context, request.peer, row, request.correlation_id)
         try:
@@ -209,38 +204,30 @@ class SoapEndpoint:
             )
             raise _refuse("300") from None
 
-    # --- event queries ----------------------------------------------------------------------------------------------
+    # --- queries ----------------------------------------------------------------------------------------------------
 
     async def _answer_query(self, exchange: _Exchange, wrapper: Wrapper, header: psis.HeaderFacts) -> tuple[str, bytes]:
-        message = psis.read_query(wrapper, header)
+        name = exchange.row.name
+        message = read_query(wrapper, header, name)
         if message.unanswerable is not None:
             raise _refuse("201", message.unanswerable)
         caller, ids = exchange.caller(wrapper), exchange.ids(wrapper)
         record = exchange.context.record
         shell = exchange.system.sync_wrapper
-        name = exchange.row.name
         refusal = message.refusal
-        if refusal is None and isinstance(message.request, EventQuery):
-            query = message.request
-            found = await record.retrieve_event(
-                caller, EventQuery(ids, query.nhs_number, query.event_id, query.override)
+        if refusal is None and message.request is not None:
+            outcome, answer, body = await answer_query(
+                record,
+                caller,
+                ids,
+                message.request,
+                lambda: exchange.heading(wrapper.version_code),
+                wrapper.message_id,
+                shell,
             )
-            if found.outcome.accepted:
-                heading = exchange.heading(wrapper.version_code)
-                body = psis.write_event(heading, found, wrapper.message_id, shell)
-                return "AA", exchange.respond(EVENT_ANSWER, body)
-            refusal = found.outcome
-        elif refusal is None and isinstance(message.request, EventListQuery):
-            wanted = message.request
-            listed = await record.list_events(
-                caller, EventListQuery(ids, wanted.nhs_number, wanted.override, wanted.current_only)
-            )
-            if listed.outcome.accepted:
-                heading = exchange.heading(wrapper.version_code)
-                body = psis.write_event_list(name, heading, listed, wrapper.message_id, shell)
-                answer = EVENT_LIST_SM_ANSWER if name == EVENT_LIST_SM else EVENT_LIST_ANSWER
+            if outcome.accepted:
                 return "AA", exchange.respond(answer, body)
-            refusal = listed.outcome
+            refusal = outcome
         else:
             refusal = refusal or Outcome(AckType.ERROR, (GENERAL["500"],))
             _log_rules(message.findings, exchange)

@@ -8,7 +8,7 @@ Spec: 10 §11; 20 §12; 30 §5; 40 §4.2, §10.4.
 
 from typing import Final
 
-from openscr.hl7.rules import consent, queries, summaries
+from openscr.hl7.rules import consent, documents, queries, scr_application, summaries
 from openscr.hl7.rules.book import Rule, RuleSet, Words, in_document_order
 
 __all__ = ["RULE_BOOK", "Rule", "RuleSet", "Words", "in_document_order", "rules_of"]
@@ -25,6 +25,13 @@ RULE_BOOK: Final[tuple[RuleSet, ...]] = (
     queries.QUERY_WRAPPER,
     queries.EVENT_LIST_QUERY,
     queries.EVENT_QUERY,
+    documents.DOCUMENT_LIST_QUERY,
+    documents.DOCUMENT_LIST_BY_TYPE_QUERY,
+    documents.DOCUMENT_LIST_BY_DATE_QUERY,
+    documents.DOCUMENT_QUERY,
+    documents.BARE_QUERY,
+    scr_application.PERMISSIONS_WRAPPER,
+    scr_application.PERMISSIONS_QUERY,
     queries.QUERIED_PATIENT,
     *consent.CONSENT_WRAPPERS.values(),
     consent.LONE_WRAPPER,

@@ -20,7 +20,7 @@ from typing import Any, Final
 from lxml import etree
 
 from openscr.codes import CRS_NS, HL7_NS
-from openscr.identifiers import is_nhs_number
+from openscr.identifiers import is_hl7_time, is_nhs_number
 
 Variables = Mapping[str, str]
 """What a test is told about the envelope: variables by name, without the dollar sign."""
@@ -31,7 +31,7 @@ Expression = Callable[[etree._Element, Variables], Any]
 Step = Callable[[Sequence[Any], Variables], list[Any]]
 
 NAMESPACES: Final = {"h": HL7_NS, "crs": CRS_NS, "scr": "urn:openscr:rules"}
-"""Prefixes of rules: HL7 V3, the Access Control Service, and the one function that is ours."""
+"""Prefixes of rules: HL7 V3, the Access Control Service, and the functions that are ours."""
 
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<string>'[^']*')|(?P<number>\d+)|(?P<variable>\$[\w-]+)|(?P<operator>//|\.\.|!=|<=|>=|[=<>+,()\[\]/@*.])|"
@@ -152,8 +152,12 @@ FUNCTIONS: Final[Mapping[str, _Function]] = {
     "contains": _Function(_Kind.STRING, _Kind.BOOLEAN, lambda text, part: part in text),
     "translate": _Function(_Kind.STRING, _Kind.STRING, _translate),
     "scr:is-nhs-number": _Function(_Kind.STRING, _Kind.BOOLEAN, is_nhs_number),
+    "scr:is-hl7-time": _Function(_Kind.STRING, _Kind.BOOLEAN, is_hl7_time),
 }
-"""The functions of the language, with XPath's meaning; ``scr:is-nhs-number`` is ours: ten digits, modulus 11."""
+"""The functions of the language, with XPath's meaning.
+
+Two are ours: ``scr:is-nhs-number`` (ten digits, modulus 11), ``scr:is-hl7-time`` (of any precision).
+"""
 
 _OF_THE_NODE: Final[Mapping[str, Callable[[str], str]]] = {
     "local-name": lambda tag: tag.rpartition("}")[2],

@@ -6,12 +6,15 @@ Spec: 20 §4, §5, §9.2, §12.
 from typing import Final
 
 from openscr.codes import (
+    DOCUMENT_QUERIES,
     EVENT,
     EVENT_LIST,
     EVENT_LIST_SM,
     OID_DISSENT_OVERRIDE,
     OID_INTERACTION,
     OID_NHS_NUMBER,
+    SCR_PERMISSIONS,
+    SUBJECT_ACCESS,
 )
 from openscr.hl7.rules.book import Rule, RuleSet, Words
 from openscr.hl7.rules.participants import (
@@ -54,7 +57,8 @@ from openscr.hl7.rules.participants import (
 )
 
 MISSING: Final = "ErrorBase1733.MANDATORY_FIELD_MISSING"
-EVENT_QUERIES: Final = frozenset({EVENT_LIST, EVENT_LIST_SM, EVENT})
+EVENT_QUERIES: Final = frozenset({EVENT_LIST, EVENT_LIST_SM, EVENT, SUBJECT_ACCESS})
+_QUERIES: Final = EVENT_QUERIES | DOCUMENT_QUERIES.keys()
 
 _W: Final = "ErrorBase1732."
 _CONSISTENCY: Final = f"{_W}INCONSISTENT_HL7_INTERACTION_ID[checkHeaderBodyConsistency."
@@ -288,19 +292,17 @@ NHS_NUMBER_RULE: Final = field_rule(
     "NHS number is not valid",
 )
 
-QUERY_WRAPPER: Final = RuleSet(
-    *BODY_RULES, *INTERACTION_RULES, *SYSTEM_RULES, *PEOPLE_RULES, interactions=EVENT_QUERIES
-)
+QUERY_WRAPPER: Final = RuleSet(*BODY_RULES, *INTERACTION_RULES, *SYSTEM_RULES, *PEOPLE_RULES, interactions=_QUERIES)
 """The wrapper of a query in a SOAP envelope."""
 
 EVENT_LIST_QUERY: Final = RuleSet(
     *OVERRIDE_RULES,
     PATIENT_RULE,
     *COUNT_RULES,
-    interactions={EVENT_LIST, EVENT_LIST_SM},
+    interactions={EVENT_LIST, EVENT_LIST_SM, SUBJECT_ACCESS},
     base="h:ControlActEvent/h:query",
 )
-"""The parameters of an event list query, judged at the one ``query`` that is not empty."""
+"""The parameters of an event list or subject access query, judged at the one ``query`` that is not empty."""
 
 EVENT_QUERY: Final = RuleSet(
     *OVERRIDE_RULES,
@@ -324,5 +326,7 @@ EVENT_QUERY: Final = RuleSet(
 )
 """The parameters of an event query."""
 
-QUERIED_PATIENT: Final = RuleSet(NHS_NUMBER_RULE, interactions=EVENT_QUERIES, base="h:ControlActEvent/h:query")
+QUERIED_PATIENT: Final = RuleSet(
+    NHS_NUMBER_RULE, interactions=_QUERIES | {SCR_PERMISSIONS}, base="h:ControlActEvent/h:query"
+)
 """Format and check digit of the number: looked at when everything else is in order. Spec: 20 §10.3 step 3."""
