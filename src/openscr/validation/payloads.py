@@ -15,6 +15,7 @@ from openscr.codes import (
     ACS_GET,
     ACS_GET_ANSWER,
     ACS_HAS,
+    ACS_HAS_ANSWER,
     ACS_SET,
     DOCUMENT,
     DOCUMENT_ALIAS,
@@ -91,10 +92,10 @@ ANSWERS: Final = frozenset(
         EVENT_LIST_SM_ANSWER,
         EVENT_ANSWER,
         ACS_GET_ANSWER,
-        "HAS_RESOURCE_PERMISSIONS_RESPONSE_INUK01",
         SUBJECT_ACCESS_ANSWER,
         *DOCUMENT_QUERIES.values(),
         EXTENDED_LIST_ANSWER,
+        ACS_HAS_ANSWER,
     }
 )
 """Interactions that answer others, and are never requests of their own. Spec: 40 §3, 20 §1."""
