@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from alerts import an_alert
-from openscr.errors import WRAPPER_ERRORS
 from openscr.hl7.alert import AlertMessage, read_alert_message, write_alert
 from openscr.hl7.rules.alerts import ALERT_ACT, ALERT_EVENT
 from openscr.hl7.wrapper import Heading, read_wrapper
@@ -17,7 +16,9 @@ from openscr.spine import AckType, Alert, Person
 from openscr.transport.xml import read_xml
 from shared import shared
 
-from .mutation import Change, both, drop, empty, mutated, put, repeat, say
+from .alert_rules import ALERT_RULES, ALERT_WRAPPER_RULES, EVENT, PATIENT
+from .mutation import both, drop, mutated
+from .rules import Row
 
 NUMBER = "9990012016"
 GP = Person("555000000101", "555000000102", "R8000")
@@ -34,69 +35,20 @@ def read(data: bytes) -> AlertMessage:
     return read_alert_message(read_wrapper(read_xml(data)))
 
 
-EVENT = "h:ControlActEvent/h:subject/h:AlertEvent"
-AUTHOR = f"{EVENT}/h:author/h:authorSDS"
-PERSON = f"{AUTHOR}/h:assignedPerson"
-ORGANISATION = f"{AUTHOR}/h:representedOrganizationSDS"
-REASON = f"{EVENT}/h:reason/h:justifyingReasonCoded"
-PATIENT = f"{EVENT}/h:recordTarget/h:patient/h:id"
-SENDER = "h:ControlActEvent/h:author/h:AgentPersonSDS"
-
-ROWS: tuple[tuple[str, Change], ...] = (
-    ("checkControlActEvent:author", drop("h:ControlActEvent/h:author")),
-    ("checkControlActEvent:author", drop(f"{SENDER}/h:id")),
-    ("checkControlActEvent:author", put(f"{SENDER}/h:agentPersonSDS/h:id", "extension", "")),
-    ("checkControlActEvent:author", repeat(f"{SENDER}/h:id")),
-    ("checkControlActEvent:author1", put("h:ControlActEvent/h:author1//h:id", "root", "1.2.3")),
-    ("checkControlActEvent:subject", drop(EVENT)),
-    ("checkControlActEvent:subject", repeat(EVENT)),
-    ("checkControlActEvent:subject", drop("h:ControlActEvent/h:subject")),
-    ("checkAlertEvent:code", put(f"{EVENT}/h:code", "code", " ")),
-    ("checkAlertEvent:codeSystem", put(f"{EVENT}/h:code", "codeSystem", "")),
-    ("checkAlertEvent:effectiveTime", drop(f"{EVENT}/h:effectiveTime")),
-    ("checkAlertEvent:id", repeat(f"{EVENT}/h:id")),
-    ("checkAuthor:id", drop(f"{AUTHOR}/h:id")),
-    ("checkAuthor:personDesc", empty(f"{PERSON}/h:desc")),
-    ("checkAuthor:personIdRoot", put(f"{PERSON}/h:id", "root", "")),
-    ("checkAuthor:personId", put(f"{PERSON}/h:id", "extension", "")),
-    ("checkAuthor:personName", say(f"{PERSON}/h:name", "  ")),
-    ("checkAuthor:organisationIdRoot", put(f"{ORGANISATION}/h:id", "root", "")),
-    ("checkAuthor:organisationId", put(f"{ORGANISATION}/h:id", "extension", "")),
-    ("checkAuthor:organisationName", drop(f"{ORGANISATION}/h:name")),
-    ("checkNotificationMessage:cardinality", repeat(f"{EVENT}/h:component")),
-    ("checkNotificationMessage:id", drop(f"{EVENT}/h:component/h:notificationMessage/h:id")),
-    ("checkNotificationMessage:text", empty(f"{EVENT}/h:component/h:notificationMessage/h:text")),
-    ("checkDevice:id", drop(f"{EVENT}/h:device/h:assignedDeviceSDS/h:id")),
-    ("checkDevice:name", drop(f"{EVENT}/h:device/h:assignedDeviceSDS/h:assignedDevice/h:name")),
-    ("checkReason:code", put(f"{REASON}/h:code", "code", "")),
-    ("checkReason:codeSystem", put(f"{REASON}/h:code", "codeSystem", "")),
-    ("checkReason:id", drop(f"{REASON}/h:id")),
-    ("checkReasonText:cardinality", repeat(f"{EVENT}/h:reason1")),
-    ("checkReasonText:id", drop(f"{EVENT}/h:reason1/h:justifyingReasonText/h:id")),
-    ("checkReasonText:text", repeat(f"{EVENT}/h:reason1/h:justifyingReasonText/h:text")),
-    ("checkPatient:nhsNumber", put(PATIENT, "extension", "999001201")),
-    ("checkPatient:nhsNumber", put(PATIENT, "extension", "99900120160")),
-    ("checkPatient:nhsNumber", put(PATIENT, "root", "2.16.840.1.113883.2.1.4.2")),
-    ("checkPatient:nhsNumber", repeat(PATIENT)),
-    ("checkPatient:nhsNumber", drop(f"{EVENT}/h:recordTarget")),
-)
-
-
-@pytest.mark.parametrize(("check", "change"), ROWS, ids=[row[0] for row in ROWS])
-def test_checks(check: str, change: Change) -> None:
+@pytest.mark.parametrize("row", ALERT_RULES, ids=str)
+def test_checks(row: Row) -> None:
     """Each check, broken alone: its own name is found, and the answer is 202 whichever it is."""
-    found = read(mutated(message(), change))
-    assert [(finding.rule, finding.key) for finding in found.findings] == [
-        (f"alert-{check}", f"ErrorBaseTms.ALERT_INVALID_INPUT[{check}]")
-    ]
+    found = read(mutated(message(), row.change))
+    assert [(finding.rule, finding.key, finding.text) for finding in found.findings] == list(row.found)
     assert found.request is None
     assert found.refusal is not None
     assert found.refusal.ack is AckType.REJECTED
-    assert found.refusal.issues == (WRAPPER_ERRORS["202"],)
+    assert [(issue.code, issue.display) for issue in found.refusal.issues] == list(row.issues)
 
 
 def test_every_check_has_a_row() -> None:
-    assert {f"alert-{check}" for check, _ in ROWS} == {rule.id for rule in (*ALERT_ACT.rules, *ALERT_EVENT.rules)}
+    broken = {rule for row in ALERT_RULES for rule, _, _ in row.found}
+    assert broken == {rule.id for rule in (*ALERT_ACT.rules, *ALERT_EVENT.rules)}
 
 
 def test_all_that_is_wrong_is_found() -> None:
@@ -109,27 +61,15 @@ def test_all_that_is_wrong_is_found() -> None:
     assert len(found.refusal.issues) == 1
 
 
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        (drop("h:id"), "501"),
-        (drop("h:creationTime"), "502"),
-        (drop("h:versionCode"), "503"),
-        (drop("h:ControlActEvent"), "504"),
-        (drop("h:communicationFunctionRcv"), "506"),
-        (drop("h:communicationFunctionSnd"), "507"),
-        (repeat("h:ControlActEvent/h:author"), "508"),
-        (drop("h:ControlActEvent/h:author1"), "509"),
-        (put("h:interactionId", "extension", "COMT_IN000002UK01"), "515"),
-    ],
-)
-def test_the_wrapper_comes_first(change: Change, code: str) -> None:
+@pytest.mark.parametrize("row", ALERT_WRAPPER_RULES, ids=str)
+def test_the_wrapper_comes_first(row: Row) -> None:
     """A wrapper at fault is told by its code, and the alert is not looked at. Spec: 40 §10.4."""
-    found = read(mutated(message(), both(change, drop(f"{EVENT}/h:id")) if code != "504" else change))
-    assert {finding.rule for finding in found.rejected} == {f"alert-{code}"}
+    alert_too = () if row.label == "504" else (drop(f"{EVENT}/h:id"),)
+    found = read(mutated(message(), row.change, *alert_too))
+    assert [(finding.rule, finding.text) for finding in found.rejected][:1] == [(row.found[0][0], row.found[0][2])]
     assert found.findings == ()
     assert found.refusal is not None
-    assert [issue.code for issue in found.refusal.issues] == [code]
+    assert [(issue.code, issue.display) for issue in found.refusal.issues] == list(row.issues)
 
 
 def test_optional_parts_may_be_missing_or_nil() -> None:
