@@ -2,19 +2,26 @@
 
 import asyncio
 import json
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from lxml import etree
 
 from alerts import REFERENCE, an_alert, in_fhir
+from hl7.test_readers import harm
 from journeys.messages import HOSPITAL, PRACTICE, Client, answer_to, codes_of, collected, fresh_patient
 from journeys.runner import Server, command
 from journeys.wire import Answer, connected, errors_of, fault_of, post, request_bytes, signal_of
 from openscr.codes import SERVICE_PREFIX
+from openscr.errors import WRAPPER_ERRORS
+from openscr.identifiers import mint_uuid
 from openscr.spine import Consent, DissentOverride, Person
 from openscr.testbench.alerts import REASON_OID, TYPE_OID
+from openscr.transport.xml import read_xml
+from openscr.validation import validate
 
 PATH = "/clinical/alert"
 JSON = ("Content-Type", "application/fhir+json")
@@ -141,11 +148,11 @@ async def test_an_alert_under_a_known_wrapper_id(demo: Server) -> None:
     """Sent once more under another MessageId it is the same alert; with other content it is refused. Spec: 30 §7.1."""
     number = fresh_patient()
     first = PRACTICE.alert_mail(an_alert(number))
-    repeated = PRACTICE.mail(first.payload, "COMT_IN000001UK01", "0" + first.message_id[1:], service="alerts")
+    repeated = PRACTICE.mail(first.payload, "COMT_IN000001UK01", mint_uuid(), service="alerts")
     other = PRACTICE.mail(
         first.payload.replace(b"unconscious", b"otherwise"),
         "COMT_IN000001UK01",
-        "1" + first.message_id[1:],
+        mint_uuid(),
         service="alerts",
     )
     for mail, codes in ((first, ("AA", [])), (repeated, ("AA", [])), (other, ("AE", ["401"]))):
@@ -167,6 +174,27 @@ async def test_alerts_go_over_reliable_messaging_under_their_own_contract(demo: 
     mail = PRACTICE.alert_mail(an_alert(fresh_patient()))
     errors = errors_of(await mail.post().to(demo.spine, demo.tls("viewer.client.test")))
     assert [code for code, _ in errors] == ["SecurityFailure"]
+
+
+async def test_a_damaged_alert_gets_an_answer_of_the_protocol(demo: Server) -> None:
+    """Whatever is done to an alert: a fault of the client's, AR, AE, or AA for what the validator finds good."""
+    for seed in range(60):
+        mail = PRACTICE.alert_mail(an_alert(fresh_patient()))
+        root = read_xml(mail.payload)
+        chance = random.Random(seed)
+        kinds = ("drop", "repeat", "empty", "blank", "strip", "rename", "comment", "text")
+        words = ("", " ", "0", "x" * 50, "\u00e9", "9990001030", "1.2.3")
+        harm(root, [(chance.choice(kinds), chance.randrange(10_000), chance.choice(words)) for _ in range(2)])
+        mail = replace(mail, payload=etree.tostring(root))
+        answer = await mail.post().to(demo.web)
+        if answer.status == 500:
+            assert fault_of(answer).codes == ("300",), seed
+            continue
+        assert signal_of(answer).kind == "Acknowledgment", seed
+        outcome = (await answer_to(demo.web, mail.message_id)).outcome
+        told = {issue.code for issue in outcome.issues}
+        assert told <= (set(WRAPPER_ERRORS) if outcome.ack == "AR" else {"420", "30418"}), seed
+        assert not outcome.accepted or validate(mail.payload).ok, seed
 
 
 # --- FHIR -----------------------------------------------------------------------------------------------------------
