@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hl7.document_rules import DOCUMENT_RULES, SCRA_RULES
 from hl7.alert_rules import ALERT_RULES, ALERT_WRAPPER_RULES
+from hl7.document_rules import DOCUMENT_RULES, SCRA_RULES
 from hl7.rules import (
     ACS_HEADER_RULES,
     ACS_WRAPPER_RULES,
