@@ -13,15 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from alerts import an_alert, in_fhir
 from journeys.conftest import data, pki, start
 from journeys.messages import PRACTICE, Post, fresh_patient, get
 from journeys.runner import Server
 from openscr.identifiers import is_nhs_number
-from openscr.spine import Consent
+from openscr.spine import AskedPermission, Consent
 from openscr.testbench.population import MERGED, population
+from openscr.transport.interactions import ALERT_PATH
 
 __all__ = ["data", "pki", "start"]
 
+FHIR = (("Content-Type", "application/fhir+json"), ("nhsd-asid", "200000000115"))
 TEN_DIGITS = re.compile(r"(?<![0-9A-Za-z])[0-9]{10}(?![0-9A-Za-z])|(?<![0-9])[0-9]{3} [0-9]{3} [0-9]{4}(?![0-9])")
 
 
@@ -70,10 +73,15 @@ async def test_a_service_that_refuses_and_fails_names_no_patient(start: Callable
         PRACTICE.set_consent(number, Consent.NO),
         PRACTICE.set_consent(number, Consent.NO, number),
         PRACTICE.get_consent(number),
+        PRACTICE.has_permissions(number, AskedPermission("View")),
+        PRACTICE.alert_mail(an_alert(number, text=f"about {number}")).post(),
+        PRACTICE.alert_mail(an_alert(f"{number}1")).post(),
+        Post(json.dumps(in_fhir(an_alert(number))).encode(), FHIR, ALERT_PATH, ""),
+        Post(json.dumps(in_fhir(an_alert(number)) | {"type": number, number: ""}).encode(), FHIR, ALERT_PATH, ""),
         Post(f"<{number}>".encode(), PRACTICE.get_consent(number).headers, f"/sync-service?patient={number}", ""),
     ]
     for request in requests:
-        assert (await request.to(server.web)).status in (200, 202, 500)
+        assert (await request.to(server.web)).status in (200, 202, 400, 500)
     figures = (await get(server.web, "/metrics")).body.decode()
     assert await asyncio.to_thread(server.stop) == 0
     log = server.log.read_text()

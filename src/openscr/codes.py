@@ -84,6 +84,10 @@ ACS_SET: Final = "SET_RESOURCE_PERMISSIONS_INUK01"
 ACS_GET: Final = "GET_RESOURCE_PERMISSIONS_INUK01"
 ACS_HAS: Final = "HAS_RESOURCE_PERMISSIONS_INUK01"
 ACS_GET_ANSWER: Final = "GET_RESOURCE_PERMISSIONS_RESPONSE_INUK01"
+ACS_HAS_ANSWER: Final = "HAS_RESOURCE_PERMISSIONS_RESPONSE_INUK01"
+ALERT: Final = "COMT_IN000001UK01"
+ALERT_FHIR: Final = "AuditEvent"
+"""A privacy alert: the interaction, and the FHIR resource that is posted instead. Spec: 40 §3, 60 §8.2."""
 
 UPLOADS: Final = frozenset({INITIAL_UPLOAD, UPLOAD, POLLING_UPLOAD})
 WITHDRAWALS: Final = frozenset({WITHDRAW_INITIAL, WITHDRAW})
@@ -131,6 +135,18 @@ DISSENT_OVERRIDES: Final = {
 
 EVENT_STATUSES: Final = {1: "Normal", 2: "Withdrawn", 3: "Replaced"}
 """Data statuses of events and documents, with the names that answers give them. Spec: 20 §7.1."""
+
+ALERT_TYPES: Final = {"1": "Create LR (Self Claimed)", "2": "Access Alert"}
+ALERT_REASONS: Final = {
+    "1": "Access made in the public interest",
+    "2": "Access required by statute",
+    "3": "Access required by Court Order",
+    "4": "Self-Claim Emergency Access",
+    "5": "Access made in an emergency",
+    "6": "Other",
+}
+FORBIDDEN_ALERTS: Final = frozenset({("1", "5"), ("2", "4"), ("2", "6")})
+"""Types and reasons of privacy alerts, and the pairs that there are not. Spec: 80 §5.1."""
 
 LEGAL_OVERRIDES: Final = frozenset("123")
 """Override codes that a legal reason stands behind. Spec: 20 §6."""

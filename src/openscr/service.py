@@ -35,6 +35,7 @@ from openscr.faces.spine.context import SpineContext
 from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
 from openscr.listeners import Listener, bind, client_tls, server_tls
 from openscr.metrics import Metrics
+from openscr.record.consent import ConsentChanged
 from openscr.record.decision import RecordRules
 from openscr.record.record import Record
 from openscr.settings import Address, Settings, default_public_url
@@ -221,7 +222,15 @@ class Service:
             best_interest_overrides_dissent=settings.best_interest_overrides_dissent,
             override_vocabulary=settings.override_vocabulary,
         )
-        self.record = Record(self.store, self.directory, policy, rules, clock=self._clock, mint=self._mint)
+        self.record = Record(
+            self.store,
+            self.directory,
+            policy,
+            rules,
+            clock=self._clock,
+            mint=self._mint,
+            on_consent=(_tell_consent,),
+        )
         self._http = HttpCarrier(
             client_tls(settings.tls_certificate, settings.tls_key, settings.tls_ca),
             timeout=settings.delivery_timeout,
@@ -255,6 +264,7 @@ class Service:
             max_body_bytes=settings.max_body_bytes,
             accept_ask_in_set=settings.accept_ask_in_set,
             switched_off=_switched_off(settings),
+            namespace_of_permissions=settings.permissions_namespace == "crs",
             clock=self._clock,
             mint=self._mint,
         )
@@ -324,6 +334,11 @@ def _switched_off(settings: Settings) -> frozenset[str]:
     """Return the interactions that are offered only where an operator has said so. Spec: 20 §10.5, §11."""
     switches = {SUBJECT_ACCESS: settings.subject_access, SCR_PERMISSIONS: settings.scr_application}
     return frozenset(interaction for interaction, on in switches.items() if not on)
+
+
+def _tell_consent(changed: ConsentChanged) -> None:
+    """Log that a consent was set; whose it is, and by which message, stands in the audit."""
+    _log.info("consent set", changed=changed.version.value is not changed.previous, source=changed.version.source)
 
 
 def _hold(data: Path) -> IO[bytes]:

@@ -35,6 +35,9 @@ FACES: Final = ("spine", "operations")
 SPEC_NAMES: Final = {
     "author.unknown": "unknown_author",
     "acs.accept_ask_in_set": "accept_ask_in_set",
+    "acs.response_payload_ns": "permissions_namespace",
+    "alerts.type_oid": "alert_type_oid",
+    "alerts.reason_oid": "alert_reason_oid",
     "acs.best_interest_overrides_dissent": "best_interest_overrides_dissent",
     "psis.override_vocabulary": "override_vocabulary",
     "acf.trust_system_flags": "trust_system_flags",
@@ -122,6 +125,14 @@ def _read_path(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str | os.PathLike) else value
 
 
+def _read_oid(value: object) -> object:
+    if isinstance(value, str) and _OID.fullmatch(value):
+        return value
+    raise ValueError("an OID is numbers with dots between them, such as 2.16.840.1")
+
+
+_OID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]*))+")
+_Oid = Annotated[str, BeforeValidator(_read_oid)]
 _Listener = Annotated[Address, BeforeValidator(read_address)]
 _Path = Annotated[Path, BeforeValidator(_read_path)]
 
@@ -178,9 +189,16 @@ class Settings(BaseSettings):
     require_explicit_store_consent: bool = Field(False, description="refuse uploads while consent is Ask (30 §9)")
     initial_upload_overwrites: bool = Field(False, description="an initial upload replaces a summary (10 §15 step 6)")
     accept_ask_in_set: bool = Field(False, description="read permission Ask in SET as Clear (30 §4.3)")
+    permissions_namespace: Literal["crs", "none"] = Field(
+        "crs", description="XML namespace of the payload of GET and HAS answers (30 §4.3)"
+    )
     best_interest_overrides_dissent: bool = Field(False, description="codes 4 and 5 of MIM 4.2.00 beat a No (30 §9)")
     override_vocabulary: Literal["7.2.02", "4.2.00"] = Field(
         "7.2.02", description="MIM version that gives the override codes their meaning (30 §9)"
+    )
+    alert_type_oid: _Oid | None = Field(None, description="code system of the type of alerts that are sent (80 §5.2)")
+    alert_reason_oid: _Oid | None = Field(
+        None, description="code system of the reason of alerts that are sent (80 §5.2)"
     )
     trust_system_flags: bool = Field(False, description="systems with RBAC check activities themselves (35 §3.3)")
     rbac: _Path | None = Field(

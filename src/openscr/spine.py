@@ -187,10 +187,11 @@ class EventQuery:
 
 @dataclass(frozen=True, slots=True)
 class CodedValue:
-    """A code in its code system."""
+    """A code in its code system (OID or URL). What it is called, ``display``, tells no two codes apart."""
 
     code: str
     system: str = ""
+    display: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +286,73 @@ class ConsentQuery:
     ids: MessageIds
     nhs_number: str
     criteria: ConsentCriteria = ConsentCriteria()
+
+
+@dataclass(frozen=True, slots=True)
+class Accessor:
+    """Who would make use of a permission: everyone, or one user by id (``root`` and ``extension``). Spec: 30 §4.1."""
+
+    type: str = "Everyone"
+    name: str = "Everyone"
+    root: str = ""
+    extension: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPermission:
+    """One access control set of a HAS: a function (``View``, ``Store``) on a resource, and who would use it.
+
+    ``resource_id`` is empty for the patient's own number. Spec: 30 §4.1.
+    """
+
+    code: str
+    accessor: Accessor = Accessor()
+    resource_type: str = "SCR"
+    context: str = "Consent"
+    resource_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionQuery:
+    """Ask whether accessors hold permissions, set by set. Spec: 30 §5.3."""
+
+    ids: MessageIds
+    nhs_number: str
+    asked: tuple[AskedPermission, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertUser:
+    """The healthcare worker whose access an alert tells of, as the alert names them. ``role`` is text."""
+
+    user_id: str
+    name: str = ""
+    role: str = ""
+    role_profile_id: str = ""
+    organisation: str = ""
+    organisation_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A privacy alert: who looked at whose record, on what ground, without the relationship or permission it needs.
+
+    ``occurred_at`` is an HL7 or FHIR time as sent. ``text`` is the user's reason in their own words, ``notification``
+    what the privacy officer is told by, ``reference`` the sender's id of the alert. ``carried`` is all else that the
+    message said, by name. Spec: 35 §6.1, 80 §5.
+    """
+
+    ids: MessageIds
+    nhs_number: str
+    type: CodedValue
+    reason: CodedValue
+    occurred_at: str
+    user: AlertUser
+    system_name: str = ""
+    text: str = ""
+    notification: str = ""
+    reference: str = ""
+    carried: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- outcomes -------------------------------------------------------------------------------------------------------
@@ -503,6 +571,16 @@ class ConsentOutcome:
     superseded: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PermissionsOutcome:
+    """Answer to a permission query: each set that was asked with what holds for it, in order. Spec: 30 §4.2, §6."""
+
+    outcome: Outcome
+    nhs_number: str
+    permissions: tuple[tuple[AskedPermission, Consent], ...] = ()
+    superseded: bool = False
+
+
 class Spine(Protocol):
     """A Summary Care Record service, ours or a remote one."""
 
@@ -535,3 +613,9 @@ class Spine(Protocol):
 
     async def get_consent(self, caller: Caller, query: ConsentQuery) -> ConsentOutcome:
         """Return the stored consent. Spec: 30 §5.2."""
+
+    async def has_permissions(self, caller: Caller, query: PermissionQuery) -> PermissionsOutcome:
+        """Say of each set that was asked what holds for it, Ask included. Spec: 30 §5.3."""
+
+    async def raise_alert(self, caller: Caller, alert: Alert) -> Outcome:
+        """Keep a privacy alert for the privacy officer, or say why not. Spec: 35 §6.1."""

@@ -282,6 +282,105 @@ def test_consent_is_set_and_read(openscr: Run, at: tuple[str, str]) -> None:
     assert openscr("consent", "get", nhs_number, *at).done().out == "Ask\n"
 
 
+def test_permissions_are_asked_for(openscr: Run, at: tuple[str, str]) -> None:
+    """Everyone's, one user's, of one function or of both; Ask where nothing was said."""
+    nhs_number = new_patient()
+    asked = ("consent", "has", nhs_number, *at)
+    told = openscr(*asked, "--json").done().json
+    assert told["permissions"] == [
+        {"function": "Store", "accessor": "Everyone", "permission": "Ask"},
+        {"function": "View", "accessor": "Everyone", "permission": "Ask"},
+    ]
+    openscr("consent", "set", nhs_number, "no", *at, *GP).done()
+    shown = openscr(*asked, "--accessor", "555000000101", "--accessor", "everyone", "--function", "view").done().out
+    assert [line.split() for line in shown.splitlines()] == [
+        ["View", "555000000101", "No"],
+        ["View", "Everyone", "No"],
+    ]
+    openscr(*asked, "--accessor", "nobody", *at).failed("--accessor is everyone, or a user id", status=2)
+    openscr("consent", "has", "9990012319", *at).failed("invalid request: AE 400")
+    merged = openscr("consent", "has", "9990012342", *at).done()
+    assert "superseded" in merged.err
+
+
+# --- alerts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fhir", [False, True])
+def test_alerts_are_raised_and_listed(openscr: Run, demo_server: DemoServer, fhir: bool) -> None:
+    """An alert over HL7 or as FHIR, by a person of the directory; the operator's list has it, the patient masked."""
+    nhs_number = new_patient()
+    at, data = ("--at", demo_server.web), ("--data", str(demo_server.data))
+    form = ("--fhir",) if fhir else ()
+    sent = openscr("alert", nhs_number, "--type", "2", "--reason", "5", "--text", "collapsed", *GP, *at, *form).done()
+    assert sent.out == ("the alert is stored\n" if fhir else "Acknowledgement: AA\n")
+    masked = openscr("admin", "alerts", "--json", *data).done().json[-1]
+    assert masked["patient"] == f"******{nhs_number[-4:]}"
+    alert = openscr("admin", "alerts", "--json", "--patients", *data).done().json[-1]
+    assert (alert["patient"], alert["type"], alert["reason"]) == (nhs_number, "2", "5")
+    assert (alert["text"], alert["user"], alert["system"]) == ("collapsed", "555000000101", "200000000115")
+    assert alert["source"] == ("AuditEvent" if fhir else "COMT_IN000001UK01")
+    assert alert["details"]["organisation/id"] == "Y90001"
+    table = openscr("admin", "alerts", *data).done().out
+    assert nhs_number not in table
+    assert masked["patient"] in table
+
+
+def test_alerts_that_there_are_not(openscr: Run, at: tuple[str, str]) -> None:
+    """Wrong usage is told at once; a stranger's alert is refused in both forms."""
+    alert = ("alert", new_patient(), *at)
+    openscr(*alert, "--type", "2", "--reason", "4", *GP).failed("no alert of type 2 with reason 4", status=2)
+    openscr(*alert, "--type", "1", "--reason", "7", *GP).failed("a code from 1 to 6", status=2)
+    openscr(*alert, "--type", "3", "--reason", "1", *GP).failed("--type", status=2)
+    openscr(*alert, "--type", "1", "--reason", "6").failed("--user", status=2)
+    closed = ("--type", "2", "--reason", "5", "--user", "555000000702")
+    openscr(*alert, *closed).failed("access denied: AE 420")
+    openscr(*alert, *closed, "--fhir").failed("access denied: AE 420")
+
+
+def test_an_alert_to_a_live_service_needs_its_code_systems(openscr: Run, demo_server: DemoServer) -> None:
+    """Nobody publishes the OIDs: where it is no demo, the operator says which; then they are sent."""
+    certificate, key, authority = demo_server.certificate("gp.client.test")
+    nhs_number = new_patient()
+    alert = ("alert", nhs_number, "--type", "1", "--reason", "6", *GP, "--at", demo_server.spine)
+    tls = ("--cert", certificate, "--key", key, "--ca", authority)
+    openscr(*alert, *tls).failed("alerts.type_oid and alerts.reason_oid")
+    oids = {"OPENSCR_ALERTS_TYPE_OID": "1.2.3", "OPENSCR_ALERTS_REASON_OID": "1.2.4"}
+    openscr(*alert, *tls, **oids).done()
+    stored = openscr("admin", "alerts", "--json", "--patients", "--data", demo_server.data).done().json
+    (found,) = [alert for alert in stored if alert["patient"] == nhs_number]
+    assert (found["details"]["type/system"], found["details"]["reason/system"]) == ("1.2.3", "1.2.4")
+    wrong = openscr(*alert, *tls, OPENSCR_ALERTS_TYPE_OID="one.two")
+    wrong.failed("alert_type_oid", "an OID is numbers with dots between them")
+
+
+def test_a_history_of_consent_is_read(openscr: Run, demo_server: DemoServer) -> None:
+    """The number comes over standard input: it stands in no command line."""
+    nhs_number = new_patient()
+    at, data = ("--at", demo_server.web), ("--data", str(demo_server.data))
+    history = ("admin", "consent-history", *data)
+    assert openscr(*history, stdin=nhs_number.encode()).done().out == "no consent was ever set: Ask holds\n"
+    for value in ("no", "yes", "ask"):
+        openscr("consent", "set", nhs_number, value, *at, *GP).done()
+    rows = openscr(*history, "--json", stdin=f"{nhs_number[:3]} {nhs_number[3:6]} {nhs_number[6:]}\n".encode()).done()
+    assert [row["value"] for row in rows.json] == ["No", "Yes", "Ask"]
+    first = rows.json[0]
+    assert (first["version"], first["user"], first["role_profile"], first["job_role"]) == (
+        1,
+        "555000000101",
+        "555000000102",
+        "R8000",
+    )
+    assert (first["organisation"], first["asid"]) == ("Y90001", "200000000115")
+    assert first["source"] == "SET_RESOURCE_PERMISSIONS_INUK01"
+    assert first["message_id"]
+    assert first["transport_id"]
+    table = openscr(*history, stdin=nhs_number.encode()).done().out
+    assert nhs_number not in table
+    assert [line.split("\t")[1] for line in table.splitlines()] == ["No", "Yes", "Ask"]
+    openscr(*history, stdin=b"12345").failed("an NHS number has ten digits", status=2)
+
+
 def test_nobody_may_not_set_consent(openscr: Run, at: tuple[str, str]) -> None:
     """Without --user the message has no person, and the service wants one."""
     openscr("consent", "set", new_patient(), "yes", *at).failed("access denied: AE 420")

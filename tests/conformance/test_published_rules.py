@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from hl7.alert_rules import ALERT_RULES, ALERT_WRAPPER_RULES
 from hl7.document_rules import DOCUMENT_RULES, SCRA_RULES
 from hl7.rules import (
     ACS_HEADER_RULES,
@@ -47,6 +48,8 @@ ALL_ROWS = (
     *ACS_HEADER_RULES,
     *DOCUMENT_RULES,
     *SCRA_RULES,
+    *ALERT_RULES,
+    *ALERT_WRAPPER_RULES,
 )
 
 

@@ -16,6 +16,7 @@ from hl7.rules import (
     ACS_HEADER_RULES,
     ACS_WRAPPER_RULES,
     GET_RULES,
+    HAS_RULES,
     QUERY_RULES,
     SET_RULES,
     SUMMARY_RULES,
@@ -180,9 +181,9 @@ async def test_query_rules(service: Harness, row: Row) -> None:
     assert [e.get("code") for e in root.iterfind(".//{*}queryResponseCode")] == ["ID"]
 
 
-@pytest.mark.parametrize("row", [*SET_RULES, *GET_RULES, *ACS_WRAPPER_RULES, *ACS_HEADER_RULES], ids=str)
+@pytest.mark.parametrize("row", [*SET_RULES, *GET_RULES, *HAS_RULES, *ACS_WRAPPER_RULES, *ACS_HEADER_RULES], ids=str)
 async def test_consent_rules(service: Harness, row: Row) -> None:
-    """A faulty SET or GET gets its SOAP fault, or an acknowledgement in the wrapper of its request."""
+    """A faulty SET, GET or HAS gets its SOAP fault, or an acknowledgement in the wrapper of its request."""
     data = message("acs", row.base)
     action = read_xml(data).findtext("{*}Header/{*}Action")
     answer = await service.ask(mutated(data, row.change), action=action)
@@ -195,8 +196,8 @@ async def test_consent_rules(service: Harness, row: Row) -> None:
     assert etree.QName(root).localname == "MCCI_IN010000UK13"
     parent = root.getparent()
     assert parent is not None
-    expected = "setResourcePermissionsResponse" if "lrs/" in (action or "") else "getResourcePermissionsResponse"
-    assert etree.QName(parent).localname == expected
+    asked = (action or "").rpartition("/")[2].partition("_")[0].lower()
+    assert etree.QName(parent).localname == f"{asked}ResourcePermissionsResponse"
     rejected = row in ACS_WRAPPER_RULES
     assert ack_of(root) == ("AR" if rejected else "AE")
     assert version_of(root) == ("V3NPfIT3.0" if rejected else "V3NPfIT4.2.00")

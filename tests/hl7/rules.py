@@ -792,7 +792,7 @@ HAS_RULES = (
         HAS,
     ),
 )
-"""HAS is not answered by the service; its rules are for the validator. Spec: 30 §5.3."""
+"""Rules of HAS. Spec: 30 §5.3."""
 
 ACS_WRAPPER_RULES = (
     acs_wrapper("9", "INVALID_ID", drop(f"{ANY}/h:id")),

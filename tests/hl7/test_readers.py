@@ -11,11 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from openscr.codes import ACS_GET, ACS_SET, EVENT, EVENT_LIST, INITIAL_UPLOAD, UPLOAD, WITHDRAW, WITHDRAW_INITIAL
+from openscr.codes import (
+    ACS_GET,
+    ACS_HAS,
+    ACS_SET,
+    EVENT,
+    EVENT_LIST,
+    INITIAL_UPLOAD,
+    UPLOAD,
+    WITHDRAW,
+    WITHDRAW_INITIAL,
+)
 from openscr.errors import UnreadableMessage
 from openscr.hl7.acknowledgement import read_acknowledgement
 from openscr.hl7.acs import read_consent_message, read_get_answer
+from openscr.hl7.alert import read_alert_message
 from openscr.hl7.gp_summary import DISSENT_PHRASES, NO_CONTENT_PHRASE, read_summary_message, write_upload
+from openscr.hl7.permission_check import read_has_answer, read_permission_message
 from openscr.hl7.psis import HeaderFacts, read_event_answer, read_event_list_answer, read_query, write_query
 from openscr.hl7.wrapper import Heading, read_wrapper
 from openscr.spine import DissentOverride, EventQuery, MessageIds, Person, Upload, Withdrawal
@@ -23,6 +35,7 @@ from openscr.transport.xml import read_xml
 
 from .mutation import Change, mutated, put
 from .rules import message
+from .test_alert import message as alert_message
 
 VALUE = "h:ControlActEvent/h:subject/h:GPSummary/h:excerptFrom/*/h:component/h:presentationText/h:value"
 
@@ -138,11 +151,39 @@ def test_harmed_consent_messages(base: tuple[str, str], harms: list[Harm]) -> No
         assert not (read.rejected and read.findings)
 
 
+@given(harms)
+@settings(max_examples=200, deadline=None)
+def test_harmed_permission_questions(harms: list[Harm]) -> None:
+    """A harmed HAS gives a request or a refusal."""
+    root = interaction(message("acs", "11"))
+    harm(root, harms)
+    read = read_permission_message(read_wrapper(root), HeaderFacts(ACS_HAS, "990000000004", "200000000115"))
+    assert (read.request is None) == (read.refusal is not None)
+    assert not (read.rejected and read.findings)
+
+
+@given(harms)
+@settings(max_examples=300, deadline=None)
+def test_harmed_alerts(harms: list[Harm]) -> None:
+    """A harmed alert gives a request with all that it must say, or a refusal."""
+    root = read_xml(alert_message())
+    harm(root, harms)
+    read = read_alert_message(read_wrapper(read_xml(etree.tostring(root))))
+    assert (read.request is None) == (read.refusal is not None)
+    assert not (read.rejected and read.findings)
+    if read.request is not None:
+        alert = read.request
+        assert len(alert.nhs_number) == 10
+        assert all((alert.type.code, alert.reason.code, alert.occurred_at, alert.reference, alert.system_name))
+        assert all((alert.user.user_id, alert.user.name, alert.user.role, alert.user.organisation))
+
+
 ANSWERS: list[tuple[str, str, Callable[[etree._Element], object]]] = [
     ("gp-summary", "ack-AA", read_acknowledgement),
     ("gp-summary", "ack-AR", read_acknowledgement),
     ("acs", "05", read_acknowledgement),
     ("acs", "08", lambda root: read_get_answer(root, "")),
+    ("acs", "12", lambda root: read_has_answer(root, "")),
     ("psis-query", "QUPC_IN200000SM04", lambda root: read_event_list_answer(root, "")),
     ("psis-query", "QUPC_IN210000UK04", lambda root: read_event_answer(root, "")),
     ("psis-query", "QUQI_IN010000UK14_event_list_no_consent", lambda root: read_event_list_answer(root, "")),

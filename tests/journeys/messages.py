@@ -4,6 +4,7 @@ import asyncio
 import base64
 import itertools
 import json
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -13,7 +14,9 @@ from journeys.wire import PATIENCE, QUERIES, RELIABLE, SYNC, Answer, connected, 
 from openscr.codes import (
     ACKNOWLEDGEMENT,
     ACS_GET,
+    ACS_HAS,
     ACS_SET,
+    ALERT,
     DOCUMENT,
     DOCUMENT_LIST,
     EVENT,
@@ -31,13 +34,17 @@ from openscr.codes import (
 )
 from openscr.hl7.acknowledgement import Acknowledgement, read_acknowledgement
 from openscr.hl7.acs import write_get, write_set
+from openscr.hl7.alert import write_alert
 from openscr.hl7.document_query import write_document_query
 from openscr.hl7.gp_summary import write_upload, write_withdrawal
+from openscr.hl7.permission_check import write_has
 from openscr.hl7.psis import write_query
 from openscr.hl7.scr_application import write_permissions_query
 from openscr.hl7.wrapper import Heading
 from openscr.identifiers import ebxml_timestamp, hl7_timestamp, mint_uuid
 from openscr.spine import (
+    Alert,
+    AskedPermission,
     Consent,
     ConsentChange,
     ConsentQuery,
@@ -48,6 +55,7 @@ from openscr.spine import (
     EventListQuery,
     EventQuery,
     MessageIds,
+    PermissionQuery,
     Person,
     ScrPermissionsQuery,
     SubjectAccessQuery,
@@ -63,7 +71,7 @@ from openscr.transport.xml import read_xml
 
 PSIS_CPA = "S20001A000182"
 LRS_CPA = "S20004A000405"
-CPA_OF = {"psis": PSIS_CPA, "lrs": LRS_CPA, "psisquery": "S20003A000304"}
+CPA_OF = {"psis": PSIS_CPA, "lrs": LRS_CPA, "psisquery": "S20003A000304", "alerts": "S20005A000506"}
 GP = Person("555000000101", "555000000102", "S8000:G8000:R8000")
 OVERRIDER = Person("555000000501", "555000000502", "S8000:G8000:R8000")
 
@@ -84,6 +92,18 @@ def initial_document(nhs_number: str, event_id: str) -> bytes:
     """Return an initial summary of a patient."""
     (step,) = synthetic_patient(nhs_number, State.INITIAL_ONLY, datetime.now(UTC).date()).steps
     return step.document.replace(step.event_id.encode(), event_id.encode())
+
+
+def dissent_document(nhs_number: str, event_id: str, replaces: str) -> bytes:
+    """Return the blank summary of a patient who has opted out. Spec: 10 §9.2."""
+    steps = synthetic_patient(nhs_number, State.OPTED_OUT, datetime.now(UTC).date()).steps
+    # The last step is the dissent itself, which has no document.
+    step = [step for step in steps if step.document][-1]
+    targets = re.findall(rb'<priorMessageRef[^>]*><id root="([^"]+)"', step.document)
+    found = step.document.replace(step.event_id.encode(), event_id.encode())
+    for target in targets:
+        found = found.replace(target, replaces.encode())
+    return found
 
 
 @cache
@@ -210,6 +230,13 @@ class Client:
         payload = write_upload(UPLOAD, self._heading(wrapper_id or message_id), summary, self.person)
         return self.mail(payload, UPLOAD, message_id, event_id=event_id)
 
+    def dissent(self, nhs_number: str, replaces: str) -> Mail:
+        """Return the upload of a blank summary in the place of another."""
+        event_id, message_id = mint_uuid(), mint_uuid()
+        summary = dissent_document(nhs_number, event_id, replaces)
+        payload = write_upload(UPLOAD, self._heading(message_id), summary, self.person)
+        return self.mail(payload, UPLOAD, message_id, event_id=event_id)
+
     def initial_upload(self, nhs_number: str) -> Mail:
         """Return an initial upload, the organisation's own: text only, nobody logged in."""
         event_id, message_id = mint_uuid(), mint_uuid()
@@ -237,6 +264,12 @@ class Client:
         payload = write_set(self._heading(message_id, "V3NPfIT3.0"), change, self.person)
         return self.mail(payload, ACS_SET, message_id, service="lrs")
 
+    def alert_mail(self, alert: Alert, *, message_id: str = "") -> Mail:
+        """Return a privacy alert over reliable messaging."""
+        message_id = message_id or mint_uuid()
+        payload = write_alert(self._heading(message_id), alert, self.person, mint_uuid)
+        return self.mail(payload, ALERT, message_id, service="alerts")
+
     def _soap(self, service: str, interaction: str, message_id: str, payload: bytes) -> Post:
         action = f"{SERVICE_PREFIX}{service}/{interaction}"
         body = write_request(
@@ -262,10 +295,15 @@ class Client:
         payload = write_query(self._heading(message_id), query, self.person)
         return self._soap("psisquery", interaction, message_id, payload)
 
-    def event(self, nhs_number: str, event_id: str) -> Post:
+    def event(
+        self,
+        nhs_number: str,
+        event_id: str,
+        override: DissentOverride = DissentOverride(),  # noqa: B008  # frozen
+    ) -> Post:
         """Return the query for one event."""
         message_id = mint_uuid()
-        query = EventQuery(MessageIds(message_id, EVENT), nhs_number, event_id)
+        query = EventQuery(MessageIds(message_id, EVENT), nhs_number, event_id, override)
         return self._soap("psisquery", EVENT, message_id, write_query(self._heading(message_id), query, self.person))
 
     def document_query(
@@ -346,6 +384,13 @@ class Client:
         return self._soap(
             "lrsquery", ACS_GET, message_id, write_get(self._heading(message_id, "V3NPfIT3.0"), query, self.person)
         )
+
+    def has_permissions(self, nhs_number: str, *asked: AskedPermission) -> Post:
+        """Return a HAS."""
+        message_id = mint_uuid()
+        query = PermissionQuery(MessageIds(message_id, ACS_HAS), nhs_number, asked)
+        payload = write_has(self._heading(message_id, "V3NPfIT3.0"), query, self.person)
+        return self._soap("lrsquery", ACS_HAS, message_id, payload)
 
 
 PRACTICE = Client()

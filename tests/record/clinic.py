@@ -4,11 +4,14 @@ Numbers are of the test range, persons and systems those of the demo's directory
 """
 
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
+
+import pytest
 
 from openscr.access.matrix import load_matrix
 from openscr.access.policy import AccessPolicy
@@ -27,9 +30,11 @@ from openscr.codes import (
 )
 from openscr.directory.form import build_directory, read_directory
 from openscr.directory.model import CurrentDirectory, Directory
+from openscr.errors import OutcomeUnknown
 from openscr.hl7.gp_summary import read_summary_message, write_upload, write_withdrawal
 from openscr.hl7.wrapper import Heading, read_wrapper
 from openscr.identifiers import check_digit, hl7_timestamp, slot_of
+from openscr.record.consent import ConsentSubscriber
 from openscr.record.decision import RecordRules
 from openscr.record.record import Received, Reception, Record
 from openscr.spine import (
@@ -61,6 +66,8 @@ from openscr.store.interface import (
 from openscr.store.opening import open_store
 from openscr.testbench.world import OWN_ASID, PRACTICE_PARTY, demo_directory
 from openscr.transport.xml import read_xml
+
+T = TypeVar("T")
 
 GP_SYSTEM = "200000000115"
 HOSPITAL_SYSTEM = "200000000116"
@@ -132,6 +139,7 @@ class Clinic:
     def __init__(self, store: Store, directory: CurrentDirectory, policy: AccessPolicy, rules: RecordRules) -> None:
         self.store = store
         self.directory = directory
+        self._policy, self._rules = policy, rules
         self.record = Record(store, directory, policy, rules, clock=self.clock, mint=self.mint)
         self.now = NOON
         self.documents: dict[str, bytes] = {}
@@ -146,6 +154,56 @@ class Clinic:
         """A fresh id."""
         self._minted += 1
         return uuid(self._minted)
+
+    # --- how things are ---------------------------------------------------------------------------------------------
+
+    def subscribe(self, *subscribers: ConsentSubscriber) -> None:
+        """Let others be told of every consent that is set from now on."""
+        self.record = Record(
+            self.store,
+            self.directory,
+            self._policy,
+            self._rules,
+            clock=self.clock,
+            mint=self.mint,
+            on_consent=subscribers,
+        )
+
+    def register(self, asid: str, **changes: bool) -> None:
+        """Change what the directory says of a system."""
+        known = self.directory.snapshot
+        systems = {**known.systems, asid: replace(known.systems[asid], **changes)}
+        self.directory.snapshot = Directory(
+            contracts=known.contracts.values(),
+            parties=known.parties.values(),
+            systems=systems.values(),
+            endpoints=known.endpoints,
+            users=known.users.values(),
+        )
+
+    @contextmanager
+    def commits_break_off(self, *, kept: bool) -> Iterator[None]:
+        """Lose the connection at the next commit, before it was made or after it."""
+        store, transact = self.store, self.store.transact
+        left = [1]
+
+        async def broken(slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
+            if not left:
+                return await transact(slot, work)
+            left.clear()
+
+            async def undone(transaction: Transaction) -> T:
+                await work(transaction)
+                raise OutcomeUnknown("lost")
+
+            if not kept:
+                return await transact(slot, undone)
+            await transact(slot, work)
+            raise OutcomeUnknown("lost")
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(store, "transact", broken)
+            yield
 
     # --- what is sent -----------------------------------------------------------------------------------------------
 

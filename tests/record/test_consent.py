@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from openscr.errors import StoreUnavailable
+from openscr.record.consent import ConsentChanged
 from openscr.record.decision import RecordRules
+from openscr.record.reading import read_consent_history
 from openscr.spine import Caller, Consent
 from openscr.store.interface import PatientEntry
 
@@ -54,6 +57,82 @@ async def test_history(clinic: Clinic) -> None:
         assert row.source == "SET_RESOURCE_PERMISSIONS_INUK01"
     changes = [(e.content["previous_consent"], e.content["new_consent"]) for e in await clinic.audit()]
     assert changes == [("Ask", "Yes"), ("Yes", "Yes"), ("Yes", "No"), ("No", "Ask")]
+
+
+@pytest.mark.parametrize("soap", [True, False])
+@pytest.mark.parametrize("value", list(Consent))
+@pytest.mark.parametrize("before", list(Consent))
+async def test_transitions(clinic: Clinic, before: Consent, value: Consent, *, soap: bool) -> None:
+    """Every cell of the state machine: each value can be set from each, and setting what holds is audited too."""
+    if before is not Consent.ASK:
+        await clinic.set_consent(before)
+    count = len(await clinic.consents())
+    assert codes((await clinic.set_consent(value, soap=soap)).outcome) == ACCEPTED
+    assert (await clinic.state()).consent is value
+    rows = await clinic.consents()
+    assert (len(rows), rows[-1].value) == (count + 1, value)
+    content = (await clinic.last_audit()).content
+    assert (content["previous_consent"], content["new_consent"]) == (before, value)
+
+
+async def test_subscribers_are_told_after_the_commit(clinic: Clinic) -> None:
+    """`consent.changed` for every accepted SET, once, when it is durable; one that fails harms nobody. 30 §9.2."""
+    told: list[tuple[Consent, Consent, int]] = []
+
+    def fail(_: ConsentChanged) -> None:
+        raise RuntimeError("a subscriber's own trouble")
+
+    def listen(changed: ConsentChanged) -> None:
+        told.append((changed.previous, changed.version.value, changed.version.version))
+
+    clinic.subscribe(fail, listen)
+    await clinic.set_consent(Consent.NO, wrapper_id=uuid(5), content=SAME)
+    await clinic.set_consent(Consent.NO, wrapper_id=uuid(5), content=SAME)
+    await clinic.set_consent(Consent.YES, wrapper_id=uuid(5), content=OTHER)
+    await clinic.set_consent(Consent.NO, caller=CLERK)
+    await clinic.set_consent(Consent.NO)
+    await clinic.set_consent(Consent.ASK, soap=False)
+    await clinic.upload(uuid(1))
+    assert told == [
+        (Consent.ASK, Consent.NO, 1),
+        (Consent.NO, Consent.NO, 2),
+        (Consent.NO, Consent.ASK, 3),
+    ]
+
+
+async def test_a_commit_that_breaks_off_is_told_of_when_it_stands(clinic: Clinic) -> None:
+    """Whether the transaction is there is found out first: the event follows what was found."""
+    told: list[Consent] = []
+    clinic.subscribe(lambda changed: told.append(changed.version.value))
+    with clinic.commits_break_off(kept=True):
+        assert (await clinic.set_consent(Consent.NO)).duplicate
+    with clinic.commits_break_off(kept=False), pytest.raises(StoreUnavailable):
+        await clinic.set_consent(Consent.YES)
+    assert told == [Consent.NO]
+    assert (await clinic.state()).consent is Consent.NO
+
+
+async def test_a_system_registered_for_batches_sets_consent_without_a_person(tmp_path: Path) -> None:
+    """`batch_consent` stands for the person; the history then names the system alone. Spec: 30 §3.1, 35 §9.2."""
+    async with open_clinic(tmp_path) as clinic:
+        assert codes((await clinic.set_consent(Consent.NO, caller=SYSTEM)).outcome) == DENIED
+        clinic.register(GP_SYSTEM, batch_consent=True)
+        assert codes((await clinic.set_consent(Consent.NO, caller=SYSTEM)).outcome) == ACCEPTED
+        (row,) = await clinic.consents()
+        assert (row.user_id, row.role_profile_id, row.job_role, row.asid) == (None, None, None, GP_SYSTEM)
+        # A person who is named counts all the same.
+        assert codes((await clinic.set_consent(Consent.YES, caller=CLERK)).outcome) == DENIED
+
+
+async def test_an_operator_reads_a_history_and_that_is_audited(clinic: Clinic) -> None:
+    """All versions with all their facts; another patient's are not among them. Spec: 30 §9.1, 35 §7."""
+    await clinic.set_consent(Consent.NO)
+    await clinic.set_consent(Consent.YES, nhs_number=patient(1))
+    await clinic.set_consent(Consent.ASK)
+    rows = await read_consent_history(clinic.store, PATIENT, "operator", clinic.clock())
+    assert rows == await clinic.consents()
+    entry = await clinic.last_audit()
+    assert (entry.action, entry.nhs_number, entry.content["operator"]) == ("admin consent-history", PATIENT, "operator")
 
 
 async def test_repeated_over_soap(clinic: Clinic) -> None:

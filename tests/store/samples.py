@@ -143,7 +143,19 @@ def a_poll_result(number: int, **changes: object) -> PollResult:
 def an_alert(number: int) -> AlertRow:
     """Return a privacy alert."""
     return AlertRow(
-        an_id(number), PATIENT, "1", "emergency", "Synthetic", at(-number), ASID, "B99901", "900000000301", None, None
+        an_id(number),
+        PATIENT,
+        "1",
+        "emergency",
+        "Synthetic",
+        at(-number),
+        ASID,
+        "B99901",
+        "900000000301",
+        None,
+        None,
+        source="COMT_IN000001UK01",
+        details={"device/name": "Synthetic system"},
     )
 
 

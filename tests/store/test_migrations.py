@@ -30,6 +30,12 @@ FIXED_ROW = {
     "0002": (
         *FIRST,
         "INSERT INTO poll VALUES (1206, 'p', 'M', '4b6c8a3e-6c1b-4d53-9b57-9a6f6d0e7b11', 'a', 'a', 0, x'')",
+        "INSERT INTO alert VALUES (1206, 'A', '9990000018', '2', '1', 't', 0, 'a', 'o', 'u', 'r', 'j', 'new')",
+    ),
+    "0003": (
+        *FIRST,
+        "INSERT INTO alert VALUES (1206, 'A', '9990000018', '2', '1', 't', 0, 'a', 'o', 'u', 'r', 'j', 'new',"
+        " 'override', CAST('{}' AS BLOB))",
     ),
 }
 """Rows as a store of each revision holds them: every revision that was ever released stays here."""
@@ -69,6 +75,8 @@ async def test_a_populated_store_of_any_revision_is_brought_up_to_date(tmp_path:
     assert (state.consent.value, state.consent_version) == ("No", 1)
     assert [event.event_id for event in state.events] == [an_id(2)]
     assert [row.id for row in await store.list_outbox()] == [an_id(2)]
+    alerts = [(alert.id, alert.job_role, alert.source, alert.details) for alert in await store.read_alerts()]
+    assert alerts == ([("A", "j", "override", {})] if revision != "0001" else [])
     await upload(store, 1)
     assert await store.transact(SLOT, kept_poll_result) == a_poll_result(3)
     report = await store.verify()

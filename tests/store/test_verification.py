@@ -357,7 +357,7 @@ async def test_a_consent_that_nobody_would_find_is_found(store: SqliteStore) -> 
     assert found.endswith("it is not in the slot of its patient")
 
 
-@pytest.mark.parametrize("change", [f"raised_at = {2**62}", "text = CAST(x'ff' AS TEXT)"])
+@pytest.mark.parametrize("change", [f"raised_at = {2**62}", "text = CAST(x'ff' AS TEXT)", "details = x'ff'"])
 async def test_a_damaged_alert_is_found(store: SqliteStore, change: str) -> None:
     """Privacy alerts can be read."""
     await append(store, [an_alert(1), an_alert(2)])

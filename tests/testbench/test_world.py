@@ -3,10 +3,13 @@
 import json
 import urllib.error
 import urllib.request
+from dataclasses import replace
 
 import pytest
 
-from openscr.codes import SCR_PERMISSIONS, SUBJECT_ACCESS
+from openscr.client import Profile
+from openscr.codes import ALERT, SCR_PERMISSIONS, SUBJECT_ACCESS
+from openscr.directory import demo
 from openscr.directory.demo import APPS
 from openscr.directory.form import build_directory, read_directory
 from openscr.testbench.documents import AUTHOR, PRACTICE
@@ -55,6 +58,7 @@ def test_every_interaction_of_the_spine_has_an_endpoint_with_its_cpa_id():
         "psisquery": "S20001A000168",
         "lrs": "S20004A000405",
         "lrsquery": "S20001A000168",
+        "alerts": "S20005A000506",
     }
     for entitled in DIRECTORY.own_system.interactions:
         service, interaction = entitled.split(":")
@@ -147,3 +151,11 @@ def test_the_author_of_the_demo_s_records_is_registered():
 
 def test_every_person_has_a_name():
     assert all(user["name"]["family"] for user in json.loads(demo_directory())["users"])
+
+
+def test_what_an_alert_of_the_demos_gp_says_is_what_the_directory_says():
+    profile, registered = Profile.demo(), Profile.of_directory(DIRECTORY, "app-gp", "555000000102")
+    assert profile.user == registered.user
+    assert profile.route(ALERT) == replace(registered.route(ALERT), contract=profile.route(ALERT).contract)
+    for app in demo.APPS:
+        assert Profile.demo(app).system_name == Profile.of_directory(DIRECTORY, app).system_name

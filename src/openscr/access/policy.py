@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from openscr.access.matrix import Matrix, Right, job_role_code
 from openscr.codes import DISSENT_OVERRIDES, LEGAL_OVERRIDES
-from openscr.directory.model import Directory, Role, System
+from openscr.directory.model import Directory, Role, System, display_name
 from openscr.identifiers import LONDON, Clock, utc_now
 from openscr.spine import Caller, DissentOverride, Person
 
@@ -28,6 +28,7 @@ class Operation(StrEnum):
     SUBJECT_ACCESS = "subject_access"
     SET_CONSENT = "set_consent"
     GET_CONSENT = "get_consent"
+    RAISE_ALERT = "raise_alert"
 
 
 class Reason(StrEnum):
@@ -92,14 +93,6 @@ _ACTIVITY: Final = {
     Operation.SET_CONSENT: Right.SET_CONSENT,
     Operation.GET_CONSENT: Right.GET_CONSENT,
 }
-
-
-def display_name(name: Mapping[str, object]) -> str:
-    """Write a person's name of the directory (00 §6.2) in one line."""
-    if "text" in name:
-        return str(name["text"])
-    parts = (name.get(part) for part in ("prefix", "given", "family", "suffix"))
-    return " ".join(" ".join(part) if isinstance(part, list | tuple) else str(part) for part in parts if part)
 
 
 class AccessPolicy:
@@ -210,11 +203,17 @@ class AccessPolicy:
             allowed = not self._require_person_for_query and override.code in self._plain_queries
         elif operation is Operation.GET_CONSENT:
             allowed = True
+        elif operation is Operation.RAISE_ALERT:
+            # Over HL7 nobody comes without an author; a FHIR alert names its user, whom nothing here vouches for.
+            allowed = self._accepts_unknown_author
         return Reason.NONE if allowed else Reason.AUTHOR_MISSING
 
     def _check_activity(self, operation: Operation, system: System, role: Role, override: DissentOverride) -> Reason:
         """Return why the active role is not enough, or `Reason.NONE`. Spec: 35 §9.3, §3.3."""
         if self._trust_system_flags and "RBAC" in system.acf and operation is not Operation.SUBJECT_ACCESS:
+            return Reason.NONE
+        if operation is Operation.RAISE_ALERT:
+            # A duty of whoever has looked, not a right: no activity stands for it. Spec: 30 §9, 35 §9.3.
             return Reason.NONE
         if not self._matrix.permits(_ACTIVITY[operation], role):
             return Reason.ACTIVITY_MISSING

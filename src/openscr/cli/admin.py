@@ -1,21 +1,23 @@
-"""`openscr admin`: the schema, proof that the store is intact, and messages still to be delivered.
+"""`openscr admin`: the schema, proof that the store is intact, alerts, consents, messages still to be delivered.
 
 Spec: 00 §4 ``admin``; 35 §7; 40 §6.3.
 """
 
 import asyncio
+import sys
 from contextlib import suppress
+from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from openscr.cli.console import fail, note, say, say_json, say_table
-from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store, read_settings
+from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store, read_settings, ten_digits
 from openscr.errors import StoreError
 
 if TYPE_CHECKING:
-    from openscr.store.interface import OutboxRow, OutboxState, VerifyReport
+    from openscr.store.interface import AlertRow, ConsentRow, OutboxRow, OutboxState, VerifyReport
 
 commands = typer.Typer(help="Operations.", no_args_is_help=True)
 outbox = typer.Typer(help="Acknowledgements still to be delivered.", no_args_is_help=True)
@@ -85,6 +87,106 @@ def verify(data: Data = None, store: StoreUrl = None, as_json: Json = False, ver
 async def _verify(data: Path | None, store: str | None) -> "VerifyReport":
     async with opened_store(data, store) as opened:
         return await opened.verify()
+
+
+# --- alerts and consent ---------------------------------------------------------------------------------------------
+
+
+@commands.command("alerts", epilog="Example:  openscr admin alerts --json")
+def alerts(
+    patients: Annotated[
+        bool, typer.Option("--patients", help="Show whole NHS numbers; each patient's audit then says so.")
+    ] = False,
+    data: Data = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Print the privacy alerts, the oldest first: those of overrides and those that client systems sent.
+
+    Of an NHS number the last four digits are shown. That the list was looked at stands in the audit.
+    """
+    rows = asyncio.run(_alerts(data, store, reveal=patients))
+    forms = [_alert_form(row, reveal=patients) for row in rows]
+    if as_json:
+        say_json(forms)
+    elif not forms:
+        say("there are no alerts")
+    else:
+        headings = ("id", "raised at", "source", "type", "reason", "state", "patient", "system", "user", "organisation")
+        say_table(
+            headings, [tuple(str(form[heading.replace(" ", "_")] or "") for heading in headings) for form in forms]
+        )
+
+
+async def _alerts(data: Path | None, store: str | None, *, reveal: bool) -> "list[AlertRow]":
+    from openscr.identifiers import utc_now
+    from openscr.record.reading import list_alerts
+
+    async with opened_store(data, store) as opened:
+        return await list_alerts(opened, getuser(), utc_now(), reveal=reveal)
+
+
+def _alert_form(row: "AlertRow", *, reveal: bool) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "raised_at": row.raised_at.isoformat(timespec="seconds"),
+        "source": row.source,
+        "type": row.type,
+        "reason": row.reason,
+        "state": row.state,
+        "patient": row.nhs_number if reveal else f"******{row.nhs_number[-4:]}",
+        "system": row.asid,
+        "user": row.user_id,
+        "role_profile": row.role_profile_id,
+        "job_role": row.job_role,
+        "organisation": row.organisation,
+        "text": row.text,
+        "details": dict(row.details),
+    }
+
+
+@commands.command("consent-history", epilog="Example:  openscr admin consent-history   (asks for the NHS number)")
+def consent_history(data: Data = None, store: StoreUrl = None, as_json: Json = False, verbose: Verbose = False) -> None:
+    """Print every consent that was ever set for one patient, the oldest first: what, when, by whom, where.
+
+    The NHS number is asked for, or read from standard input: it stands in no command line and in no history of a shell.
+    That somebody looked stands in the patient's audit.
+    """
+    number = typer.prompt("NHS number", err=True, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()
+    rows = asyncio.run(_consent_history(data, store, ten_digits(number.strip())))
+    forms = [_consent_form(row) for row in rows]
+    if as_json:
+        say_json(forms)
+    elif not forms:
+        say("no consent was ever set: Ask holds")
+    else:
+        headings = tuple(heading.replace("_", " ") for heading in forms[0])
+        say_table(headings, [tuple(str(value or "") for value in form.values()) for form in forms])
+
+
+async def _consent_history(data: Path | None, store: str | None, nhs_number: str) -> "tuple[ConsentRow, ...]":
+    from openscr.identifiers import utc_now
+    from openscr.record.reading import read_consent_history
+
+    async with opened_store(data, store) as opened:
+        return await read_consent_history(opened, nhs_number, getuser(), utc_now())
+
+
+def _consent_form(row: "ConsentRow") -> dict[str, Any]:
+    return {
+        "version": row.version,
+        "value": row.value.value,
+        "set_at": row.set_at.isoformat(timespec="seconds"),
+        "user": row.user_id,
+        "role_profile": row.role_profile_id,
+        "job_role": row.job_role,
+        "organisation": row.organisation,
+        "asid": row.asid,
+        "message_id": row.message_id,
+        "transport_id": row.wsa_id,
+        "source": row.source,
+    }
 
 
 # --- the outbox -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,21 @@ import typer
 from typer.core import TyperGroup
 
 from openscr import __version__
-from openscr.cli import admin, consent, demo, directory, get, listing, patients, pki, serve, upload, validate, withdraw
+from openscr.cli import (
+    admin,
+    alert,
+    consent,
+    demo,
+    directory,
+    get,
+    listing,
+    patients,
+    pki,
+    serve,
+    upload,
+    validate,
+    withdraw,
+)
 from openscr.cli.console import fail
 from openscr.errors import OpenSCRError
 
@@ -26,6 +40,8 @@ OpenSCR: a complete Summary Care Record service.
   openscr upload FILE...        send GP Summaries           openscr withdraw NHS EVENT --reason 01
   openscr list NHS              all events of a patient     openscr get NHS
   openscr consent get NHS       the patient's consent       openscr consent set NHS yes|no|ask
+
+  openscr alert NHS --type 2    tell the privacy officer of an access
 
   openscr validate FILE...      what is wrong with a message, and how to mend it
 
@@ -73,7 +89,21 @@ def overview(
         raise typer.Exit
 
 
-for register in (serve, demo, upload, validate, withdraw, listing, get, consent, pki, directory, patients, admin):
+for register in (
+    serve,
+    demo,
+    upload,
+    validate,
+    withdraw,
+    listing,
+    get,
+    consent,
+    alert,
+    pki,
+    directory,
+    patients,
+    admin,
+):
     register.register(app)
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 DEMO = "http://127.0.0.1:8080"
 
 
-def _ten_digits(text: str) -> str:
+def ten_digits(text: str) -> str:
+    """Return an NHS number without spaces and hyphens. Raises: `typer.BadParameter`, which does not repeat it."""
     number = text.replace(" ", "").replace("-", "")
     if len(number) != 10 or not (number.isascii() and number.isdigit()):
         # What was typed may be somebody's number with a slip in it: it is not repeated.
@@ -62,7 +63,7 @@ CallbackAt = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable output.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell details on standard error.", callback=be_verbose)]
-NhsNumber = Annotated[str, typer.Argument(metavar="NHS", help="NHS number, ten digits.", callback=_ten_digits)]
+NhsNumber = Annotated[str, typer.Argument(metavar="NHS", help="NHS number, ten digits.", callback=ten_digits)]
 EventId = Annotated[str, typer.Argument(metavar="EVENT", help="Id of the event.", callback=_uuid)]
 EventOption = Annotated[
     str | None, typer.Option("--event", metavar="ID", help="Id of the event; default the current one.", callback=_uuid)

@@ -13,9 +13,11 @@ from openscr.client.profile import Profile
 from openscr.client.refusals import RecordRefusal, latest_summary
 from openscr.client.spine import DEMO, Posting, SpineClient, Submission
 from openscr.clinical import Summary
-from openscr.codes import ACS_SET, EVENT, EVENT_LIST, GP_SUMMARY, SCR_PERMISSIONS, SUBJECT_ACCESS
+from openscr.codes import ACS_HAS, ACS_SET, EVENT, EVENT_LIST, GP_SUMMARY, SCR_PERMISSIONS, SUBJECT_ACCESS
 from openscr.hl7.presentation import presentation_of
 from openscr.spine import (
+    Alert,
+    AskedPermission,
     Consent,
     ConsentChange,
     ConsentOutcome,
@@ -32,6 +34,8 @@ from openscr.spine import (
     EventQuery,
     MessageIds,
     Outcome,
+    PermissionQuery,
+    PermissionsOutcome,
     ScrPermissionsOutcome,
     ScrPermissionsQuery,
     SubjectAccessOutcome,
@@ -226,6 +230,16 @@ class Client:
         query = ScrPermissionsQuery(MessageIds("", SCR_PERMISSIONS), nhs_number, asker, role_profile=asker)
         return self._run(self.spine.check_scr_permissions(self.spine.profile.caller, query))
 
+    # --- alerts -----------------------------------------------------------------------------------------------------
+
+    def send_alert(self, alert: Alert) -> Submission:
+        """Send a privacy alert reliably; return what is said to it. Raises: `ValueError` when it lacks something."""
+        return self._run(self.spine.send_alert(alert))
+
+    def post_alert(self, alert: Alert) -> Outcome:
+        """Post a privacy alert as FHIR JSON. Spec: 60 §8.2."""
+        return self._run(self.spine.post_alert(alert))
+
     # --- consent ----------------------------------------------------------------------------------------------------
 
     def get_consent(self, nhs_number: str) -> ConsentOutcome:
@@ -233,6 +247,12 @@ class Client:
         return self._run(
             self.spine.get_consent(self.spine.profile.caller, ConsentQuery(MessageIds("", ""), nhs_number))
         )
+
+    def has_permissions(self, nhs_number: str, *asked: AskedPermission) -> PermissionsOutcome:
+        """Say of each permission what holds for it; with none named, of Store and View for everyone. Spec: 30 §5.3."""
+        sets = asked or (AskedPermission("Store"), AskedPermission("View"))
+        query = PermissionQuery(MessageIds("", ACS_HAS), nhs_number, sets)
+        return self._run(self.spine.has_permissions(self.spine.profile.caller, query))
 
     def set_consent(self, nhs_number: str, value: Consent) -> Outcome:
         """Set the patient's consent; `Consent.ASK` clears it. Spec: 30 §5.1."""

@@ -11,6 +11,7 @@ from typing import Final
 from openscr.codes import (
     ACKNOWLEDGEMENT,
     ACTOR_TO_PARTY,
+    ALERT,
     DOCUMENT_QUERIES,
     EVENT_LIST,
     INITIAL_UPLOAD,
@@ -26,9 +27,10 @@ from openscr.directory.model import (
     DEFAULT_RETRY_INTERVAL,
     Contract,
     Directory,
+    display_name,
 )
 from openscr.errors import ConfigurationError, EndpointUnknown
-from openscr.spine import Caller, Person
+from openscr.spine import AlertUser, Caller, Person
 from openscr.transport.polling import UPLOAD_PATH
 
 RELIABLE: Final = Contract(
@@ -57,20 +59,28 @@ EXPRESS: Final = Contract(
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where the receiver takes an interaction: path below its address, CPA id, and how it wants to be talked to."""
+    """Where the receiver takes an interaction: path below its address, CPA id, and how it wants to be talked to.
+
+    ``service`` is the short name of the service that the interaction belongs to.
+    """
 
     path: str
     cpa_id: str
     contract: Contract = RELIABLE
+    service: str = "psis"
 
 
-_ROUTED: Final = frozenset({"psis", "psisquery"})
+_ROUTED: Final = frozenset({"psis", "psisquery", "alerts"})
 """Services whose messages go over ebXML."""
 
 _DEMO_PSIS: Final = Route(demo.RELIABLE_PATH, demo.PSIS_CPA)
-_DEMO_QUERIES: Final = Route(demo.QUERY_PATH, demo.QUERY_CPA, EXPRESS)
+_DEMO_QUERIES: Final = Route(demo.QUERY_PATH, demo.QUERY_CPA, EXPRESS, "psisquery")
+_DEMO_ALERTS: Final = Route(demo.RELIABLE_PATH, demo.ALERTS_CPA, service="alerts")
 _DEMO_POLLING: Final = Route(UPLOAD_PATH, demo.PSIS_CPA)
 _DEMO_GP: Final = Person(demo.GP_USER, demo.GP_ROLE_PROFILE, "R8000")
+_DEMO_USER: Final = AlertUser(
+    demo.GP_USER, demo.GP_NAME, "R8000", demo.GP_ROLE_PROFILE, demo.PRACTICE_ODS, demo.PRACTICE_NAME
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,8 @@ class Profile:
     """The sending system, the person present, and the receiving Spine.
 
     ``routes`` are those of ebXML messages by interaction, ``sync_path`` takes all synchronous ones. ``answers_to``
-    is the address that the directory holds for this party's acknowledgements, empty when it holds none.
+    is the address that the directory holds for this party's acknowledgements, empty when it holds none. An alert tells
+    of ``system_name`` and of ``user``, who is the person by name and organisation.
     Spec: 40 §11.3.
     """
 
@@ -90,6 +101,8 @@ class Profile:
     sync_path: str = "/sync-service"
     person: Person | None = None
     answers_to: str = ""
+    system_name: str = ""
+    user: AlertUser | None = None
 
     @classmethod
     def demo(cls, app: str = "app-gp", person: Person | None = _DEMO_GP) -> "Profile":
@@ -101,14 +114,23 @@ class Profile:
             raise ConfigurationError(f"the demo world has the apps {', '.join(demo.APPS)}")
         asid, party_key = demo.APPS[app]
         interactions = (INITIAL_UPLOAD, UPLOAD, WITHDRAW_INITIAL, WITHDRAW)
-        routes = MappingProxyType(
-            {
-                **dict.fromkeys(interactions, _DEMO_PSIS),
-                **dict.fromkeys(DOCUMENT_QUERIES, _DEMO_QUERIES),
-                POLLING_UPLOAD: _DEMO_POLLING,
-            }
+        routes = {
+            **dict.fromkeys(interactions, _DEMO_PSIS),
+            **dict.fromkeys(DOCUMENT_QUERIES, _DEMO_QUERIES),
+            POLLING_UPLOAD: _DEMO_POLLING,
+            ALERT: _DEMO_ALERTS,
+        }
+        return cls(
+            asid,
+            party_key,
+            demo.OWN_ASID,
+            demo.OWN_PARTY,
+            MappingProxyType(routes),
+            person=person,
+            answers_to="inbox:",
+            system_name=demo.SYSTEM_NAMES[app],
+            user=_DEMO_USER if person == _DEMO_GP else None,
         )
-        return cls(asid, party_key, demo.OWN_ASID, demo.OWN_PARTY, routes, person=person, answers_to="inbox:")
 
     @classmethod
     def of_directory(cls, directory: Directory, app: str, role_profile_id: str | None = None) -> "Profile":
@@ -123,11 +145,11 @@ class Profile:
         receiver = directory.own_party.party_key
         own = [endpoint for endpoint in directory.endpoints if endpoint.party_key == receiver]
         routes = {
-            interaction: Route(endpoint.address, endpoint.cpa_id, endpoint.contract)
+            interaction: Route(endpoint.address, endpoint.cpa_id, endpoint.contract, endpoint.service)
             for endpoint in own
             if endpoint.service in _ROUTED
             for interaction in endpoint.interactions
-            if endpoint.service == "psis" or interaction in DOCUMENT_QUERIES
+            if endpoint.service != "psisquery" or interaction in DOCUMENT_QUERIES
         }
         sync = directory.endpoint(receiver, "psisquery", EVENT_LIST)
         answers = directory.endpoint(system.party_key, "psis", ACKNOWLEDGEMENT)
@@ -139,8 +161,12 @@ class Profile:
             MappingProxyType(routes),
             sync.address if sync is not None else "/sync-service",
             answers_to=answers.address if answers is not None else "",
+            system_name=system.name,
         )
-        return profile if role_profile_id is None else replace(profile, person=_person(directory, role_profile_id))
+        if role_profile_id is None:
+            return profile
+        person, user = _worker(directory, role_profile_id)
+        return replace(profile, person=person, user=user)
 
     @property
     def caller(self) -> Caller:
@@ -158,9 +184,11 @@ class Profile:
         return route
 
 
-def _person(directory: Directory, role_profile_id: str) -> Person:
+def _worker(directory: Directory, role_profile_id: str) -> tuple[Person, AlertUser]:
     found = directory.role(role_profile_id)
     if found is None:
         raise ConfigurationError(f"the directory has no role profile {role_profile_id!r}")
     user, role = found
-    return Person(user.user_id, role_profile_id, role.job_role)
+    organisation = next((party.name for party in directory.parties.values() if party.ods == role.ods), role.ods)
+    described = AlertUser(user.user_id, display_name(user.name), role.job_role, role_profile_id, role.ods, organisation)
+    return Person(user.user_id, role_profile_id, role.job_role), described

@@ -40,9 +40,17 @@ class ReliableMessage:
 def write_reliable(
     payload: bytes, *, action: str, caller: Caller, receiver: str, route: Route, message_id: str, timestamp: str
 ) -> ReliableMessage:
-    """Pack an HL7 interaction of the service ``psis``; ``timestamp`` is in the ebXML form. Spec: 40 §5.1, §5.3."""
+    """Pack an HL7 interaction of the route's service; ``timestamp`` is in the ebXML form. Spec: 40 §5.1, §5.3."""
     return write_packed(
-        payload, "psis", Reliability.RELIABLE, action, caller, receiver, route, message_id=message_id, at=timestamp
+        payload,
+        route.service,
+        Reliability.RELIABLE,
+        action,
+        caller,
+        receiver,
+        route,
+        message_id=message_id,
+        at=timestamp,
     )
 
 

@@ -28,6 +28,8 @@ from openscr.codes import (
     ACKNOWLEDGEMENT,
     ACS_GET,
     ACS_GET_ANSWER,
+    ACS_HAS,
+    ACS_HAS_ANSWER,
     ACS_SET,
     DOCUMENT,
     DOCUMENT_LIST,
@@ -49,9 +51,12 @@ from openscr.codes import (
     WITHDRAW_INITIAL,
     WITHDRAWAL_REASONS,
 )
-from openscr.errors import DeliveryError, UnreadableMessage
-from openscr.hl7 import acs, psis
+from openscr.errors import DeliveryError, Issue, UnreadableMessage
+from openscr.fhir.audit_event import write_audit_event
+from openscr.fhir.operation_outcome import ERROR_SYSTEM, MEDIA_TYPE, text_of_outcome
+from openscr.hl7 import acs, permission_check, psis
 from openscr.hl7.acknowledgement import Acknowledgement, read_acknowledgement, read_outcome
+from openscr.hl7.alert import check_alert, write_alert
 from openscr.hl7.document_list import read_document_answer, read_document_list_answer
 from openscr.hl7.document_query import write_document_query
 from openscr.hl7.gp_summary import locate_document, write_upload, write_withdrawal
@@ -60,6 +65,8 @@ from openscr.hl7.summary_writer import compose, person_of, write_summary
 from openscr.hl7.wrapper import Heading, Wrapper, local_name, read_wrapper
 from openscr.identifiers import Clock, UuidFactory, ebxml_timestamp, hl7_timestamp, mint_uuid, utc_now
 from openscr.spine import (
+    AckType,
+    Alert,
     Caller,
     ConsentChange,
     ConsentOutcome,
@@ -74,6 +81,8 @@ from openscr.spine import (
     EventQuery,
     MessageIds,
     Outcome,
+    PermissionQuery,
+    PermissionsOutcome,
     ScrPermissionsOutcome,
     ScrPermissionsQuery,
     SubjectAccessOutcome,
@@ -82,6 +91,7 @@ from openscr.spine import (
     Withdrawal,
 )
 from openscr.transport.ebxml import Reliability
+from openscr.transport.interactions import ALERT_PATH
 from openscr.transport.xml import read_xml
 
 DEMO: Final = "http://127.0.0.1:8080"
@@ -95,6 +105,7 @@ _PERMISSION_ANSWERS: Final = frozenset({SCR_PERMISSIONS, QUERY_FAILED, ACKNOWLED
 _EVENT_ANSWERS: Final = frozenset({EVENT_ANSWER, QUERY_FAILED, ACKNOWLEDGEMENT})
 _SET_ANSWERS: Final = frozenset({ACKNOWLEDGEMENT})
 _GET_ANSWERS: Final = frozenset({ACS_GET_ANSWER, ACKNOWLEDGEMENT})
+_HAS_ANSWERS: Final = frozenset({ACS_HAS_ANSWER, ACKNOWLEDGEMENT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +235,7 @@ class SpineClient:
         return await self._decided(payload, caller, withdrawal.ids.transport_id)
 
     async def _decided(self, payload: bytes, caller: Caller, message_id: str) -> Outcome:
-        submission = await self.submit(payload, caller, message_id=message_id)
-        if submission.acknowledgement is None:
-            raise DeliveryError("delivered, but the application acknowledgement goes to an endpoint that is not ours")
-        return submission.acknowledgement.outcome
+        return _outcome_of(await self.submit(payload, caller, message_id=message_id))
 
     async def upload_document(
         self, document: bytes, caller: Caller | None = None, *, polling: bool = False, posting: Posting | None = None
@@ -310,7 +318,7 @@ class SpineClient:
     async def submit(
         self, payload: bytes, caller: Caller | None = None, *, message_id: str = "", posting: Posting | None = None
     ) -> Submission:
-        """Send an upload or withdrawal interaction byte for byte, and wait for what the record says.
+        """Send an upload, withdrawal or alert byte for byte, and wait for what the record says.
 
         Each call is a new message with a new transport id unless it is given one, or a ``posting``; the attempts of one
         call are repetitions. ``REPC_IN150016SM05`` goes over the polling channel, everything else reliably.
@@ -372,6 +380,46 @@ class SpineClient:
             inbox = DemoInbox(self._inbox, party_key)
             self._answers[party_key] = inbox if await inbox.exists() else Unseen()
         return self._answers[party_key]
+
+    # --- alerts -----------------------------------------------------------------------------------------------------
+
+    async def raise_alert(self, caller: Caller, alert: Alert) -> Outcome:
+        """Keep a privacy alert for the privacy officer, or say why not. Raises as `send_alert`. Spec: 35 §6.1."""
+        return _outcome_of(await self.send_alert(alert, caller))
+
+    async def send_alert(
+        self, alert: Alert, caller: Caller | None = None, *, posting: Posting | None = None
+    ) -> Submission:
+        """Send a privacy alert reliably, in the name of the caller's person, and wait for what is said to it.
+
+        Raises: `ValueError` when there is no person, or the alert lacks something. Spec: 80 §5.2, 40 §7.3.
+        """
+        sender = caller or self.profile.caller
+        if sender.person is None:
+            raise ValueError("an alert needs the person who raises it")
+        mint = posting.minting if posting else self._mint
+        heading = self._heading(sender, (posting.wrapper_id if posting else "") or mint(), posting=posting)
+        payload = write_alert(heading, alert, sender.person, mint)
+        failed = check_alert(read_wrapper(read_xml(payload)))
+        if failed:
+            raise ValueError(f"the alert is not complete: {' '.join(finding.rule for finding in failed)}")
+        return await self.submit(payload, sender, message_id=alert.ids.transport_id, posting=posting)
+
+    async def post_alert(self, alert: Alert, caller: Caller | None = None) -> Outcome:
+        """Post a privacy alert as FHIR JSON; type and reason are the codes of 80 §5.1. Spec: 60 §8.2, §12.5."""
+        sender = caller or self.profile.caller
+        headers = polling_headers(
+            sender, correlation_id=self._mint(), request_id=alert.ids.transport_id or self._mint()
+        )
+        headers["Content-Type"] = MEDIA_TYPE
+        status, body = await self._connection.post(ALERT_PATH, headers, write_audit_event(alert, sender.asid))
+        if status in (200, 201, 204):
+            return Outcome()
+        said = text_of_outcome(body) or "no reason was given"
+        if status not in (400, 403):
+            raise DeliveryError(f"HTTP {status}: {said}")
+        code = "400" if status == 400 else "420"
+        return Outcome(AckType.ERROR, (Issue(code, said, "ER", ERROR_SYSTEM),))
 
     # --- queries and consent ----------------------------------------------------------------------------------------
 
@@ -493,6 +541,18 @@ class SpineClient:
 
         return await with_retries(ask, lambda answer: _unavailable(answer.outcome), pause=self._pause)
 
+    async def has_permissions(self, caller: Caller, query: PermissionQuery) -> PermissionsOutcome:
+        """Say of each set that was asked what holds for it. Spec: 30 §5.3."""
+
+        async def ask() -> PermissionsOutcome:
+            message_id = self._mint()
+            heading = self._heading(caller, message_id, acs.VERSION_OF_REQUEST)
+            body = permission_check.write_has(heading, query, caller.person)
+            root = await self._soap(caller, "lrsquery", ACS_HAS, message_id, body, _HAS_ANSWERS)
+            return permission_check.read_has_answer(root, query.nhs_number)
+
+        return await with_retries(ask, lambda answer: _unavailable(answer.outcome), pause=self._pause)
+
     async def _soap(
         self, caller: Caller, service: str, interaction: str, message_id: str, body: bytes, expected: frozenset[str]
     ) -> etree._Element:
@@ -513,6 +573,12 @@ class SpineClient:
     ) -> Heading:
         at = posting.at if posting else self._clock()
         return Heading(message_id or self._mint(), hl7_timestamp(at), version, self.profile.receiver_asid, caller.asid)
+
+
+def _outcome_of(submission: Submission) -> Outcome:
+    if submission.acknowledgement is None:
+        raise DeliveryError("delivered, but the application acknowledgement goes to an endpoint that is not ours")
+    return submission.acknowledgement.outcome
 
 
 def _acknowledgement_of(wrapper: Wrapper, answer: bytes) -> Acknowledgement:

@@ -22,10 +22,20 @@ APPS: Final = {
 
 GP_USER: Final = "555000000101"
 GP_ROLE_PROFILE: Final = "555000000102"
+GP_NAME: Final = "Dr Gita Demopractice"
+PRACTICE_ODS: Final = "Y90001"
+PRACTICE_NAME: Final = "Demo Practice"
+SYSTEM_NAMES: Final = {
+    "app-gp": "Demo GP system",
+    "app-viewer": "Demo viewing system",
+    "app-batch": "Demo batch system",
+}
+"""What an alert says of the user and the system."""
 
 RELIABLE_PATH: Final = "/reliablemessaging/reliablerequest"
 PSIS_CPA: Final = "S20001A000182"
-"""Where uploads and withdrawals go, and the agreement that they name."""
+ALERTS_CPA: Final = "S20005A000506"
+"""Where uploads, withdrawals and alerts go, and the agreements that they name."""
 
 QUERY_PATH: Final = "/reliablemessaging/queryrequest"
 QUERY_CPA: Final = "S20003A000304"

@@ -105,6 +105,14 @@ class User:
     roles: tuple[Role, ...] = ()
 
 
+def display_name(name: Mapping[str, object]) -> str:
+    """Write a person's name of the directory (00 §6.2) in one line."""
+    if "text" in name:
+        return str(name["text"])
+    parts = (name.get(part) for part in ("prefix", "given", "family", "suffix"))
+    return " ".join(" ".join(part) if isinstance(part, list | tuple) else str(part) for part in parts if part)
+
+
 class Directory:
     """An immutable snapshot of everything registered, indexed for the questions that requests ask."""
 

@@ -42,6 +42,7 @@ from openscr.hl7.wrapper import (
 from openscr.identifiers import has_ten_digits
 from openscr.spine import (
     AckType,
+    AskedPermission,
     Consent,
     ConsentChange,
     ConsentCriteria,
@@ -49,12 +50,17 @@ from openscr.spine import (
     ConsentQuery,
     MessageIds,
     Outcome,
+    PermissionQuery,
     Person,
 )
 from openscr.transport.xml import escape
 
 CRS = f"{{{CRS_NS}}}"
-WRAPPERS = {ACS_SET: "setResourcePermissionsResponse", ACS_GET: "getResourcePermissionsResponse"}
+WRAPPERS = {
+    ACS_SET: "setResourcePermissionsResponse",
+    ACS_GET: "getResourcePermissionsResponse",
+    ACS_HAS: "hasResourcePermissionsResponse",
+}
 """Element around the answer, by request. Spec: 40 §4.3."""
 
 _PERMISSION_WORDS = {"Yes": Consent.YES, "No": Consent.NO, "Clear": Consent.ASK}
@@ -62,7 +68,7 @@ _PERMISSION_WORDS = {"Yes": Consent.YES, "No": Consent.NO, "Clear": Consent.ASK}
 
 @dataclass(frozen=True, slots=True)
 class ConsentMessage:
-    """What was read from a SET or GET.
+    """What was read from a SET, a GET or a HAS.
 
     ``rejected`` are findings of the wrapper (AR), ``findings`` those of the payload (AE); the second group is looked at
     only when the first is empty. ``request`` is there when neither has any. Spec: 30 §9.2.
@@ -72,7 +78,7 @@ class ConsentMessage:
     nhs_number: str | None
     rejected: tuple[Finding, ...] = ()
     findings: tuple[Finding, ...] = ()
-    request: ConsentChange | ConsentQuery | None = None
+    request: ConsentChange | ConsentQuery | PermissionQuery | None = None
 
     @property
     def refusal(self) -> Outcome | None:
@@ -156,10 +162,7 @@ def _judge_payload(
 
 
 def check_has(wrapper: Wrapper, header: HeaderFacts | None = None) -> list[Finding]:
-    """Judge a HAS: rules 9-21 of the wrapper, and when it is in order H1-H13 and the NHS number. Spec: 30 §5.3.
-
-    The service does not answer HAS; whoever is to send one to Spine can have it checked.
-    """
+    """Judge a HAS: rules 9-21 of the wrapper, and when it is in order H1-H13 and the NHS number. Spec: 30 §5.3."""
     rejected = check_acs_wrapper(wrapper, ACS_HAS, header)
     payload = _payload(wrapper, ACS_HAS)
     if rejected or payload is None:
@@ -182,19 +185,50 @@ def _criteria(body: etree._Element | None) -> ConsentCriteria:
 
 # --- answers --------------------------------------------------------------------------------------------------------
 
-_ASSERTION = (
-    "<crs:accessControlAssertion><crs:permission>{value}</crs:permission><crs:resource><crs:type>SCR</crs:type>"
-    "<crs:Id>{number}</crs:Id></crs:resource><crs:function><crs:context>Consent</crs:context>"
-    "<crs:code>{code}</crs:code></crs:function>{accessor}</crs:accessControlAssertion>"
-)
-_ACCESSOR = (
-    "<crs:accessor><crs:type>Everyone</crs:type><crs:accessorId><crs:name>Everyone</crs:name></crs:accessorId>"
-    "</crs:accessor>"
-)
+
+def write_assertion(word: str, number: str, asked: AskedPermission) -> str:
+    """Write an assertion: the permission word, what it is for, and who has it. Spec: 30 §4.1."""
+    return (
+        f"<crs:accessControlAssertion><crs:permission>{word}</crs:permission>{write_asked(number, asked)}"
+        "</crs:accessControlAssertion>"
+    )
 
 
-def _context(number: str) -> str:
+def write_asked(number: str, asked: AskedPermission) -> str:
+    """Write resource, function and accessor, which an assertion and a question have alike. Spec: 30 §4.1, §4.3 D1."""
+    accessor = asked.accessor
+    identity = f"<crs:name>{escape(accessor.name)}</crs:name>"
+    if accessor.root:
+        identity = f'<crs:id root="{escape(accessor.root)}" extension="{escape(accessor.extension)}"/>'
+    return (
+        f"<crs:resource><crs:type>{escape(asked.resource_type)}</crs:type>"
+        f"<crs:Id>{escape(asked.resource_id or number)}</crs:Id></crs:resource>"
+        f"<crs:function><crs:context>{escape(asked.context)}</crs:context><crs:code>{escape(asked.code)}</crs:code>"
+        f"</crs:function><crs:accessor><crs:type>{escape(accessor.type)}</crs:type>"
+        f"<crs:accessorId>{identity}</crs:accessorId></crs:accessor>"
+    )
+
+
+def write_context(number: str) -> str:
+    """Write whose permissions are spoken of. Spec: 30 §4.1."""
     return f'<crs:resourceContext root="{OID_NHS_NUMBER}" extension="{escape(number)}"/>'
+
+
+def write_permissions(payload: str, number: str, assertions: str, *, superseded: bool, namespace: bool) -> str:
+    """Write what the control act of a GET or HAS answer holds: a warning, the permissions, and the query's end.
+
+    ``payload`` is the name of the payload element; without ``namespace`` it is in none, as the messages of the national
+    test harness are. Spec: 30 §4.3 D3, §6.1.
+    """
+    body = f"<crs:{payload}><crs:permissions>{write_context(number)}{assertions}</crs:permissions></crs:{payload}>"
+    if not namespace:
+        # These are tags and nothing else: a value has been escaped, and holds no "<".
+        body = body.replace("</crs:", "</").replace("<crs:", "<").replace(f"<{payload}>", f'<{payload} xmlns="">', 1)
+    warnings = write_reasons((SUPERSEDED,)) if superseded else ""
+    return (
+        f'{warnings}<subject typeCode="SUBJ">{body}</subject>'
+        '<queryAck type="QueryAck"><queryResponseCode code="OK"/></queryAck>'
+    )
 
 
 def wrap(interaction: str, message: bytes, wrapper: str | None = None) -> bytes:
@@ -211,20 +245,23 @@ def write_outcome(
 
 
 def write_get_answer(
-    heading: Heading, answer: ConsentOutcome, criteria: ConsentCriteria, reference: str, wrapper: str | None = None
+    heading: Heading,
+    answer: ConsentOutcome,
+    criteria: ConsentCriteria,
+    reference: str,
+    wrapper: str | None = None,
+    *,
+    namespace: bool = True,
 ) -> bytes:
-    """Write the stored consent; a value of Ask is left out. Spec: 30 §4.2, §6.1."""
+    """Write the stored consent, Ask left out; ``namespace`` as `write_permissions`. Spec: 30 §4.2, §6.1."""
     codes = criteria.codes if criteria.scr_wanted and answer.consent is not Consent.ASK else ()
     assertions = "".join(
-        _ASSERTION.format(value=answer.consent.value, number=answer.nhs_number, code=code, accessor=_ACCESSOR)
+        write_assertion(answer.consent.value, answer.nhs_number, AskedPermission(code))
         for code in ("Store", "View")
         if code in codes
     )
-    warnings = write_reasons((SUPERSEDED,)) if answer.superseded else ""
-    act = (
-        f'{warnings}<subject typeCode="SUBJ"><crs:getResourcePermissionsResponse><crs:permissions>'
-        f"{_context(answer.nhs_number)}{assertions}</crs:permissions></crs:getResourcePermissionsResponse></subject>"
-        '<queryAck type="QueryAck"><queryResponseCode code="OK"/></queryAck>'
+    act = write_permissions(
+        WRAPPERS[ACS_GET], answer.nhs_number, assertions, superseded=answer.superseded, namespace=namespace
     )
     acknowledgement = write_acknowledgement_element("AA", reference)
     message = write_message(ACS_GET_ANSWER, heading, act.encode(), acknowledgement=acknowledgement)
@@ -233,7 +270,7 @@ def write_get_answer(
 
 # --- the client's side ----------------------------------------------------------------------------------------------
 
-_NAMESPACES = f' xmlns="{HL7_NS}" xmlns:crs="{CRS_NS}"'
+NAMESPACES = f' xmlns="{HL7_NS}" xmlns:crs="{CRS_NS}"'
 VERSION_OF_REQUEST = VERSION_CODE_3
 """``versionCode`` of ACS requests. Spec: 30 §3."""
 
@@ -241,24 +278,21 @@ VERSION_OF_REQUEST = VERSION_CODE_3
 def write_set(heading: Heading, change: ConsentChange, person: Person | None) -> bytes:
     """Write a SET with a Store and a View assertion of the same value. Spec: 30 §4."""
     word = "Clear" if change.value is Consent.ASK else change.value.value
-    assertions = "".join(
-        _ASSERTION.format(value=word, number=escape(change.nhs_number), code=code, accessor=_ACCESSOR)
-        for code in ("Store", "View")
-    )
+    assertions = "".join(write_assertion(word, change.nhs_number, AskedPermission(code)) for code in ("Store", "View"))
     payload = (
-        f"<crs:setResourcePermissionsRequest><crs:permissions>{_context(change.nhs_number)}{assertions}"
+        f"<crs:setResourcePermissionsRequest><crs:permissions>{write_context(change.nhs_number)}{assertions}"
         "</crs:permissions></crs:setResourcePermissionsRequest>"
     )
-    return write_message(ACS_SET, heading, payload.encode(), person=person, prefix=_NAMESPACES)
+    return write_message(ACS_SET, heading, payload.encode(), person=person, prefix=NAMESPACES)
 
 
 def write_get(heading: Heading, query: ConsentQuery, person: Person | None) -> bytes:
     """Write a GET without criteria. Spec: 30 §4."""
     payload = (
-        f"<crs:getResourcePermissionsRequest><crs:accessControlQuery>{_context(query.nhs_number)}"
+        f"<crs:getResourcePermissionsRequest><crs:accessControlQuery>{write_context(query.nhs_number)}"
         "</crs:accessControlQuery></crs:getResourcePermissionsRequest>"
     )
-    return write_message(ACS_GET, heading, payload.encode(), person=person, prefix=_NAMESPACES)
+    return write_message(ACS_GET, heading, payload.encode(), person=person, prefix=NAMESPACES)
 
 
 def read_get_answer(root: etree._Element, nhs_number: str) -> ConsentOutcome:

@@ -3,6 +3,8 @@
 Spec: 30 §5.1, §8, §9.1, §9.2.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from openscr.access.policy import Authorisation
@@ -15,8 +17,23 @@ from openscr.record.decision import (
     refuse,
     survivor_of,
 )
-from openscr.spine import Caller, ConsentChange
+from openscr.spine import AskedPermission, Caller, Consent, ConsentChange
 from openscr.store.interface import ConsentRow, PatientState
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentChanged:
+    """The event ``consent.changed``: a SET was accepted and is durable. ``previous`` may be the same value.
+
+    ``version`` is the row of the history. Spec: 30 §8.4, §9.2 step 12.
+    """
+
+    version: ConsentRow
+    previous: Consent
+
+
+ConsentSubscriber = Callable[[ConsentChanged], None]
+"""Told of changes after their commit; must be quick, and is not asked whether it agrees."""
 
 
 def decide_consent_change(
@@ -60,3 +77,12 @@ def decide_consent_query(state: PatientState, authorisation: Authorisation, rule
     if not is_known(state, rules):
         return refuse("35160", "patient_unknown", field="NHS Number")
     return Decision(ACCEPTED, notes={"consent": state.consent.value})
+
+
+def permission_of(asked: AskedPermission, consent: Consent) -> Consent:
+    """Return what holds for one access control set of a HAS: a consent given to everyone holds for each of them.
+
+    Of anything but the sharing of the record nothing can be stored, so that it is at its default. Spec: 30 §4.2, §5.3.
+    """
+    of_the_record = (asked.context, asked.resource_type) == ("Consent", "SCR") and asked.code in ("View", "Store")
+    return consent if of_the_record else Consent.ASK

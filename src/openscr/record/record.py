@@ -7,17 +7,26 @@ gets the same answer again, and is not looked at twice.
 Spec: 10 §15, 20 §10.3, 30 §9, 40 §6.5, §8.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import structlog
+
 from openscr.access.policy import AccessPolicy, Authorisation, Operation
-from openscr.codes import ACS_SET, POLLING_UPLOAD, UPLOADS, WITHDRAWALS
+from openscr.codes import ACS_SET, ALERT, POLLING_UPLOAD, UPLOADS, WITHDRAWALS
 from openscr.directory.model import CurrentDirectory
 from openscr.errors import GENERAL, OutcomeUnknown, StoreUnavailable
 from openscr.identifiers import Clock, UuidFactory, has_ten_digits, mint_uuid, slot_of, utc_now
+from openscr.record.alert import decide_alert
 from openscr.record.audit import audit_entry
-from openscr.record.consent import decide_consent_change, decide_consent_query
+from openscr.record.consent import (
+    ConsentChanged,
+    ConsentSubscriber,
+    decide_consent_change,
+    decide_consent_query,
+    permission_of,
+)
 from openscr.record.decision import Decision, RecordRules, survivor_of
 from openscr.record.scr_application import NothingRecorded, Relationships
 from openscr.record.upload import decide_upload
@@ -25,6 +34,7 @@ from openscr.record.views import Views
 from openscr.record.withdrawal import decide_withdrawal
 from openscr.spine import (
     AckType,
+    Alert,
     Caller,
     ConsentChange,
     ConsentOutcome,
@@ -40,6 +50,8 @@ from openscr.spine import (
     ExtendedListOutcome,
     MessageIds,
     Outcome,
+    PermissionQuery,
+    PermissionsOutcome,
     ScrPermissionsOutcome,
     ScrPermissionsQuery,
     SubjectAccessOutcome,
@@ -49,7 +61,12 @@ from openscr.spine import (
 )
 from openscr.store.interface import OutboxRow, PollResult, RawMessage, Receipt, Store, Transaction
 
+_log = structlog.get_logger("record")
+
 SUMMARY_INTERACTIONS = UPLOADS | WITHDRAWALS
+
+_REPEATABLE = frozenset({ACS_SET, ALERT})
+"""Interactions of which the same content under the same wrapper id is the same request again. Spec: 30 §7.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +136,9 @@ class Received:
         return self.outcome is None
 
 
+Update = Upload | Withdrawal | ConsentChange | Alert
+"""What changes something when it is accepted."""
+
 Decide = Callable[[Transaction], Awaitable[Decision]]
 
 
@@ -128,6 +148,7 @@ class Record:
     ``store`` keeps everything; ``directory`` and ``policy`` say who may do what; ``rules`` are the switches.
     ``relationships`` knows permissions to view and legitimate relationships. ``clock`` and ``mint`` are the present
     instant and fresh ids.
+    ``on_consent`` are told of every consent that was set, once it is durable: none of them can undo it.
     """
 
     def __init__(
@@ -140,8 +161,10 @@ class Record:
         relationships: Relationships | None = None,
         clock: Clock = utc_now,
         mint: UuidFactory = mint_uuid,
+        on_consent: Sequence[ConsentSubscriber] = (),
     ) -> None:
         self._views = Views(store, directory, policy, rules, relationships or NothingRecorded(), clock=clock, mint=mint)
+        self._on_consent = tuple(on_consent)
         self._store = store
         self._directory = directory
         self._policy = policy
@@ -156,7 +179,7 @@ class Record:
         reception: Reception,
         caller: Caller,
         ids: MessageIds,
-        request: Upload | Withdrawal | ConsentChange | None,
+        request: Update | None,
         *,
         nhs_number: str | None,
         refusal: Outcome | None = None,
@@ -168,8 +191,10 @@ class Record:
         """
         slot = slot_of(nhs_number or reception.from_party)
         now = reception.received_at
+        changed: ConsentChanged | None = None
 
         async def work(transaction: Transaction) -> Received:
+            nonlocal changed
             known, crossed = await reception.find_answered(transaction)
             if known is not None:
                 return await _answered(transaction, reception, known)
@@ -189,7 +214,9 @@ class Record:
             else:
                 authorisation = self._authorise(request, caller)
                 state = await transaction.read_patient(request.nhs_number)
-                if isinstance(request, Upload):
+                if isinstance(request, Alert):
+                    decision = decide_alert(request, authorisation, caller, now, self._mint())
+                elif isinstance(request, Upload):
                     decision = decide_upload(
                         request,
                         state,
@@ -204,6 +231,8 @@ class Record:
                     decision = decide_withdrawal(request, state, authorisation, self._rules, now)
                 else:
                     decision = decide_consent_change(request, state, authorisation, self._rules, caller, now)
+                if decision.consent is not None:
+                    changed = ConsentChanged(decision.consent, state.consent)
             return await self._keep(
                 transaction,
                 reception,
@@ -217,9 +246,20 @@ class Record:
             )
 
         try:
-            return await self._store.transact(slot, work)
+            received = await self._store.transact(slot, work)
         except OutcomeUnknown:
-            return await self._clear_up(slot, reception)
+            received = await self._clear_up(slot, reception)
+        if changed is not None:
+            self._publish(changed)
+        return received
+
+    def _publish(self, changed: ConsentChanged) -> None:
+        """Tell the subscribers; what one of them makes of it is none of the sender's business. Spec: 30 §9.2."""
+        for subscriber in self._on_consent:
+            try:
+                subscriber(changed)
+            except Exception as error:  # noqa: BLE001 the consent is set, whatever becomes of its news
+                _log.error("subscriber failed", subject="consent.changed", error=type(error).__name__)
 
     async def _clear_up(self, slot: int, reception: Reception) -> Received:
         """Find out what became of a commit that broke off: its receipt is there, or nothing is. Spec: 40 §8."""
@@ -245,10 +285,10 @@ class Record:
         """Look for this patient's messages with the same wrapper id from the same sender. 10 §15 step 1, 30 §7.1."""
         if nhs_number is None or not ids.message_id or (refusal is not None and refusal.ack is AckType.REJECTED):
             return None
-        if ids.interaction == ACS_SET:
+        if ids.interaction in _REPEATABLE:
             wanted = {ids.message_id.upper(), ids.transport_id.upper()} - {""}
             for seen in await transaction.find_seen(nhs_number, caller.asid, sorted(wanted)):
-                if seen.interaction != ACS_SET:
+                if seen.interaction != ids.interaction:
                     continue
                 if seen.digest != reception.digest:
                     return Decision(Outcome(AckType.ERROR, (GENERAL["401"],)), reason="duplicate_message_id")
@@ -263,12 +303,14 @@ class Record:
                 return Decision(Outcome(AckType.ERROR, (GENERAL["401"],)), reason="duplicate_message_id")
         return None
 
-    def _authorise(self, request: Upload | Withdrawal | ConsentChange, caller: Caller) -> Authorisation:
+    def _authorise(self, request: Update, caller: Caller) -> Authorisation:
         directory = self._directory.snapshot
         if isinstance(request, Upload):
             return self._policy.authorise(directory, Operation.UPLOAD, caller)
         if isinstance(request, Withdrawal):
             return self._policy.authorise(directory, Operation.WITHDRAW, caller, payload_author=request.payload_author)
+        if isinstance(request, Alert):
+            return self._policy.authorise(directory, Operation.RAISE_ALERT, caller)
         return self._policy.authorise(directory, Operation.SET_CONSENT, caller)
 
     async def _keep(
@@ -278,7 +320,7 @@ class Record:
         caller: Caller,
         ids: MessageIds,
         nhs_number: str | None,
-        request: Upload | Withdrawal | ConsentChange | None,
+        request: Update | None,
         decision: Decision,
         authorisation: Authorisation | None,
         *,
@@ -359,7 +401,7 @@ class Record:
         if decision.alert is not None:
             await transaction.append_alert(decision.alert)
 
-    async def _receive_locally(self, caller: Caller, request: Upload | Withdrawal | ConsentChange) -> Outcome:
+    async def _receive_locally(self, caller: Caller, request: Update) -> Outcome:
         """Carry out an update that came from a face of ours, without an envelope of its own."""
         payload = request.document.payload if isinstance(request, Upload) else b""
         reception = Reception(
@@ -382,6 +424,10 @@ class Record:
     async def set_consent(self, caller: Caller, change: ConsentChange) -> Outcome:
         """Set or clear the patient's consent. Spec: 30 §9.2."""
         return await self._receive_locally(caller, change)
+
+    async def raise_alert(self, caller: Caller, alert: Alert) -> Outcome:
+        """Keep a privacy alert for the privacy officer, or say why not. Spec: 35 §6.1."""
+        return await self._receive_locally(caller, alert)
 
     # --- viewing ----------------------------------------------------------------------------------------------------
 
@@ -435,6 +481,17 @@ class Record:
 
     async def get_consent(self, caller: Caller, query: ConsentQuery) -> ConsentOutcome:
         """Return the stored consent; of a merged number that of its survivor. Raises: `StoreError`. Spec: 30 §9.1."""
+        return await self._tell_consent(caller, query.ids, query.nhs_number)
+
+    async def has_permissions(self, caller: Caller, query: PermissionQuery) -> PermissionsOutcome:
+        """Say of each set what holds for it, of a merged number for its survivor. Raises: `StoreError`. 30 §5.3."""
+        told = await self._tell_consent(caller, query.ids, query.nhs_number)
+        permissions = tuple([(asked, permission_of(asked, told.consent)) for asked in query.asked])
+        if not told.outcome.accepted:
+            permissions = ()
+        return PermissionsOutcome(told.outcome, told.nhs_number, permissions, told.superseded)
+
+    async def _tell_consent(self, caller: Caller, ids: MessageIds, nhs_number: str) -> ConsentOutcome:
         now = self._clock()
 
         async def read(transaction: Transaction, number: str) -> tuple[ConsentOutcome, str | None]:
@@ -443,12 +500,12 @@ class Record:
             decision = decide_consent_query(state, authorisation, self._rules)
             await transaction.append_audit(
                 audit_entry(
-                    query.ids.interaction,
+                    ids.interaction,
                     decision.outcome,
                     number,
                     now,
                     caller=caller,
-                    ids=query.ids,
+                    ids=ids,
                     authorisation=authorisation,
                     reason=decision.reason,
                     details=decision.notes,
@@ -457,7 +514,7 @@ class Record:
             return ConsentOutcome(decision.outcome, number, state.consent), survivor_of(state)
 
         answer, survivor = await self._store.transact(
-            slot_of(query.nhs_number), lambda transaction: read(transaction, query.nhs_number)
+            slot_of(nhs_number), lambda transaction: read(transaction, nhs_number)
         )
         if survivor is None or not answer.outcome.accepted:
             return answer

@@ -174,7 +174,11 @@ class PollResult:
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """A privacy alert, kept for the privacy officer. Spec: 35 §6.1, 20 §10.4."""
+    """A privacy alert, kept for the privacy officer.
+
+    ``source`` is ``override`` for one that we raised ourselves, else the interaction that brought it; ``details`` is
+    what such a message said beside the columns, by name. Spec: 35 §6.1, 20 §10.4, 80 §5.2.
+    """
 
     id: str
     nhs_number: str
@@ -188,6 +192,8 @@ class AlertRow:
     role_profile_id: str | None
     job_role: str | None
     state: str = "new"
+    source: str = "override"
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Spec: 10 §15 step 12; 90 §5.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -140,6 +141,7 @@ class _Details(msgspec.Struct, frozen=True):
 
 _write_json = msgspec.json.Encoder(order="deterministic").encode
 _read_details = msgspec.json.Decoder(_Details).decode
+_read_texts = msgspec.json.Decoder(dict[str, str]).decode
 _read_demographics = msgspec.json.Decoder(dict[str, Any]).decode
 
 _STATUS: Final = {int(status): status for status in EventStatus}
@@ -420,13 +422,21 @@ def alert_values(alert: AlertRow) -> Values:
         alert.role_profile_id,
         alert.job_role,
         alert.state,
+        alert.source,
+        _write_json(dict(alert.details)),
     )
 
 
 def read_alert(row: Row) -> AlertRow:
-    """Return a privacy alert. Raises: `OverflowError` when it is damaged."""
-    id, nhs_number, type, reason, text, raised_at, *rest = row
-    return AlertRow(id, nhs_number, type, reason, text, from_microseconds(raised_at), *rest)
+    """Return a privacy alert. Raises: `StoreError` or `OverflowError` when it is damaged."""
+    *columns, details = row
+    id, nhs_number, type, reason, text, raised_at, *rest = columns
+    try:
+        known = _read_texts(details)
+    except msgspec.MsgspecError as error:
+        raise StoreError("the stored row is damaged") from error
+    alert = AlertRow(id, nhs_number, type, reason, text, from_microseconds(raised_at), *rest)
+    return replace(alert, details=known)
 
 
 def patient_values(slot: int, patient: PatientEntry) -> Values:

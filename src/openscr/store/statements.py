@@ -31,7 +31,8 @@ OUTBOX_COLUMNS: Final = (
 )
 POLL_COLUMNS: Final = "token, from_party, message_id, asid, sender_asid, expires_at, content"
 ALERT_COLUMNS: Final = (
-    "id, nhs_number, type, reason, text, raised_at, asid, organisation, user_id, role_profile_id, job_role, state"
+    "id, nhs_number, type, reason, text, raised_at, asid, organisation, user_id, role_profile_id, job_role, state,"
+    " source, details"
 )
 
 # --- hot ------------------------------------------------------------------------------------------------------------
@@ -89,7 +90,7 @@ KEEP_POLL: Final = (
     " ON CONFLICT (slot, from_party, message_id) DO UPDATE SET token = excluded.token, asid = excluded.asid,"
     " sender_asid = excluded.sender_asid, expires_at = excluded.expires_at, content = excluded.content"
 )
-APPEND_ALERT: Final = f"INSERT INTO alert (slot, {ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+APPEND_ALERT: Final = f"INSERT INTO alert (slot, {ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 MOVE_CHAIN: Final = (
     "INSERT INTO chain (slot, sequence, hash) VALUES (?, ?, ?)"
     " ON CONFLICT (slot) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash"

@@ -9,7 +9,9 @@ from typing import Final
 
 from openscr.codes import (
     ACS_GET,
+    ACS_HAS,
     ACS_SET,
+    ALERT,
     DOCUMENT_QUERIES,
     EVENT,
     EVENT_LIST,
@@ -30,6 +32,7 @@ class Domain(StrEnum):
     SUMMARY = "summary"
     QUERY = "query"
     CONSENT = "consent"
+    ALERT = "alert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ INTERACTIONS: Final = {
         Interaction("lrsquery", SCR_PERMISSIONS, Domain.QUERY, soap=True),
         Interaction("lrs", ACS_SET, Domain.CONSENT, soap=True, reliable=True),
         Interaction("lrsquery", ACS_GET, Domain.CONSENT, soap=True),
+        Interaction("lrsquery", ACS_HAS, Domain.CONSENT, soap=True),
+        Interaction("alerts", ALERT, Domain.ALERT, reliable=True),
     )
 }
 """Rows by (service, interaction). An interaction on a channel that its row does not give is unsupported (101)."""
@@ -72,6 +77,9 @@ INTERACTIONS: Final = {
 SYNC_PATHS: Final = frozenset(
     {"/sync-service", "/syncservice-psis/psis", "/syncservice-lrs/acf", "/syncservice-pds/pds"}
 )
+ALERT_PATH: Final = "/clinical/alert"
+"""Where a privacy alert is posted as FHIR JSON. Spec: 40 §2, 60 §12.5."""
+
 RELIABLE_PATH: Final = "/reliablemessaging/reliablerequest"
 """The path in the contracts of every interaction that is taken reliably. Spec: 40 §2."""
 

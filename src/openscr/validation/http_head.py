@@ -21,7 +21,7 @@ LARGEST_BODY: Final = 5_242_880
 _LARGEST_LENGTH: Final = 2**64
 """What a Content-Length must stay below to be a number for the service."""
 
-_SERVICES: Final = frozenset({"psis", "psisquery", "lrs", "lrsquery"})
+_SERVICES: Final = frozenset({"psis", "psisquery", "lrs", "lrsquery", "alerts"})
 """Services whose every interaction is in the table; those of other domains are not known here. Spec: 40 §3."""
 
 _NAMES: Final = frozenset(name for _, name in INTERACTIONS)

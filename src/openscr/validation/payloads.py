@@ -15,7 +15,9 @@ from openscr.codes import (
     ACS_GET,
     ACS_GET_ANSWER,
     ACS_HAS,
+    ACS_HAS_ANSWER,
     ACS_SET,
+    ALERT,
     DOCUMENT,
     DOCUMENT_ALIAS,
     DOCUMENT_LIST,
@@ -47,6 +49,7 @@ from openscr.codes import (
 from openscr.errors import FAULTS, WRAPPER_ERRORS, UnreadableMessage
 from openscr.hl7.acknowledgement import read_outcome
 from openscr.hl7.acs import check_has, read_consent_message
+from openscr.hl7.alert import read_alert_message
 from openscr.hl7.deviations import deviations_of
 from openscr.hl7.document_query import read_document_query
 from openscr.hl7.gp_summary import check_document, document_interaction, read_summary_message
@@ -80,7 +83,7 @@ _SUMMARIES: Final = UPLOADS | WITHDRAWALS
 _EVENT_QUERIES: Final = frozenset({EVENT_LIST, EVENT_LIST_SM, EVENT, SUBJECT_ACCESS})
 _QUERIES: Final = _EVENT_QUERIES | DOCUMENT_QUERIES.keys() | {SCR_PERMISSIONS}
 _CONSENT: Final = frozenset({ACS_SET, ACS_GET})
-_RULED: Final = _SUMMARIES | _QUERIES | _CONSENT | {ACS_HAS}
+_RULED: Final = _SUMMARIES | _QUERIES | _CONSENT | {ACS_HAS, ALERT}
 """Interactions with a rule book of their own."""
 
 ANSWERS: Final = frozenset(
@@ -91,15 +94,15 @@ ANSWERS: Final = frozenset(
         EVENT_LIST_SM_ANSWER,
         EVENT_ANSWER,
         ACS_GET_ANSWER,
-        "HAS_RESOURCE_PERMISSIONS_RESPONSE_INUK01",
         SUBJECT_ACCESS_ANSWER,
         *DOCUMENT_QUERIES.values(),
         EXTENDED_LIST_ANSWER,
+        ACS_HAS_ANSWER,
     }
 )
 """Interactions that answer others, and are never requests of their own. Spec: 40 §3, 20 §1."""
 
-REQUESTS: Final = (_RULED - {SCR_PERMISSIONS}) | {"COMT_IN000001UK01"}
+REQUESTS: Final = _RULED - {SCR_PERMISSIONS}
 """Interactions that ask Spine for something, and are never answers. Spec: 40 §3."""
 
 _NOT_ROUTED: Final = frozenset({"REPC_IN150015UK03", "REPC_IN150016UK03"})
@@ -134,6 +137,7 @@ _WORDS: Final = {
     ACS_SET: "setting of consent",
     ACS_GET: "query of consent",
     ACS_HAS: "question for permission",
+    ALERT: "privacy alert",
     ACS_GET_ANSWER: "consent",
 }
 
@@ -170,6 +174,8 @@ def family_of(name: str | None) -> str:
         return "psis"
     if name is not None and "_RESOURCE_PERMISSIONS_" in name:
         return "acs"
+    if name == ALERT:
+        return "alert"
     return ""
 
 
@@ -256,8 +262,8 @@ def _note_namespace(document: Document, element: etree._Element, name: str, find
     code, system, text = "", "", ""
     if soap or name in _QUERIES:
         code, system, text = "101", FAULT_SYSTEM, FAULTS["101"].description
-    elif name in _SUMMARIES | _CONSENT:
-        error = WRAPPER_ERRORS["515" if name in _SUMMARIES else "202"]
+    elif name in _SUMMARIES | _CONSENT | {ALERT}:
+        error = WRAPPER_ERRORS["202" if name in _CONSENT else "515"]
         code, system, text = error.code, error.system, error.display
     xpath = document.xpath(element)
     findings.note(
@@ -289,6 +295,9 @@ def _check_request(
     elif interaction in _CONSENT:
         consent = read_consent_message(wrapper, interaction, header)
         found = (*consent.rejected, *consent.findings)
+    elif interaction == ALERT:
+        alert = read_alert_message(wrapper)
+        found = (*alert.rejected, *alert.findings)
     else:
         found = check_has(wrapper, header)
     findings.add(document, wrapper.root, found)

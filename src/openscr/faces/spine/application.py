@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from openscr.access.registration import Cause
 from openscr.errors import StoreError, StoreFull
+from openscr.faces.spine.alert_endpoint import AlertEndpoint, Failure, refuse_failed
 from openscr.faces.spine.context import SpineContext, fault, parties_behind, too_large
 from openscr.faces.spine.ebxml_endpoint import EbxmlEndpoint
 from openscr.faces.spine.exchange import (
@@ -28,7 +29,7 @@ from openscr.faces.spine.exchange import (
 from openscr.faces.spine.polling_endpoint import PollingEndpoint
 from openscr.faces.spine.soap_endpoint import SoapEndpoint
 from openscr.spine import AckType, Caller, MessageIds, Outcome
-from openscr.transport.interactions import CONTRACT_PATHS, EBXML_PATHS, INTERACTIONS, SYNC_PATHS
+from openscr.transport.interactions import ALERT_PATH, CONTRACT_PATHS, EBXML_PATHS, INTERACTIONS, SYNC_PATHS
 from openscr.transport.polling import POLL_PREFIX, UPLOAD_PATH
 from openscr.transport.soap import parse_soap_action
 
@@ -41,7 +42,9 @@ Answering = Callable[[Request], Awaitable[Handled]]
 
 def serves(path: str) -> bool:
     """Whether a path is one of the Spine's."""
-    return path in SYNC_PATHS or path in EBXML_PATHS or path == UPLOAD_PATH or path.startswith(POLL_PREFIX)
+    return (
+        path in SYNC_PATHS or path in EBXML_PATHS or path in (UPLOAD_PATH, ALERT_PATH) or path.startswith(POLL_PREFIX)
+    )
 
 
 class SpineApplication:
@@ -60,6 +63,7 @@ class SpineApplication:
             **dict.fromkeys(SYNC_PATHS, soap.handle),
             **dict.fromkeys(EBXML_PATHS, ebxml.handle),
             UPLOAD_PATH: self._polling.handle,
+            ALERT_PATH: AlertEndpoint(context).handle,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,16 +100,18 @@ class SpineApplication:
         """Read the body and let an endpoint answer; whatever goes wrong becomes an answer here."""
         context = self._context
         peer = peer_of(scope)
+        failed = refuse_failed if scope["path"] == ALERT_PATH else _soap_failure
+        limit = context.max_body_bytes
         if self._mutual_tls and not (peer.certificate and parties_behind(context.directory.snapshot, peer.certificate)):
             await self._audit_unknown(peer)
-            return Handled("unknown", "403", Reply(403, content_type=None))
+            return Handled("unknown", "403", failed(Failure.STRANGER, limit))
         headers = _single_headers(scope["headers"])
         try:
             body = await read_body(headers, receive, context.max_body_bytes)
         except BodyTooLarge:
-            return Handled("unknown", "fault-201", too_large(context.max_body_bytes))
+            return Handled("unknown", "fault-201", failed(Failure.TOO_LARGE, limit))
         except BodyCutOff:
-            return Handled("unknown", "cut-off", Reply(400, content_type=None, close=True))
+            return Handled("unknown", "cut-off", failed(Failure.CUT_OFF, limit))
         correlation_id = context.mint()
         request = Request(headers, body, peer, correlation_id)
         try:
@@ -113,18 +119,34 @@ class SpineApplication:
         except StoreError as error:
             name = _interaction_of(request)
             _log.error("store failed", error=error.code, interaction=name, correlation_id=correlation_id)
-            code = "208" if isinstance(error, StoreFull) else "200"
-            handled = Handled(name, f"fault-{code}", fault(code))
+            failure = Failure.STORE_FULL if isinstance(error, StoreFull) else Failure.STORE
+            code = "208" if failure is Failure.STORE_FULL else "200"
+            handled = Handled(name, f"fault-{code}", failed(failure, limit))
         except Exception as error:  # noqa: BLE001 the one place where nothing may escape
             # Nothing is stored, and the sender may retry. The error's own text could hold patient data.
             name = _interaction_of(request)
             _log.error("request failed", error=type(error).__name__, interaction=name, correlation_id=correlation_id)
-            handled = Handled(name, "fault-200", fault("200"))
+            handled = Handled(name, "fault-200", failed(Failure.UNEXPECTED, limit))
         path = scope["path"]
         if path in EBXML_PATHS and CONTRACT_PATHS.get(handled.interaction, path) != path:
             _log.warning("not the path of its contract", interaction=handled.interaction, path=path)
         _log.info("answered", interaction=handled.interaction, outcome=handled.outcome, correlation_id=correlation_id)
         return handled
+
+
+def _soap_failure(failure: Failure, limit: int) -> Reply:
+    """Make the answer to a request that ended early as the HL7 paths give it. Spec: 40 §10.5."""
+    match failure:
+        case Failure.STRANGER:
+            return Reply(403, content_type=None)
+        case Failure.TOO_LARGE:
+            return too_large(limit)
+        case Failure.CUT_OFF:
+            return Reply(400, content_type=None, close=True)
+        case Failure.STORE_FULL:
+            return fault("208")
+        case _:
+            return fault("200")
 
 
 def _single_headers(pairs: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

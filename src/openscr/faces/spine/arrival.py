@@ -4,7 +4,7 @@ Spec: 40 §5, §8 steps 10-14.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from openscr.access.registration import Cause, check_receiver
@@ -12,12 +12,12 @@ from openscr.delivery.answers import ReplyAddress
 from openscr.directory.model import Directory
 from openscr.errors import WireError
 from openscr.faces.spine.exchange import Peer
-from openscr.hl7 import acs, gp_summary, psis
+from openscr.hl7 import acs, alert, gp_summary, psis
 from openscr.hl7.document_query import read_document_query
 from openscr.hl7.psis import Query
 from openscr.hl7.wrapper import Wrapper, read_wrapper
 from openscr.identifiers import slot_of
-from openscr.spine import Caller, ConsentChange, MessageIds, Outcome, Person, Upload, Withdrawal
+from openscr.spine import Alert, Caller, ConsentChange, MessageIds, Outcome, Person, Upload, Withdrawal
 from openscr.store.interface import RawMessage
 from openscr.transport.ebxml import Envelope
 from openscr.transport.interactions import Domain, Interaction
@@ -32,6 +32,7 @@ _UNREADABLE: Final = {
     Domain.SUMMARY: gp_summary.UNREADABLE,
     Domain.QUERY: psis.UNREADABLE,
     Domain.CONSENT: acs.UNREADABLE,
+    Domain.ALERT: alert.UNREADABLE,
 }
 """The outcome of a payload that is no XML."""
 
@@ -44,7 +45,7 @@ class Payload:
     """
 
     wrapper: Wrapper | None
-    request: Upload | Withdrawal | ConsentChange | None
+    request: Upload | Withdrawal | ConsentChange | Alert | None
     nhs_number: str | None
     refusal: Outcome | None
     digest: bytes = b""
@@ -85,9 +86,14 @@ class Arrival:
             query = read_document_query(wrapper, None, self.row.name)
             rules = tuple(dict.fromkeys(finding.rule for finding in query.findings))
             return Payload(wrapper, None, query.nhs_number, query.refusal, rules=rules, query=query.request)
+        digest = hashlib.sha256(content).digest()
+        if self.row.domain is Domain.ALERT:
+            raised = alert.read_alert_message(wrapper)
+            rules = tuple(dict.fromkeys(finding.rule for finding in (*raised.rejected, *raised.findings)))
+            request = None if raised.request is None else replace(raised.request, ids=self._ids(wrapper))
+            return Payload(wrapper, request, raised.nhs_number, raised.refusal, digest, rules)
         consent = acs.read_consent_message(wrapper, self.row.name, accept_ask=accept_ask)
         change = consent.request if isinstance(consent.request, ConsentChange) else None
-        digest = hashlib.sha256(content).digest()
         rules = tuple(dict.fromkeys(finding.rule for finding in (*consent.rejected, *consent.findings)))
         return Payload(wrapper, change, consent.nhs_number, consent.refusal, digest, rules)
 
@@ -103,11 +109,11 @@ class Arrival:
 
     def ids(self, payload: Payload) -> MessageIds:
         """Return the ids of the message."""
+        return self._ids(payload.wrapper)
+
+    def _ids(self, wrapper: Wrapper | None) -> MessageIds:
         return MessageIds(
-            payload.wrapper.message_id if payload.wrapper else "",
-            self.row.name,
-            self.envelope.message_id,
-            self.correlation_id,
+            wrapper.message_id if wrapper else "", self.row.name, self.envelope.message_id, self.correlation_id
         )
 
     def reply_address(self, payload: Payload) -> ReplyAddress:

@@ -21,6 +21,8 @@ class SpineContext:
     """The parts of the service that the Spine paths use. ``public_url`` is ``wsa:From`` of our answers.
 
     ``switched_off`` are interactions that this service does not offer, though it knows them.
+    ``accept_ask_in_set`` takes ``Ask`` in a SET for ``Clear``; without ``namespace_of_permissions`` the payload of GET
+    and HAS answers is in no namespace. Spec: 30 §4.3.
     """
 
     record: Record
@@ -31,6 +33,7 @@ class SpineContext:
     max_body_bytes: int
     accept_ask_in_set: bool = False
     switched_off: frozenset[str] = frozenset()
+    namespace_of_permissions: bool = True
     clock: Clock = field(default=utc_now)
     mint: UuidFactory = field(default=mint_uuid)
 

@@ -9,6 +9,7 @@ Spec: 40 §4, §8 (sync pipeline); 20 §9; 30 §6.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -16,6 +17,8 @@ from openscr.access.registration import Cause, check_receiver, check_sender
 from openscr.codes import (
     ACKNOWLEDGEMENT,
     ACS_GET_ANSWER,
+    ACS_HAS,
+    ACS_HAS_ANSWER,
     ACS_SET,
     HL7_NS,
     QUERY_FAILED,
@@ -28,7 +31,7 @@ from openscr.errors import GENERAL, AccessRefused, WireError
 from openscr.faces.spine.context import SpineContext, fault, parties_behind
 from openscr.faces.spine.exchange import Handled, Peer, Reply, Request
 from openscr.faces.spine.queries import answer_query, read_query
-from openscr.hl7 import acs, psis
+from openscr.hl7 import acs, permission_check, psis
 from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER
 from openscr.hl7.wrapper import Finding, Heading, Wrapper, read_wrapper
 from openscr.identifiers import hl7_timestamp
@@ -40,6 +43,7 @@ from openscr.spine import (
     ConsentQuery,
     MessageIds,
     Outcome,
+    PermissionQuery,
 )
 from openscr.store.interface import RawMessage
 from openscr.transport.interactions import INTERACTIONS, Domain, Interaction
@@ -242,7 +246,10 @@ class SoapEndpoint:
         self, exchange: _Exchange, wrapper: Wrapper, header: psis.HeaderFacts, raw: bytes
     ) -> tuple[str, bytes]:
         name = exchange.row.name
-        message = acs.read_consent_message(wrapper, name, header, accept_ask=exchange.context.accept_ask_in_set)
+        if name == ACS_HAS:
+            message = permission_check.read_permission_message(wrapper, header)
+        else:
+            message = acs.read_consent_message(wrapper, name, header, accept_ask=exchange.context.accept_ask_in_set)
         caller, ids = exchange.caller(wrapper), exchange.ids(wrapper)
         record = exchange.context.record
         reference = wrapper.message_id or exchange.transport_id
@@ -270,13 +277,22 @@ class SoapEndpoint:
                 exchange.context.metrics.duplicate(name)
                 return "duplicate", received.signal
             return received.outcome.code, received.signal
+        heading, namespace = exchange.heading(VERSION_CODE), exchange.context.namespace_of_permissions
+        if isinstance(message.request, PermissionQuery):
+            permissions = await record.has_permissions(caller, replace(message.request, ids=ids))
+            if not permissions.outcome.accepted:
+                return permissions.outcome.code, self._write_consent_outcome(exchange, permissions.outcome, reference)
+            body = permission_check.write_has_answer(
+                heading, permissions, wrapper.message_id, shell, namespace=namespace
+            )
+            return "AA", exchange.respond(ACS_HAS_ANSWER, body)
         if not isinstance(message.request, ConsentQuery):
             raise TypeError("a consent message without faults has a request")
-        query = ConsentQuery(ids, message.request.nhs_number, message.request.criteria)
+        query = replace(message.request, ids=ids)
         answer = await record.get_consent(caller, query)
         if not answer.outcome.accepted:
             return answer.outcome.code, self._write_consent_outcome(exchange, answer.outcome, reference)
-        body = acs.write_get_answer(exchange.heading(VERSION_CODE), answer, query.criteria, wrapper.message_id, shell)
+        body = acs.write_get_answer(heading, answer, query.criteria, wrapper.message_id, shell, namespace=namespace)
         return "AA", exchange.respond(ACS_GET_ANSWER, body)
 
     @staticmethod

@@ -8,7 +8,7 @@ Spec: 10 §11; 20 §12; 30 §5; 40 §4.2, §10.4.
 
 from typing import Final
 
-from openscr.hl7.rules import consent, documents, queries, scr_application, summaries
+from openscr.hl7.rules import alerts, consent, documents, queries, scr_application, summaries
 from openscr.hl7.rules.book import Rule, RuleSet, Words, in_document_order
 
 __all__ = ["RULE_BOOK", "Rule", "RuleSet", "Words", "in_document_order", "rules_of"]
@@ -41,6 +41,9 @@ RULE_BOOK: Final[tuple[RuleSet, ...]] = (
     consent.GET_REQUEST,
     consent.HAS_REQUEST,
     *consent.ASKED_PATIENT.values(),
+    alerts.ALERT_WRAPPER,
+    alerts.ALERT_ACT,
+    alerts.ALERT_EVENT,
 )
 """All sets, in the order in which a message meets them."""
 

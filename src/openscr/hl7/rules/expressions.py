@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from lxml import etree
 
-from openscr.codes import CRS_NS, HL7_NS
+from openscr.codes import CRS_NS, HL7_NS, XSI_NS
 from openscr.identifiers import is_hl7_time, is_nhs_number
 
 Variables = Mapping[str, str]
@@ -30,8 +30,8 @@ Expression = Callable[[etree._Element, Variables], Any]
 
 Step = Callable[[Sequence[Any], Variables], list[Any]]
 
-NAMESPACES: Final = {"h": HL7_NS, "crs": CRS_NS, "scr": "urn:openscr:rules"}
-"""Prefixes of rules: HL7 V3, the Access Control Service, and the functions that are ours."""
+NAMESPACES: Final = {"h": HL7_NS, "crs": CRS_NS, "xsi": XSI_NS, "scr": "urn:openscr:rules"}
+"""Prefixes of rules: HL7 V3, the Access Control Service, ``xsi:nil``, and the functions that are ours."""
 
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<string>'[^']*')|(?P<number>\d+)|(?P<variable>\$[\w-]+)|(?P<operator>//|\.\.|!=|<=|>=|[=<>+,()\[\]/@*.])|"
