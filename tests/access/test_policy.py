@@ -13,7 +13,7 @@ from openscr.directory.model import Directory
 from openscr.spine import Caller, DissentOverride, Person
 
 MATRIX = load_matrix()
-UPLOAD, WITHDRAW, VIEW, SUBJECT_ACCESS, SET, GET = Operation
+UPLOAD, WITHDRAW, VIEW, SUBJECT_ACCESS, SET, GET, ALERT = Operation
 GP, VIEWER, BATCH, DISABLED = "200000000115", "200000000116", "200000000117", "200000000118"
 
 DOCTOR = Person("555000000101", "555000000102", "S8000:G8000:R8000")
@@ -124,6 +124,7 @@ def test_an_unregistered_or_disabled_system_is_refused_whoever_speaks(directory:
         (SET, GP, "0", False),
         (SET, BATCH, "0", True),
         (GET, GP, "0", True),
+        (ALERT, GP, "0", True),
         (VIEW, GP, "0", True),
         (VIEW, GP, "4", True),
         (VIEW, GP, "1", False),
@@ -147,6 +148,12 @@ def test_queries_need_a_person_where_the_deployment_says_so(directory: Directory
         assert decide(directory, VIEW, NURSE, code=code, require_person_for_query=True) == (True, "")
         assert decide(directory, VIEW, STRANGER, code=code, require_person_for_query=True) == (False, "author_unknown")
     assert decide(directory, GET, None, require_person_for_query=True) == (True, "")
+
+
+def test_an_alert_of_nobody_is_taken_where_unknown_authors_are(directory: Directory) -> None:
+    """A FHIR alert that names its user in itself alone: at the sender's word, or not at all. Spec: 35 §9.2."""
+    assert decide(directory, ALERT, None, unknown_author="refuse") == (False, "author_missing")
+    assert decide(directory, ALERT, DOCTOR, unknown_author="refuse") == (True, "")
 
 
 def test_under_the_old_vocabulary_code_4_is_an_override_and_needs_a_known_person(directory: Directory) -> None:
@@ -173,6 +180,7 @@ def test_under_the_old_vocabulary_code_4_is_an_override_and_needs_a_known_person
         (SET, GP, "0", False),
         (SET, BATCH, "0", False),
         (WITHDRAW, GP, "0", False),
+        (ALERT, GP, "0", False),
     ],
 )
 def test_an_unknown_author_counts_as_none_where_that_is_accepted_and_enough(
@@ -204,6 +212,9 @@ def test_a_live_service_refuses_unknown_authors(directory: Directory, operation:
         (GET, RECEPTIONIST, True),
         (GET, WIDENING_ONLY, True),
         (GET, PRIVACY_OFFICER, False),
+        (ALERT, RECEPTIONIST, True),
+        (ALERT, NURSE_OTHER_ROLE, True),
+        (ALERT, PRIVACY_OFFICER, True),
         (VIEW, RECEPTIONIST, True),
         (VIEW, NURSE, True),
         (VIEW, NURSE_OTHER_ROLE, False),
