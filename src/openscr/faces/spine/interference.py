@@ -84,6 +84,10 @@ class Treatment(Protocol):
         """Where the connection ends: before the answer, or in the middle of it."""
 
     @property
+    def answer_status(self) -> int:
+        """The HTTP status of the answer instead of its own."""
+
+    @property
     def content_type(self) -> str:
         """The ``Content-Type`` of the answer instead of its own."""
 

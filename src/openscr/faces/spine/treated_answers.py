@@ -22,7 +22,8 @@ async def send_treated(scope: Scope, receive: Receive, send: Send, reply: Reply,
         return
     body = treatment.edit(reply.body)
     media_type = treatment.content_type.encode("latin-1") or reply.content_type
-    await send(write_head(replace(reply, body=body, content_type=media_type)))
+    status = treatment.answer_status or reply.status
+    await send(write_head(replace(reply, status=status, body=body, content_type=media_type)))
     if treatment.drop == "middle":
         await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
         _end(scope)
