@@ -12,6 +12,7 @@ Only ``behaviour`` (or ``named``) must be there; the other members are condition
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -157,6 +158,15 @@ def setting_form(setting: Setting, now: datetime) -> dict[str, Any]:
     if scenario.group:
         form["set"] = scenario.group
     return {**form, "hits": setting.hits, "over": setting.over(now)}
+
+
+def read_set_scenario(form: Mapping[str, Any]) -> Scenario:
+    """Return the scenario that `setting_form` shows. Raises: `MistakenScenario`."""
+    if "set" in form and form["set"] in SETS:
+        member = next((each for each in SETS[form["set"]].scenarios() if each.name == form["name"]), None)
+        if member is not None:
+            return replace(member, match=replace(member.match, nhs_number=form["nhs_number"]))
+    return _read_one({name: form[name] for name in form if name not in ("hits", "over", "set")}, "")
 
 
 def catalogue_form() -> dict[str, Any]:
