@@ -16,7 +16,7 @@ from journeys.wire import Ended, connected, fault_of, post, signal_of, soap_of
 from openscr.codes import ACKNOWLEDGEMENT, EVENT_LIST, EVENT_LIST_ANSWER, EVENT_LIST_SM, QUERY_FAILED
 from openscr.hl7.acknowledgement import read_outcome
 from openscr.hl7.wrapper import HL7
-from openscr.identifiers import mint_uuid
+from openscr.identifiers import is_nhs_number, mint_uuid
 
 PSIS = "2.16.840.1.113883.2.1.3.2.4.17.33"
 SET_ID = "More than one document satisfied the query criteria for supplied SetID [x]"
@@ -163,7 +163,7 @@ async def test_the_upload_harness_has_numbers_of_its_own(web: str) -> None:
     await switch_on(web, "upload-triggers")
     numbers = [each["nhs_number"] for each in (await shown(web))["scenarios"]]
     assert len(set(numbers)) == 3
-    assert all(number.startswith("999") for number in numbers)
+    assert all(number.startswith("999") and is_nhs_number(number) for number in numbers)
 
 
 async def test_clearing_a_set_leaves_the_others(web: str) -> None:
