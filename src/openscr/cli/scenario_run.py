@@ -147,6 +147,8 @@ async def _try(at: str, scenario: Scenario) -> Tried:
     ) as client:
         try:
             tried.outcome = await _send(client, interaction, number)
+        except _NotAgain:
+            pass
         except OpenSCRError as error:
             tried.problem = error.diagnostics
         tried.seconds = time.monotonic() - began
@@ -274,7 +276,7 @@ def _difference(treatment: Treatment, tried: Tried) -> str:
         return "the answer came faster"
     if treatment.twice and tried.deliveries != _TWICE:
         return f"the acknowledgement was delivered {tried.deliveries} times"
-    return tried.problem if tried.outcome is None else ""
+    return "" if tried.outcome is not None else tried.problem or "no answer that can be read came"
 
 
 def _same(came: Outcome | None, wanted: Outcome) -> bool:
