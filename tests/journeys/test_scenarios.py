@@ -28,6 +28,7 @@ from openscr.codes import ACKNOWLEDGEMENT, ACS_GET_ANSWER, EVENT_LIST, EVENT_LIS
 from openscr.errors import EBXML_ERRORS, FAULTS
 from openscr.hl7.acknowledgement import read_outcome
 from openscr.spine import Consent
+from openscr.transport.xml import read_xml
 
 JSON = (("Content-Type", "application/json"),)
 PATH = "/demo/scenarios"
@@ -173,6 +174,50 @@ async def test_an_ebxml_error_with_another_status(web: str) -> None:
     answer = await PRACTICE.upload(patient).post().to(web)
     assert answer.status == 500
     assert b"ValueNotRecognized" in answer.body
+
+
+@pytest.mark.parametrize(("kind", "action"), [("quqi", QUERY_FAILED), ("mcci", ACKNOWLEDGEMENT)])
+async def test_an_express_query_is_refused_in_a_message_of_its_own(
+    web: str, demo: Server, kind: str, action: str
+) -> None:
+    patient = fresh_patient()
+    await set_scenario(web, behaviour="error", code="410/30344", answer=kind, nhs_number=patient)
+    message = PRACTICE.express(patient).post()
+    answer = await message.to(web)
+    assert (answer.status, answer.body) == (202, b"")
+    while not (found := await collected(web, message.message_id)):
+        pass
+    assert [each["action"] for each in found] == [action]
+    outcome, _ = read_outcome(read_xml(found[0]["payload"].encode()))
+    assert (outcome.ack.value, [issue.code for issue in outcome.issues]) == ("AE", ["410", "30344"])
+    while await outbox_rows(demo.data):
+        pass
+
+
+async def test_an_express_query_meets_faults_and_ebxml_errors(web: str) -> None:
+    """The suite of the national adaptor does this. Spec: 50 §14.4."""
+    patient = fresh_patient()
+    await set_scenario(web, behaviour="fault", code="200", nhs_number=patient, name="one")
+    assert fault_of(await PRACTICE.express(patient).post().to(web)).codes == ("200",)
+    await set_scenario(web, behaviour="message-error", error="cpa_unknown", nhs_number=patient, name="one")
+    assert errors_of(await PRACTICE.express(patient).post().to(web)) == [
+        ("ValueNotRecognized", "501319:Unknown eb:CPAId")
+    ]
+
+
+async def test_the_answer_to_an_express_query_comes_late_and_twice(web: str) -> None:
+    patient, other = fresh_patient(), fresh_patient()
+    await set_scenario(web, behaviour="late", seconds=2, nhs_number=patient)
+    await set_scenario(web, behaviour="duplicate", nhs_number=other)
+    late, twice = PRACTICE.express(patient).post(), PRACTICE.express(other).post()
+    await late.to(web)
+    await twice.to(web)
+    while len(found := await collected(web, twice.message_id)) < 2:
+        pass
+    assert found[0]["message_id"] == found[1]["message_id"]
+    assert await collected(web, late.message_id) == []
+    while not await collected(web, late.message_id):
+        pass
 
 
 # --- time -----------------------------------------------------------------------------------------------------------

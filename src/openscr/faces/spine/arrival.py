@@ -113,6 +113,10 @@ class Arrival:
         """What the audit should know of a scenario that took part."""
         return {SCENARIO: self.treatment.scenario} if self.treatment is not None else {}
 
+    def takes(self, interaction: str) -> bool:
+        """Whether the sender has an endpoint for this kind of answer."""
+        return self.directory.endpoint(self.envelope.from_party, self.row.service, interaction) is not None
+
     def put_off(self, row: OutboxRow) -> OutboxRow:
         """Return an answer on its way, to be sent later if a scenario wants it so."""
         if self.treatment is None or not self.treatment.late or row.next_attempt_at is None:
