@@ -23,11 +23,11 @@ from openscr.cli.application import app
 from openscr.codes import UPLOAD
 from openscr.testbench.population import CORE_ONLY, NAMED_NUMBERS, TURNS, demo_numbers, population
 from openscr.testbench.scenarios.behaviours import BEHAVIOURS, Behaviour
-from openscr.testbench.scenarios.facts import Channel
 from openscr.testbench.scenarios.running import Scenario
 from openscr.testbench.scenarios.sets import SETS
 from openscr.testbench.stories import State
 from openscr.testbench.world import demo_directory
+from openscr.transport.interactions import Channel
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 

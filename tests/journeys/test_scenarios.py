@@ -13,7 +13,7 @@ import pytest
 from journeys.endpoint import ClientEndpoint
 from journeys.messages import HOSPITAL, PRACTICE, Mail, answer_to, codes_of, collected, fresh_patient, get
 from journeys.polling import FacadeUpload, place_of, upload_as_the_facade
-from journeys.runner import Server, import_directory, launch, live_directory, outbox_rows
+from journeys.runner import Server, import_directory, launch, live_directory, outbox_rows, stored
 from journeys.wire import (
     Answer,
     Ended,
@@ -28,6 +28,7 @@ from openscr.codes import ACKNOWLEDGEMENT, ACS_GET_ANSWER, EVENT_LIST, EVENT_LIS
 from openscr.errors import EBXML_ERRORS, FAULTS
 from openscr.hl7.acknowledgement import read_outcome
 from openscr.spine import Consent
+from openscr.store.interface import AuditEntry
 from openscr.transport.xml import read_xml
 
 JSON = (("Content-Type", "application/json"),)
@@ -466,6 +467,30 @@ async def test_logs_metrics_and_audit_tell_of_scenarios_and_of_no_patient(web: s
     (told,) = [line for line in lines if line.get("name") == "seen-everywhere" and line["event"] == "scenario"]
     assert told["behaviour"] == "fault"
     assert patient not in demo.log.read_text() + metrics
+    (row,) = await audited(demo, "scenario seen-everywhere: fault")
+    assert (row.action, row.outcome, row.nhs_number) == (EVENT_LIST, "AR", None)
+    assert row.content["correlation_id"] == told["correlation_id"]
+
+
+async def test_the_audit_of_a_patient_tells_that_a_scenario_refused_an_upload(web: str, demo: Server) -> None:
+    patient = fresh_patient()
+    await set_scenario(web, behaviour="error", code="430", nhs_number=patient, name="said-no")
+    await PRACTICE.upload(patient).post().to(web)
+    await set_scenario(web, behaviour="delay", seconds=0, nhs_number=patient, name="said-yes")
+    await HOSPITAL.event_list(patient).to(web)
+    async with stored(demo.data) as store:
+        rows = [row.entry async for row in store.read_audit() if row.entry.nhs_number == patient]
+    assert (rows[0].outcome, rows[0].content["scenario"]) == ("AE", "said-no")
+    # What was processed has its own row beside the scenario's, which claims nothing else.
+    (row,) = await audited(demo, "scenario said-yes: delay")
+    assert row.outcome == "AA"
+    assert rows[-1].action == EVENT_LIST
+
+
+async def audited(demo: Server, reason: str) -> list[AuditEntry]:
+    """Return what the audit has with this reason."""
+    async with stored(demo.data) as store:
+        return [row.entry async for row in store.read_audit() if row.entry.content.get("reason") == reason]
 
 
 # --- the HTTP call --------------------------------------------------------------------------------------------------

@@ -34,13 +34,14 @@ from openscr.spine import (
 )
 from openscr.testbench.population import fresh_number, synthetic_patient
 from openscr.testbench.scenarios.behaviours import BEHAVIOURS
-from openscr.testbench.scenarios.facts import Channel, Facts
+from openscr.testbench.scenarios.facts import Facts
 from openscr.testbench.scenarios.form import read_set_scenario
 from openscr.testbench.scenarios.running import Scenario
 from openscr.testbench.scenarios.sets import SETS
 from openscr.testbench.scenarios.treatment import Treatment
 from openscr.testbench.stories import State, StepKind
 from openscr.transport.ebxml import read_envelope, read_signal
+from openscr.transport.interactions import Channel
 from openscr.transport.mime import read_multipart
 from openscr.transport.soap import ENVELOPE, read_fault
 from openscr.transport.xml import read_xml

@@ -26,6 +26,15 @@ from openscr.codes import (
 )
 
 
+class Channel(StrEnum):
+    """How a request came: the four kinds of Spine paths. Spec: 40 §7."""
+
+    SOAP = "soap"
+    EBXML = "ebxml"
+    POLLING = "polling"
+    FETCH = "fetch"
+
+
 class Domain(StrEnum):
     """Which part of the service an interaction belongs to."""
 

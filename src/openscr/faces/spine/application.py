@@ -27,12 +27,12 @@ from openscr.faces.spine.exchange import (
     read_body,
     send_reply,
 )
-from openscr.faces.spine.interference import SCENARIO, Channel, Treatment
+from openscr.faces.spine.interference import SCENARIO, Treatment
 from openscr.faces.spine.polling_endpoint import PollingEndpoint
 from openscr.faces.spine.soap_endpoint import SoapEndpoint
 from openscr.faces.spine.treated_answers import send_treated
 from openscr.spine import AckType, Caller, MessageIds, Outcome
-from openscr.transport.interactions import ALERT_PATH, CONTRACT_PATHS, EBXML_PATHS, INTERACTIONS, SYNC_PATHS
+from openscr.transport.interactions import ALERT_PATH, CONTRACT_PATHS, EBXML_PATHS, INTERACTIONS, SYNC_PATHS, Channel
 from openscr.transport.polling import POLL_PREFIX, UPLOAD_PATH
 from openscr.transport.soap import parse_soap_action
 

@@ -2,7 +2,7 @@
 
 A live service has no `Interference`; nothing here is looked at then. What a `Treatment` may do:
 
-* in place of the endpoint: a SOAP fault, a bare status, no answer at all (`Treatment.replaced`); nothing is processed;
+* in place of the endpoint: a SOAP fault, a bare status, no answer at all; nothing is processed;
 * inside the endpoint, with its own writers: an HL7 refusal, ebXML errors, an acknowledgement that comes late;
 * to the answer that the endpoint has given: hold it back, change it, send it slowly, break it off.
 
@@ -10,22 +10,13 @@ Spec: 40 §6.4; 50 §14.4; 10 §15.
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Literal, Protocol
 
 from openscr.spine import Outcome
+from openscr.transport.interactions import Channel
 
 SCENARIO = "scenario"
 """What metrics, logs and the audit call a request with which a scenario has interfered."""
-
-
-class Channel(StrEnum):
-    """How a request came: the four kinds of Spine paths. Spec: 40 §7."""
-
-    SOAP = "soap"
-    EBXML = "ebxml"
-    POLLING = "polling"
-    FETCH = "fetch"
 
 
 class Treatment(Protocol):

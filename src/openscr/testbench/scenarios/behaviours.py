@@ -23,8 +23,9 @@ from openscr.errors import (
     detail_issue,
 )
 from openscr.spine import AckType, Outcome
-from openscr.testbench.scenarios.facts import Channel, Facts
+from openscr.testbench.scenarios.facts import Facts
 from openscr.testbench.scenarios.treatment import Treatment
+from openscr.transport.interactions import Channel
 
 LONGEST_SECONDS: Final = 3600.0
 _ASYNCHRONOUS: Final = frozenset({Channel.EBXML, Channel.POLLING})

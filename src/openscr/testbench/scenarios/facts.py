@@ -2,25 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from lxml import etree
 
 from openscr.codes import HL7_NS, OID_NHS_NUMBER
 from openscr.errors import WireError
 from openscr.transport.ebxml import read_envelope
+from openscr.transport.interactions import Channel
 from openscr.transport.mime import read_multipart
 from openscr.transport.soap import parse_soap_action
 from openscr.transport.xml import read_xml
-
-
-class Channel(StrEnum):
-    """How a request came. The values are those of `openscr.faces.spine.interference.Channel`."""
-
-    SOAP = "soap"
-    EBXML = "ebxml"
-    POLLING = "polling"
-    FETCH = "fetch"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ import structlog
 
 from openscr.identifiers import Clock
 from openscr.testbench.scenarios.behaviours import BEHAVIOURS
-from openscr.testbench.scenarios.facts import Channel, Facts, read_facts
+from openscr.testbench.scenarios.facts import Facts, read_facts
 from openscr.testbench.scenarios.treatment import Treatment
+from openscr.transport.interactions import Channel
 
 _log = structlog.get_logger("scenarios")
 
@@ -67,18 +68,10 @@ class Scenario:
     def treatment(self, facts: Facts) -> Treatment:
         """Return what is done to a request that it is meant for."""
         treatment = BEHAVIOURS[self.behaviour].treat(self.values, facts)
-        processed = not (
-            treatment.fault
-            or treatment.status
-            or treatment.silent
-            or treatment.refusal is not None
-            or treatment.message_errors
-        )
         return replace(
             treatment,
             scenario=self.name,
             behaviour=self.behaviour,
-            processed=processed,
             rewrite=_with_long_qualifier if self.long_qualifier else treatment.rewrite,
         )
 
@@ -154,11 +147,11 @@ class Scenarios:
         _log.info("scenarios cleared", count=cleared)
         return cleared
 
-    def treat(self, channel: str, headers: Mapping[bytes, bytes], body: bytes) -> Treatment | None:
+    def treat(self, channel: Channel, headers: Mapping[bytes, bytes], body: bytes) -> Treatment | None:
         """Return what is done to a request that has arrived, and count it; none when no scenario is meant for it."""
         if not self._settings:
             return None
-        facts = read_facts(Channel(channel), headers, body)
+        facts = read_facts(channel, headers, body)
         now = self._clock()
         for setting in self._settings:
             scenario = setting.scenario

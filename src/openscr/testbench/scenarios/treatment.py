@@ -21,7 +21,6 @@ class Treatment:
 
     scenario: str = ""
     behaviour: str = ""
-    processed: bool = True
     fault: str = ""
     status: int = 0
     silent: bool = False
@@ -36,6 +35,12 @@ class Treatment:
     content_type: str = ""
     rewrite: Callable[[bytes], bytes] = as_it_is
     twice: bool = False
+
+    @property
+    def processed(self) -> bool:
+        """Whether the message is decided and stored as it would be without the scenario."""
+        replaced = self.fault or self.status or self.silent or self.message_errors
+        return not replaced and self.refusal is None
 
     def edit(self, body: bytes) -> bytes:
         """Return the body of the answer as it is really sent."""
