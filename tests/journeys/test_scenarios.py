@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from alerts import an_alert, in_fhir
 from journeys.endpoint import ClientEndpoint
 from journeys.messages import HOSPITAL, PRACTICE, Mail, answer_to, codes_of, collected, fresh_patient, get
 from journeys.polling import FacadeUpload, place_of, upload_as_the_facade
-from journeys.runner import Server, import_directory, launch, live_directory, outbox_rows, stored
+from journeys.runner import Server, command, import_directory, launch, live_directory, outbox_rows, stored
 from journeys.wire import (
     Answer,
     Ended,
@@ -177,6 +178,28 @@ async def test_an_ebxml_error_with_another_status(web: str) -> None:
     answer = await PRACTICE.upload(patient).post().to(web)
     assert answer.status == 500
     assert b"ValueNotRecognized" in answer.body
+
+
+async def test_an_alert_is_refused_and_not_kept(web: str, demo: Server) -> None:
+    patient = fresh_patient()
+    await set_scenario(web, behaviour="error", code="420/30418", nhs_number=patient)
+    mail = PRACTICE.alert_mail(an_alert(patient))
+    await mail.post().to(web)
+    assert codes_of(await answer_to(web, mail.message_id)) == ("AE", ["420", "30418"])
+    alerts = json.loads(await command(demo.data, "admin", "alerts", "--json", "--patients"))
+    assert not [each for each in alerts if each["patient"] == patient]
+
+
+async def test_an_alert_in_fhir_meets_outages_and_broken_connections(web: str) -> None:
+    body, where = json.dumps(in_fhir(an_alert(fresh_patient()))).encode(), "/clinical/alert"
+    await set_scenario(web, behaviour="outage", seconds=60, answer="fault", interaction="AuditEvent", name="one")
+    answer = await post(web, where, body, JSON)
+    assert (answer.status, json.loads(answer.body)["resourceType"]) == (503, "OperationOutcome")
+    await set_scenario(web, behaviour="drop", interaction="AuditEvent", name="one")
+    with pytest.raises(Ended):
+        await post(web, where, body, JSON)
+    await clear(web)
+    assert (await post(web, where, body, JSON)).status == 200
 
 
 @pytest.mark.parametrize(("kind", "action"), [("quqi", QUERY_FAILED), ("mcci", ACKNOWLEDGEMENT)])

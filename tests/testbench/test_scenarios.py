@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from openscr.codes import ACS_SET, EVENT_LIST, POLLING_UPLOAD, UPLOAD, UPLOADS
+from openscr.codes import ACS_SET, ALERT_FHIR, EVENT_LIST, POLLING_UPLOAD, UPLOAD, UPLOADS
 from openscr.delivery.outbox import HttpAnswer
 from openscr.errors import DETAILS, EBXML_ERRORS, FAULTS, GENERAL, WRAPPER_ERRORS, DeliveryError
 from openscr.spine import AckType
@@ -184,7 +184,7 @@ def test_a_behaviour_that_a_channel_does_not_have_leaves_it_alone() -> None:
 @pytest.mark.parametrize("channel", Channel)
 def test_a_request_that_cannot_be_read_has_no_facts(channel: Channel, body: bytes) -> None:
     found = read_facts(channel, {b"soapaction": b"nonsense"}, body)
-    assert found == Facts(channel)
+    assert found == Facts(channel, ALERT_FHIR if channel is Channel.FHIR else "")
 
 
 def test_facts_of_a_query() -> None:

@@ -45,7 +45,6 @@ OpenSCR: a complete Summary Care Record service.
   openscr alert NHS --type 2    tell the privacy officer of an access
 
   openscr validate FILE...      what is wrong with a message, and how to mend it
-
   openscr scenario              make a demo service answer badly, late or not at all
 
   openscr directory|patients    who is registered           openscr pki        development certificates

@@ -27,12 +27,13 @@ from openscr.codes import (
 
 
 class Channel(StrEnum):
-    """How a request came: the four kinds of Spine paths. Spec: 40 §7."""
+    """How a request came: the kinds of Spine paths. Spec: 40 §2, §7."""
 
     SOAP = "soap"
     EBXML = "ebxml"
     POLLING = "polling"
     FETCH = "fetch"
+    FHIR = "fhir"
 
 
 class Domain(StrEnum):

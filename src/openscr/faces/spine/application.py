@@ -102,7 +102,9 @@ class SpineApplication:
         except StoreError as error:
             _log.error("store failed", error=error.code)
 
-    async def _interfere(self, answer: Answering, request: Request, treatment: Treatment | None) -> Handled:
+    async def _interfere(
+        self, answer: Answering, request: Request, channel: Channel, treatment: Treatment | None
+    ) -> Handled:
         """Let a scenario have its way with a request; log, metrics and audit call the request by it. See `Treatment`.
 
         What the endpoint keeps itself in the audit stands there beside the row that is written here.
@@ -110,7 +112,11 @@ class SpineApplication:
         if treatment is None:
             return await answer(request)
         if treatment.fault or treatment.status or treatment.silent:
-            reply = fault(treatment.fault) if treatment.fault else Reply(treatment.status or 503, content_type=None)
+            reply = Reply(treatment.status or 503, content_type=None)
+            if treatment.fault:
+                # FHIR knows no SOAP faults, but what our own failure is there.
+                failure = refuse_failed(Failure.STORE, self._context.max_body_bytes)
+                reply = failure if channel is Channel.FHIR else fault(treatment.fault)
             handled = Handled(_interaction_of(request), SCENARIO, reply)
         else:
             handled = await answer(replace(request, treatment=treatment))
@@ -148,8 +154,9 @@ class SpineApplication:
             if context.interference is None:
                 handled = await answer(request)
             else:
-                treatment = context.interference.treat(_channel_of(scope["path"]), headers, body)
-                handled = await self._interfere(answer, request, treatment)
+                channel = _channel_of(scope["path"])
+                treatment = context.interference.treat(channel, headers, body)
+                handled = await self._interfere(answer, request, channel, treatment)
         except StoreError as error:
             name = _interaction_of(request)
             _log.error("store failed", error=error.code, interaction=name, correlation_id=correlation_id)
@@ -188,7 +195,7 @@ def _channel_of(path: str) -> Channel:
         return Channel.EBXML
     if path in SYNC_PATHS:
         return Channel.SOAP
-    return Channel.POLLING if path == UPLOAD_PATH else Channel.FETCH
+    return {UPLOAD_PATH: Channel.POLLING, ALERT_PATH: Channel.FHIR}.get(path, Channel.FETCH)
 
 
 def _single_headers(pairs: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

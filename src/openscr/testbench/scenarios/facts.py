@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from openscr.codes import HL7_NS, OID_NHS_NUMBER
+from openscr.codes import ALERT_FHIR, HL7_NS, OID_NHS_NUMBER
 from openscr.errors import WireError
 from openscr.transport.ebxml import read_envelope
 from openscr.transport.interactions import Channel
@@ -30,6 +30,8 @@ class Facts:
 
 def read_facts(channel: Channel, headers: Mapping[bytes, bytes], body: bytes) -> Facts:
     """Read what can be read; nothing is raised."""
+    if channel is Channel.FHIR:
+        return Facts(channel, ALERT_FHIR)
     action = parse_soap_action((headers.get(b"soapaction") or b"").decode("latin-1"))
     interaction = action[1] if action is not None else ""
     message_id = ""

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
+from openscr.codes import ALERT_FHIR
 from openscr.errors import OpenSCRError
 from openscr.identifiers import is_nhs_number
 from openscr.testbench.scenarios.behaviours import BEHAVIOURS
@@ -26,7 +27,7 @@ from openscr.transport.interactions import INTERACTIONS
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}\Z")
 _PATIENT: Final = re.compile(r"[0-9]{10}")
 _ASID: Final = re.compile(r"[0-9]{12}\Z")
-_INTERACTION_NAMES: Final = frozenset(name for _, name in INTERACTIONS)
+_INTERACTION_NAMES: Final = frozenset({*(name for _, name in INTERACTIONS), ALERT_FHIR})
 _CONDITIONS: Final = ("name", "behaviour", "nhs_number", "interaction", "asid", "times")
 
 
