@@ -1,7 +1,8 @@
-"""Write what the documentation tells of the code: errors, commands, rules, the tables of docs/demo-world.md.
+"""Write what the documentation tells of the code: errors, commands, rules, and the tables of two more pages.
 
-Run ``python scripts/write_pages.py`` after a change of the catalogue, a command, a rule or the demo world; with
-``--check`` nothing is written, and the exit status says whether the pages are current.
+Those two are docs/demo-world.md and docs/scenarios.md. Run ``python scripts/write_pages.py`` after a change of the
+catalogue, a command, a rule, the demo world or the scenarios; with ``--check`` nothing is written, and the exit status
+says whether the pages are current.
 """
 
 import argparse
@@ -19,9 +20,14 @@ from typer.main import get_command
 
 from openscr import advice, errors
 from openscr.cli.application import app
+from openscr.codes import UPLOAD
 from openscr.testbench.population import CORE_ONLY, NAMED_NUMBERS, TURNS, demo_numbers, population
+from openscr.testbench.scenarios.behaviours import BEHAVIOURS, Behaviour
+from openscr.testbench.scenarios.running import Scenario
+from openscr.testbench.scenarios.sets import SETS
 from openscr.testbench.stories import State
 from openscr.testbench.world import demo_directory
+from openscr.transport.interactions import Channel
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -69,6 +75,10 @@ Where to look:
 
 In a refusal the first reason is a general one and the next ones say more. Read the codes; the texts may change. All
 faults of a message are reported at once.
+
+*Again* says whether the request may be repeated automatically: the same message where it is a reliable one, with a
+fresh message id where it is a query. *Scenario* is how a demo service is made to answer it: `openscr scenario set` and
+these words, see [Scenarios](scenarios.md).
 """
 
 EXCEPTIONS = {
@@ -94,10 +104,23 @@ EXCEPTIONS = {
 }
 
 
+def again(retriable: bool) -> str:
+    """Return whether a request may be repeated, in a word."""
+    return "yes" if retriable else "no"
+
+
 def reasons() -> str:
     """Return the sections of HL7 reasons: general categories, then specific codes."""
     general = (
-        (code(i.code), code(i.display), i.severity, advice.GENERAL[i.code].when, text(advice.GENERAL[i.code].remedy))
+        (
+            code(i.code),
+            code(i.display),
+            i.severity,
+            again(advice.GENERAL[i.code].again),
+            text(advice.GENERAL[i.code].when),
+            text(advice.GENERAL[i.code].remedy),
+            code(f"error code={i.code}"),
+        )
         for i in errors.GENERAL.values()
     )
     details = (
@@ -105,8 +128,10 @@ def reasons() -> str:
             code(d.code),
             code(d.general),
             code(d.text),
+            again(advice.GENERAL[d.general].again),
             text(advice.DETAILS[d.code].when),
             text(advice.DETAILS[d.code].remedy),
+            code(f"error code={d.general}/{d.code}"),
         )
         for d in errors.DETAILS.values()
     )
@@ -114,9 +139,9 @@ def reasons() -> str:
         f"\n## Reasons\n\nCode system `{errors.GENERAL['400'].system}` (PSIS and ACS issues), in "
         "`justifyingDetectedIssueEvent/code`. The qualifier is `ER` (error) or `WG` (warning).\n\n"
         "### General categories\n\n"
-        + table(("code", "text", "qualifier", "when", "what to do"), general)
+        + table(("code", "text", "qualifier", "again", "when", "what to do", "scenario"), general)
         + "\n### Specific codes\n\nWords in braces are filled in. Codes that begin with 997 are OpenSCR's own.\n\n"
-        + table(("code", "after", "text", "when", "what to do"), details)
+        + table(("code", "after", "text", "again", "when", "what to do", "scenario"), details)
         + "\nBeside these, a rule of an upload or withdrawal that has no number of its own is told as a second reason "
         "`400`, with the words of the rule as its text. A merged number is also told in the long form of uploads:\n\n"
         + f"> {text(errors.MERGED_LONG_TEXT.strip())}\n\n"
@@ -132,7 +157,14 @@ def reasons() -> str:
 def wire() -> str:
     """Return the sections of wrapper errors, faults and ebXML errors."""
     wrapper = (
-        (code(i.code), code(i.display), text(advice.WRAPPER[i.code].when), text(advice.WRAPPER[i.code].remedy))
+        (
+            code(i.code),
+            code(i.display),
+            again(advice.WRAPPER[i.code].again),
+            text(advice.WRAPPER[i.code].when),
+            text(advice.WRAPPER[i.code].remedy),
+            code(f"wrapper-error code={i.code}"),
+        )
         for i in errors.WRAPPER_ERRORS.values()
     )
     faults = (
@@ -141,25 +173,32 @@ def wire() -> str:
             f.faultcode,
             code(f.description),
             code(f.location),
-            "yes" if f.retriable else "no",
+            again(f.retriable),
             text(advice.FAULTS[f.code].when),
             text(advice.FAULTS[f.code].remedy),
+            code(f"fault code={f.code}"),
         )
         for f in errors.FAULTS.values()
     )
     ebxml = (
-        (code(e.code), code(e.description), text(advice.EBXML[key].when), text(advice.EBXML[key].remedy))
+        (
+            code(e.code),
+            code(e.description),
+            again(advice.EBXML[key].again),
+            text(advice.EBXML[key].when),
+            text(advice.EBXML[key].remedy),
+            code(f"message-error error={key}"),
+        )
         for key, e in errors.EBXML_ERRORS.items()
     )
     return (
         f"\n## Wrapper errors\n\nCode system `{errors.WRAPPER_ERRORS['202'].system}`, in `acknowledgementDetail/code`. "
         "The braces are part of the text.\n\n"
-        + table(("code", "text", "when", "what to do"), wrapper)
-        + "\n## SOAP faults\n\nHTTP 500; the codes stand in `detail/errorList/error/errorCode`. *Again* says whether "
-        "the same message may be sent again.\n\n"
-        + table(("code", "fault code", "text", "location", "again", "when", "what to do"), faults)
+        + table(("code", "text", "again", "when", "what to do", "scenario"), wrapper)
+        + "\n## SOAP faults\n\nHTTP 500; the codes stand in `detail/errorList/error/errorCode`.\n\n"
+        + table(("code", "fault code", "text", "location", "again", "when", "what to do", "scenario"), faults)
         + "\n## ebXML errors\n\nHTTP 200 with a `MessageError`; every failed check is one `eb:Error`. The message is "
-        "not stored.\n\n" + table(("error code", "text", "when", "what to do"), ebxml)
+        "not stored.\n\n" + table(("error code", "text", "again", "when", "what to do", "scenario"), ebxml)
     )
 
 
@@ -319,13 +358,80 @@ def _story(patient: Any) -> str:
     return f"{told} (core record only)" if patient.nhs_number == CORE_ONLY else told
 
 
-def demo_page(page: str) -> str:
-    """Return docs/demo-world.md with its tables written anew."""
-    for name, rows in demo_tables().items():
+# --- scenarios ------------------------------------------------------------------------------------------------------
+
+
+def scenario_tables() -> dict[str, str]:
+    """Return the tables of docs/scenarios.md by name."""
+    return {
+        "behaviours": table(
+            ("behaviour", "what the client sees", "is the message processed?", "where"),
+            (
+                (code(each.name), text_with_code(each.effect), text_with_code(each.processed), _channels(each))
+                for each in BEHAVIOURS.values()
+            ),
+        ),
+        "parameters": table(
+            ("behaviour", "is told", "meaning", "default"),
+            (
+                (code(each.name), code(p.name), text(p.meaning), _default(p.default))
+                for each in BEHAVIOURS.values()
+                for p in each.parameters
+            ),
+        ),
+        "triggers": table(
+            ("scenario", "NHS number", "message", "answer"),
+            (
+                (
+                    code(each.name),
+                    code(each.match.nhs_number),
+                    " ".join(map(code, each.match.interactions)),
+                    _answer(each),
+                )
+                for named in SETS.values()
+                for each in named.scenarios()
+            ),
+        ),
+    }
+
+
+def text_with_code(words: str) -> str:
+    """Return words for a cell in which words of the wire are marked already."""
+    return words.replace("|", "\\|")
+
+
+def _channels(behaviour: Behaviour) -> str:
+    return "everywhere" if behaviour.channels == frozenset(Channel) else ", ".join(sorted(behaviour.channels))
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return "must be said"
+    return code(json.dumps(value) if isinstance(value, bool) else str(value)) if value != {} else "none"
+
+
+def _answer(scenario: Scenario) -> str:
+    if scenario.behaviour == "fault":
+        return f"SOAP fault {code(scenario.values['code'])}"
+    if scenario.behaviour != "error":
+        return "no transport acknowledgement: the connection closes"
+    issues = scenario.values.get("issues")
+    codes = "/".join(issue.code for issue in issues) if issues else scenario.values["code"]
+    form = "MCCI" if scenario.values.get("answer") == "mcci" or scenario.match.interactions == (UPLOAD,) else "QUQI"
+    return f"{form} {'AR' if codes == '502' else 'AE'} {code(codes)}"
+
+
+# --- pages with tables ----------------------------------------------------------------------------------------------
+
+
+def page_with_tables(path: Path, tables: dict[str, str]) -> str:
+    """Return a page with its tables written anew, each after its mark."""
+    page = path.read_text("utf-8")
+    for name, rows in tables.items():
         mark = f"<!-- table: {name} -->"
         before, found, after = page.partition(f"{mark}\n")
         if not found:
-            raise SystemExit(f"docs/demo-world.md has no {mark}")
+            raise SystemExit(f"{path.name} has no {mark}")
         rest = after.lstrip("\n")
         while rest.startswith("|"):
             rest = rest.partition("\n")[2]
@@ -338,12 +444,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     check = parser.parse_args().check
-    demo = DOCS / "demo-world.md"
+    demo, scenarios = DOCS / "demo-world.md", DOCS / "scenarios.md"
     pages = {
         DOCS / "errors.md": errors_page(),
         DOCS / "commands.md": commands_page(),
         DOCS / "rules.md": rule_page(table, text),
-        demo: demo_page(demo.read_text("utf-8")),
+        demo: page_with_tables(demo, demo_tables()),
+        scenarios: page_with_tables(scenarios, scenario_tables()),
     }
     stale = [path for path, page in pages.items() if not path.is_file() or path.read_text("utf-8") != page]
     for path in stale:

@@ -220,7 +220,7 @@ def run_console(block: str, service: DemoServer) -> None:
         command, _, told = step.partition("\n")
         ran = at_service(command, service)
         # The commands that ask a service take its address; others do not have the option.
-        ran = re.sub(r"^openscr (list|get|consent get|upload) ", rf"openscr \1 --at {service.web} ", ran)
+        ran = re.sub(r"^openscr (list|get|consent get|upload|scenario \w+)\b", rf"openscr \1 --at {service.web}", ran)
         ended = subprocess.run(
             ["bash", "-c", ran],
             cwd=home,

@@ -12,13 +12,18 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """When an error is answered, and what to do then: one sentence each, in words for an integrator."""
+    """When an error is answered, and what to do then: one sentence each, in words for an integrator.
+
+    ``again`` says that the request may be repeated automatically, with a fresh message id. Spec: 20 §9.5.
+    """
 
     when: str
     remedy: str
+    again: bool = False
 
 
-_NEVER_SENT: Final = "OpenSCR does not answer it; the client library reads it from other services."
+_NEVER_SENT: Final = "OpenSCR answers it in scenarios only; the client library reads it from other services."
+_NOT_SCR: Final = "It belongs to other services of the Spine; OpenSCR answers it in scenarios only."
 
 GENERAL: Final = {
     "210": Advice(
@@ -54,6 +59,7 @@ GENERAL: Final = {
     "502": Advice(
         _NEVER_SENT,
         "Ask again later with a fresh message id; the client library does so twice.",
+        again=True,
     ),
 }
 """Advice on `errors.GENERAL`, by code."""
@@ -64,6 +70,7 @@ DETAILS: Final = {
         "An upload has the id of an event that the patient has already, or replaces itself.",
         "Give the new summary a fresh UUID as its id.",
     ),
+    "30142": Advice(_NEVER_SENT, "Give the new document a fresh UUID as its id."),
     "30307": Advice(
         "The NHS number was merged into another one.",
         "Trace the patient at PDS, and use the surviving number.",
@@ -76,6 +83,9 @@ DETAILS: Final = {
         "The patient has no event; for a withdrawal it comes with 410.",
         "For a query show an empty result; for a withdrawal there is nothing to withdraw.",
     ),
+    "30317": Advice(_NEVER_SENT, "Ask for the event list to see what is stored; send what is missing with fresh ids."),
+    "30318": Advice(_NEVER_SENT, "Report it with the message id; the store of that service failed."),
+    "30333": Advice(_NEVER_SENT, "Name an event of this patient's own as the one to be replaced."),
     "30340": Advice(
         "The document is neither a GP Summary nor a GP Initial Summary.",
         "Use one of the two SNOMED CT codes 196981000000101 and 196971000000103 as GPSummary/code.",
@@ -83,6 +93,11 @@ DETAILS: Final = {
     "30344": Advice(
         "A document query by set id fits more than one document of the patient.",
         "List the patient's documents, and ask for the one that is wanted by its id.",
+    ),
+    "30361": Advice(_NEVER_SENT, "Take it for 30344, whose text it has."),
+    "30402": Advice(
+        "The patient has not said yes, and the service asks for that; uploads are told so with the single reason 420.",
+        "Record the patient's consent first.",
     ),
     "30418": Advice(
         "Consent, role or registration does not allow it; which of them is in the audit only, for the answer must not "
@@ -158,10 +173,26 @@ WRAPPER: Final = {
     ),
     "508": Advice("There is more than one author in the control act.", "Name at most one person as author."),
     "509": Advice("There are none or more than two author1 elements.", "Name the sending system as author1."),
+    "510": Advice(_NEVER_SENT, "Write the ASID of the sending system as id of author1."),
+    "511": Advice(_NEVER_SENT, "Write an ASID as id of the second author1, or leave that author1 out."),
+    "512": Advice(_NEVER_SENT, "Put the query into the ControlActEvent."),
+    "513": Advice(_NEVER_SENT, "Put a query or a subject into the ControlActEvent."),
+    "514": Advice(_NEVER_SENT, "Put one ControlActEvent into the message."),
     "515": Advice(
         "The root element, its interactionId and the ebXML action are not all the same.",
         "Write the same interaction in all three places.",
     ),
+    "516": Advice(_NEVER_SENT, "Write the same id in the message and in wsa:MessageID."),
+    "517": Advice(_NEVER_SENT, "Write one creationTime."),
+    "518": Advice(_NEVER_SENT, "Write one versionCode."),
+    "519": Advice(_NEVER_SENT, "Write the same receiver in the message and in the SOAP header."),
+    "520": Advice(_NEVER_SENT, "Write the same sender in the message and in the SOAP header."),
+    **dict.fromkeys(
+        ("521", "522", "523", "524"), Advice(_NOT_SCR, "Look at the address and the interaction of your message.")
+    ),
+    **dict.fromkeys(map(str, range(525, 536)), Advice(_NOT_SCR, "Send messages one by one: SCR has no batches.")),
+    "900": Advice(_NOT_SCR, "Do not repeat it: check the role of the person whom you name."),
+    "1000": Advice(_NOT_SCR, "Check the address and the parties of your message; report it if they are right."),
 }
 """Advice on `errors.WRAPPER_ERRORS`, by code."""
 

@@ -244,16 +244,36 @@ DETAILS: Final = {
     for detail in (
         Detail("30112", "410", "[PSIS-30112] - Event operation '{operation}' failed. Details: '{details}'"),
         Detail("30134", "410", "[PSIS-30134] - Duplicate event with eventId {event_id} and nhsNumber {nhs_number}."),
+        Detail(
+            "30142", "410", "[PSIS-30142] - Duplicate document with docId {document_id} and nhsNumber {nhs_number}."
+        ),
         Detail("30307", "410", "[PSIS-30307] - The NHS Number has been merged."),
         Detail(
             "30308", "410", "[PSIS-30308] - The Case status is Normal but the Event id '{event_id}' does not exist."
         ),
         Detail("30312", "210", "[PSIS-30312] - Case Instance not found. {nhs_number}"),
+        Detail("30317", "410", "[PSIS-30317] - Unique constraint violated. '{constraint}'"),
+        Detail("30318", "410", "[PSIS-30318] - '{operation}' - database error was '{details}'"),
+        Detail(
+            "30333",
+            "410",
+            "[PSIS-30333] - Document Set Mismatch - Source Doc Set ({source}) does not match Target Doc Set({target}).",
+        ),
         Detail("30340", "410", "[PSIS-30340] - CSMP Pattern Not Found for Event ({event_id})."),
         Detail(
             "30344",
             "410",
             "[PSIS-30344] - More than one document satisfied the query criteria for supplied SetID [{set_id}]",
+        ),
+        Detail(
+            "30361",
+            "410",
+            "[PSIS-30361] - More than one document satisfied the query criteria for supplied SetID [{set_id}]",
+        ),
+        Detail(
+            "30402",
+            "420",
+            "[PSIS-30402] - PQR-02 - No explicit Service User Consent exists for Sharing of this record",
         ),
         Detail("30418", "420", "[PSIS-30418] - ACF does not permit access to resource"),
         Detail("35160", "400", "[PSIS-35160] - Invalid input message. Mandatory field {field} is missing or incorrect"),
@@ -297,50 +317,67 @@ def refusal(code: str, **fields: str) -> tuple[Issue, Issue]:
 # --- wrapper errors (acknowledgementDetail) -------------------------------------------------------------------------
 
 _ID = "hl7:{interactionId}"
+_ACT = f"{_ID}/hl7:ControlActEvent"
+_BAD = "is missing, empty or invalid"
+_DEVICE = "hl7:device/hl7:id"
+_ONE = "is not [1..1], or is"
 
 WRAPPER_ERRORS: Final = {
-    issue.code: issue
-    for issue in (
-        Issue("202", "HL7 Validation Error", "ER", OID_TMS_ISSUE),
-        Issue("501", f"{_ID}/hl7:id/@root is missing, empty or invalid", "ER", OID_TMS_ISSUE),
-        Issue("502", f"{_ID}/hl7:creationTime/@value is missing, empty or invalid", "ER", OID_TMS_ISSUE),
-        Issue("503", f"{_ID}/hl7:versionCode/@code is missing, empty or invalid", "ER", OID_TMS_ISSUE),
-        Issue("504", f"{_ID}/hl7:ControlAct is missing, empty or invalid", "ER", OID_TMS_ISSUE),
-        Issue(
-            "505",
-            f"{_ID}/hl7:interactionId[@root='2.16.840.1.113883.2.1.3.2.4.12']/@extension is missing, empty or invalid",
-            "ER",
-            OID_TMS_ISSUE,
+    code: Issue(code, text, "ER", OID_TMS_ISSUE)
+    for code, text in (
+        ("202", "HL7 Validation Error"),
+        ("501", f"{_ID}/hl7:id/@root {_BAD}"),
+        ("502", f"{_ID}/hl7:creationTime/@value {_BAD}"),
+        ("503", f"{_ID}/hl7:versionCode/@code {_BAD}"),
+        ("504", f"{_ID}/hl7:ControlAct {_BAD}"),
+        ("505", f"{_ID}/hl7:interactionId[@root='2.16.840.1.113883.2.1.3.2.4.12']/@extension {_BAD}"),
+        ("506", f"{_ID}/hl7:communicationFunctionRcv/{_DEVICE}/@extension {_BAD}"),
+        ("507", f"{_ID}/hl7:communicationFunctionSnd/{_DEVICE}/@extension {_BAD}"),
+        ("508", f"{_ACT}/hl7:author {_BAD}"),
+        ("509", f"{_ACT}/hl7:author1 has cardinality [1..2] - minOccurs=1, maxOccurs=2"),
+        (
+            "510",
+            f"{_ACT}/hl7:author1/hl7:AgentSystemSDS/hl7:agentSystemSDS/hl7:id[@root='1.2.826.0.1285.0.2.0.107'] {_BAD}",
         ),
-        Issue(
-            "506",
-            f"{_ID}/hl7:communicationFunctionRcv/hl7:device/hl7:id/@extension is missing, empty or invalid",
-            "ER",
-            OID_TMS_ISSUE,
-        ),
-        Issue(
-            "507",
-            f"{_ID}/hl7:communicationFunctionSnd/hl7:device/hl7:id/@extension is missing, empty or invalid",
-            "ER",
-            OID_TMS_ISSUE,
-        ),
-        Issue("508", f"{_ID}/hl7:ControlActEvent/hl7:author is missing, empty or invalid", "ER", OID_TMS_ISSUE),
-        Issue(
-            "509",
-            f"{_ID}/hl7:ControlActEvent/hl7:author1 has cardinality [1..2] - minOccurs=1, maxOccurs=2",
-            "ER",
-            OID_TMS_ISSUE,
-        ),
-        Issue(
+        ("511", f"If present {_ACT}/hl7:author1[2]/hl7:AgentSystemSDS/hl7:agentSystemSDS/hl7:id is empty or invalid"),
+        ("512", f"{_ACT}/hl7:query {_BAD}"),
+        ("513", f"{_ACT}[1]/hl7:query or {_ACT}[1]/hl7:subject is missing or empty"),
+        ("514", f"{_ACT} {_BAD}"),
+        (
             "515",
-            f"{_ID} is not [1..1], or is inconsistent with the SOAP:Header, or is inconsistent with the HL7 wrapper "
-            "element name",
-            "ER",
-            OID_TMS_ISSUE,
+            f"{_ID} {_ONE} inconsistent with the SOAP:Header, or is inconsistent with the HL7 wrapper element name",
         ),
+        ("516", f"{_ID}/hl7:id element {_ONE} inconsistent with the SOAP:Header"),
+        ("517", f"{_ID}/hl7:creationTime element is not [1..1] or is empty"),
+        ("518", f"{_ID}/hl7:versionCode is not [1..1] or is empty"),
+        *(
+            (
+                code,
+                f"{_ID}/hl7:communicationFunction{way}/{_DEVICE}[@root='2.16.840.1.113883.2.1.3.2.4.10'] {_ONE} "
+                "inconsistent with the SOAP:Header",
+            )
+            for code, way in (("519", "Rcv"), ("520", "Snd"))
+        ),
+        ("521", f"pdsTraceQuery {_ONE} empty"),
+        ("522", f"pdsRetrievalQuery {_ONE} empty"),
+        ("523", f"pdsConfirmNHSNumberQuery {_ONE} empty"),
+        ("524", f"{_ID}/hl7:ControlActRequest/hl7:lRConfirmationRequest {_ONE} empty"),
+        ("525", "Batch: there are no items"),
+        ("526", "Batch: manifest count and payload count differ"),
+        ("527", "Batch: sequence number is invalid"),
+        ("528", "Batch: ids are duplicated"),
+        ("529", "Batch: manifest and items differ"),
+        ("530", "Batch: access control violation"),
+        ("531", "Batch: payloadId is empty"),
+        ("532", "Batch: messageId is empty"),
+        ("533", "Batch: interactions and items differ"),
+        ("534", "Batch: an item cannot be batched"),
+        ("535", "Batch Item Processing Failed"),
+        ("900", "Access Control Violation"),
+        ("1000", "Unknown routing failure"),
     )
 }
-"""Errors of the HL7 transmission wrapper; the braces are part of the text. Spec: 40 §10.4."""
+"""Errors of the HL7 transmission wrapper; braces belong to the text, that of 525-534 is ours. Spec: 40 §10.4."""
 
 
 # --- SOAP faults ----------------------------------------------------------------------------------------------------

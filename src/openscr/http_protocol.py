@@ -1,6 +1,7 @@
 """HTTP/1.1 as our listeners speak it: what a request may cost before anybody looks at it, and how a connection ends.
 
-The protocol puts the client's certificate, read once per connection, into ``scope["extensions"]["tls"]``. It answers
+The protocol puts the client's certificate, read once per connection, into ``scope["extensions"]["tls"]``, and in a
+test environment what ends the connection into ``scope["extensions"]["end"]``. It answers
 what never becomes a whole request: 431 for a head that is too long, 408 for one that takes too long, 400 for a body
 that breaks off. When a connection ends with a request unread, the answer is still delivered: our side is shut, and what
 comes is thrown away for a while, because closing over unread input would reset the connection and lose the answer.
@@ -114,8 +115,10 @@ class SpineProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: Limits,
+        may_end: bool = False,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._may_end = may_end
         self._limits = limits
         self._raw: asyncio.Transport | None = None
         self._seen: _Transport | None = None
@@ -235,6 +238,8 @@ class SpineProtocol(HttpToolsProtocol):
         super().on_message_begin()
         if self.client_certificate is not None:
             self.scope["extensions"] = {"tls": {"client_certificate": self.client_certificate}}
+        if self._may_end:
+            self.scope.setdefault("extensions", {})["end"] = {"connection": self._break_off}
         if self._stage is not _Stage.HEAD:
             self._stage = _Stage.HEAD
             self._began = self.loop.time()
@@ -380,6 +385,12 @@ class SpineProtocol(HttpToolsProtocol):
             transport.write_eof()
         self.flow.resume_reading()
         self._timer = self.loop.call_later(self._limits.drain_seconds, self.end)
+
+    def _break_off(self) -> None:
+        """End the connection on behalf of the application, which answers no more."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        self.end()
 
     def _throw_away(self, size: int) -> None:
         if self._drain is not None:

@@ -117,7 +117,7 @@ def _until_cut_off(app: ASGIApp) -> ASGIApp:
 
 
 class Listener:
-    """One socket with the application that answers on it."""
+    """One socket with the application that answers on it; with ``may_end`` that may break connections off."""
 
     def __init__(
         self,
@@ -127,6 +127,7 @@ class Listener:
         tls: ssl.SSLContext | None,
         grace: float,
         limits: Limits = Limits(),  # noqa: B008 frozen
+        may_end: bool = False,
     ) -> None:
         self._socket = listener
         config = uvicorn.Config(
@@ -146,7 +147,7 @@ class Listener:
             backlog=limits.backlog,
         )
         config.load()
-        config.http_protocol_class = partial(SpineProtocol, limits=limits)  # type: ignore[assignment]
+        config.http_protocol_class = partial(SpineProtocol, limits=limits, may_end=may_end)  # type: ignore[assignment]
         config.ssl = tls
         self._tls = tls is not None
         self._server = _Server(config)

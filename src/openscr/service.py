@@ -30,6 +30,7 @@ from openscr.directory.model import CurrentDirectory, Directory
 from openscr.errors import ConfigurationError, Conflict, StoreError
 from openscr.faces.operations.application import OperationsFace, not_yet, plain_landing
 from openscr.faces.operations.landing import LandingPage
+from openscr.faces.operations.scenarios import ScenarioFace
 from openscr.faces.spine.application import SpineApplication, serves
 from openscr.faces.spine.context import SpineContext
 from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
@@ -42,6 +43,9 @@ from openscr.settings import Address, Settings, default_public_url
 from openscr.store.interface import OutboxState, Store
 from openscr.store.opening import open_store
 from openscr.testbench.demo import Demo
+from openscr.testbench.scenarios.repeating import RepeatingCarrier
+from openscr.testbench.scenarios.running import Scenarios
+from openscr.testbench.scenarios.switches import Switches
 from openscr.testbench.world import CLIENT_PARTIES
 
 _log = structlog.get_logger("service")
@@ -70,6 +74,8 @@ class Service:
         self.record: Record
         self.outbox: Outbox | None = None
         self.demo: Demo | None = None
+        self.scenarios: Scenarios | None = None
+        self.switches: Switches | None = None
         self._http: HttpCarrier | None = None
         self._door = _Door()
         self._hold: IO[bytes] | None = None
@@ -87,12 +93,19 @@ class Service:
                 f"web {settings.web}: with --demo the web listener carries the Spine paths without certificates, "
                 "so it must be on loopback (127.0.0.1)"
             )
+        if not settings.test_environment:
+            for name in ("scenario_triggers", "scenario_file"):
+                if getattr(settings, name):
+                    raise ConfigurationError(
+                        f"setting {name} (from {settings.source(name)}): scenarios are for test environments only; "
+                        "start with --demo, or take the setting out"
+                    )
         settings.make_data_folder()
         self._hold = _hold(settings.data)
         # Taken first: another program on a port should be told before anything is made.
         web = bind(settings.web, "web")
         spine = bind(settings.spine, "spine") if "spine" in settings.faces else None
-        listener = Listener(self._door, web, tls=None, grace=STOP_GRACE)
+        listener = Listener(self._door, web, tls=None, grace=STOP_GRACE, may_end=settings.test_environment)
         self._listeners.append(listener)
         try:
             if "operations" in settings.faces:
@@ -104,6 +117,8 @@ class Service:
             self.outbox = self._build()
             if self.demo is not None:
                 await self.demo.settle()
+            if self.switches is not None:
+                await self.switches.switch_on(settings.scenario_triggers, settings.scenario_file)
             context = self._spine_context(self.outbox, spine.getsockname()[1] if spine else 0)
             if spine is not None:
                 tls = server_tls(
@@ -115,7 +130,9 @@ class Service:
                     legacy_ciphers=settings.legacy_ciphers,
                 )
                 app = SpineApplication(context, mutual_tls=True)
-                self._listeners.append(Listener(app, spine, tls=tls, grace=STOP_GRACE))
+                self._listeners.append(
+                    Listener(app, spine, tls=tls, grace=STOP_GRACE, may_end=settings.test_environment)
+                )
                 await self._listeners[-1].start()
             self.outbox.start()
             application = self._web_application(context)
@@ -240,6 +257,9 @@ class Service:
         if settings.demo:
             self.demo = Demo(self.store, self.record, settings.inbox_size, clock=self._clock, mint=self._mint)
             carriers[self.demo.inbox_scheme] = self.demo.collector
+            self.scenarios = Scenarios(self._clock)
+            self.switches = Switches(self.scenarios, self.demo, self._clock)
+            carriers = {name: RepeatingCarrier(carrier, self.scenarios) for name, carrier in carriers.items()}
         return Outbox(
             self.store,
             self.directory,
@@ -267,6 +287,7 @@ class Service:
             namespace_of_permissions=settings.permissions_namespace == "crs",
             clock=self._clock,
             mint=self._mint,
+            interference=self.scenarios,
         )
 
     def _web_application(self, context: SpineContext) -> ASGIApp:
@@ -274,6 +295,8 @@ class Service:
         if "operations" in self.settings.faces:
             face = OperationsFace(self, self.metrics.registry, self.demo)
             routes += face.routes()
+            if self.switches is not None:
+                routes += ScenarioFace(self.switches).routes()
             routes += self._landing()
         pages = Starlette(routes=routes)
         spine: ASGIApp | None = None

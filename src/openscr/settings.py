@@ -94,11 +94,15 @@ def read_address(text: object) -> Address:
     return Address(plain, int(port))
 
 
-def _read_faces(value: object) -> object:
+def _read_names(value: object) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise ValueError("faces is a list of names, separated by commas")
-    faces = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+        raise ValueError("this is a list of names, separated by commas")
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+def _read_faces(value: object) -> object:
+    faces = _read_names(value)
     if not faces or not set(faces) <= set(FACES):
         raise ValueError(f"faces are one or more of {', '.join(FACES)}")
     return faces
@@ -226,6 +230,13 @@ class Settings(BaseSettings):
     delivery_concurrency: int = Field(16, ge=1, le=1024, description="attempts at the same time")
     inbox_size: int = Field(1000, ge=1, le=1_000_000, description="messages kept in each demo inbox (00 §5)")
 
+    scenario_triggers: Annotated[tuple[str, ...], BeforeValidator(_read_names)] = Field(
+        (), description="named sets of scenarios that are on from the start, separated by commas; with --demo only"
+    )
+    scenario_file: _Path | None = Field(
+        None, description="file with scenarios (JSON) that are on from the start; with --demo only"
+    )
+
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @classmethod
@@ -239,6 +250,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take what `load_settings` has gathered, and nothing else: it alone knows the order and the sources."""
         return (init_settings,)
+
+    @property
+    def test_environment(self) -> bool:
+        """Whether this is a test environment: everything in it is synthetic, and it may misbehave when told to.
+
+        There is one kind: the demo world. Whatever is for test environments only asks this. Spec: 00 §3.1, §5; 35 §9.5.
+        """
+        return self.demo
 
     @property
     def pki(self) -> Path:

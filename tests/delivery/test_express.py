@@ -10,8 +10,8 @@ import pytest
 
 from delivery.rows import NOON, SLOT, FakeClock, an_id, directory
 from delivery.test_outbox import MemoryCarrier, acknowledgment
-from openscr.codes import DOCUMENT_QUERIES, QUERY_FAILED
-from openscr.delivery.answers import EXPRESS, ReplyAddress, express_row
+from openscr.codes import ACKNOWLEDGEMENT, DOCUMENT_QUERIES, QUERY_FAILED
+from openscr.delivery.answers import ReplyAddress, express_row, is_express
 from openscr.delivery.outbox import HttpAnswer, Outbox, next_state, reopen
 from openscr.directory.model import Contract, CurrentDirectory, Directory, Endpoint
 from openscr.errors import EBXML_ERRORS
@@ -89,7 +89,9 @@ def test_the_row_is_an_express_message() -> None:
     assert row.soap_action == f"urn:nhs:names:services:psisquery/{LIST}"
     assert b"The HL7 Payload" in multipart.root.content(row.body)
     assert multipart.parts[1].content(row.body) == PAYLOAD
-    assert {LIST, QUERY_FAILED} < EXPRESS == {*DOCUMENT_QUERIES.values(), QUERY_FAILED}
+    for interaction in (*DOCUMENT_QUERIES.values(), QUERY_FAILED, ACKNOWLEDGEMENT):
+        assert is_express(a_row(world(), interaction=interaction))
+    assert not is_express(replace(row, service="psis", interaction=ACKNOWLEDGEMENT))
 
 
 def test_without_an_endpoint_nothing_of_the_answer_is_kept() -> None:

@@ -23,6 +23,7 @@ from openscr.cli import (
     listing,
     patients,
     pki,
+    scenario,
     serve,
     upload,
     validate,
@@ -44,6 +45,7 @@ OpenSCR: a complete Summary Care Record service.
   openscr alert NHS --type 2    tell the privacy officer of an access
 
   openscr validate FILE...      what is wrong with a message, and how to mend it
+  openscr scenario              make a demo service answer badly, late or not at all
 
   openscr directory|patients    who is registered           openscr pki        development certificates
   openscr admin                 schema, verification, messages still to be delivered
@@ -99,6 +101,7 @@ for register in (
     get,
     consent,
     alert,
+    scenario,
     pki,
     directory,
     patients,

@@ -73,7 +73,10 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One HTTP exchange as it went over the wire, for those who want to watch. ``status`` is 0 without an answer."""
+    """One HTTP exchange as it went over the wire, for those who want to watch. ``status`` is 0 without an answer.
+
+    ``headers`` are the request's, ``answer_headers`` those of the answer, their names in lower case.
+    """
 
     address: str
     headers: Mapping[str, str]
@@ -81,6 +84,7 @@ class Exchange:
     status: int = 0
     answer: bytes = b""
     problem: str = field(default="")
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Observer = Callable[[Exchange], None]
@@ -162,7 +166,7 @@ class Connection:
         except (NoAnswer, AccessRefused) as error:
             self._tell(Exchange(address, headers, body, problem=error.diagnostics))
             raise
-        self._tell(Exchange(address, headers, body, reply.status, reply.body))
+        self._tell(Exchange(address, headers, body, reply.status, reply.body, answer_headers=reply.headers))
         return reply
 
     def _tell(self, exchange: Exchange) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from openscr.codes import ACKNOWLEDGEMENT, ACS_SET, DOCUMENT_QUERIES, QUERY_FAILED, SERVICE_PREFIX
+from openscr.codes import ACKNOWLEDGEMENT, ACS_SET, SERVICE_PREFIX
 from openscr.directory.model import Directory, Endpoint
 from openscr.errors import Issue
 from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER, VERSION_OF_UPLOAD_ANSWER, write_acknowledgement
@@ -31,8 +31,16 @@ from openscr.transport.mime import (
 from openscr.transport.polling import on_one_line, with_hl7_prefix
 from openscr.transport.xml import DECLARATION
 
-EXPRESS: Final = frozenset({*DOCUMENT_QUERIES.values(), QUERY_FAILED})
-"""Answers that are sent once, with no acknowledgement and no repetition. Spec: 40 §7.2."""
+_QUERIES: Final = "psisquery"
+"""The service of the queries whose answers are messages of their own."""
+
+
+def is_express(row: OutboxRow) -> bool:
+    """Whether an answer is sent once, with no acknowledgement and no repetition: those to queries. Spec: 40 §7.2.
+
+    A query may be refused by an ``MCCI_IN010000UK13`` too, which is then no more than any other answer to it.
+    """
+    return row.service == _QUERIES
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import structlog
 
-from openscr.delivery.answers import EXPRESS, render_late
+from openscr.delivery.answers import is_express, render_late
 from openscr.directory.model import (
     DEFAULT_PERSIST_DURATION,
     DEFAULT_RETRIES,
@@ -68,7 +68,7 @@ def next_state(
     interval = DEFAULT_RETRY_INTERVAL if contract.retry_interval is None else contract.retry_interval
     persist = DEFAULT_PERSIST_DURATION if contract.persist_duration is None else contract.persist_duration
     tried = replace(row, attempts=attempts, first_attempt_at=first, last_error=result.reason)
-    if row.interaction in EXPRESS:
+    if is_express(row):
         return replace(_spent(tried), state=OutboxState.FAILED, next_attempt_at=None)
     again = ended + timedelta(seconds=interval)
     if result.verdict is Verdict.REFUSED or attempts > retries or again >= first + timedelta(seconds=persist):
@@ -78,7 +78,7 @@ def next_state(
 
 def _spent(row: OutboxRow) -> OutboxRow:
     """Return a row that will not be sent again as it is kept: of the answer to a query nothing clinical remains."""
-    return replace(row, body=b"") if row.interaction in EXPRESS else row
+    return replace(row, body=b"") if is_express(row) else row
 
 
 class Outbox:
@@ -273,7 +273,7 @@ class Outbox:
             )
             _log.warning("undeliverable", message_id=row.id, party_key=row.to_party, reason=reason)
             return
-        express = row.interaction in EXPRESS
+        express = is_express(row)
         if not row.body and express:
             reason = "the answer was not kept; the query has to be asked again"
             await self._store.change_outbox(

@@ -48,6 +48,11 @@ class Demo:
             await put_patient(self._record, patient)
         await self._store.write_patients(patient.entry for patient in patients)
 
+    async def bring(self, nhs_number: str) -> None:
+        """Give a patient a core summary, unless there is a record of this number already."""
+        if not (await self.state_of(nhs_number)).events:
+            await put_patient(self._record, synthetic_patient(nhs_number, State.CORE, self._today()))
+
     async def state_of(self, nhs_number: str) -> PatientState:
         """Return what the store holds of a patient, for the demo's own pages."""
 

@@ -26,6 +26,16 @@ from openscr.codes import (
 )
 
 
+class Channel(StrEnum):
+    """How a request came: the kinds of Spine paths. Spec: 40 §2, §7."""
+
+    SOAP = "soap"
+    EBXML = "ebxml"
+    POLLING = "polling"
+    FETCH = "fetch"
+    FHIR = "fhir"
+
+
 class Domain(StrEnum):
     """Which part of the service an interaction belongs to."""
 

@@ -4,6 +4,7 @@ Spec: 40 §2, 35 §3.2.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
@@ -26,10 +27,12 @@ from openscr.faces.spine.exchange import (
     read_body,
     send_reply,
 )
+from openscr.faces.spine.interference import SCENARIO, Treatment
 from openscr.faces.spine.polling_endpoint import PollingEndpoint
 from openscr.faces.spine.soap_endpoint import SoapEndpoint
+from openscr.faces.spine.treated_answers import send_treated
 from openscr.spine import AckType, Caller, MessageIds, Outcome
-from openscr.transport.interactions import ALERT_PATH, CONTRACT_PATHS, EBXML_PATHS, INTERACTIONS, SYNC_PATHS
+from openscr.transport.interactions import ALERT_PATH, CONTRACT_PATHS, EBXML_PATHS, INTERACTIONS, SYNC_PATHS, Channel
 from openscr.transport.polling import POLL_PREFIX, UPLOAD_PATH
 from openscr.transport.soap import parse_soap_action
 
@@ -81,7 +84,10 @@ class SpineApplication:
             return
         started = perf_counter()
         handled = await self._handle(answer, scope, receive)
-        await send_reply(send, handled.reply)
+        if handled.treatment is None:
+            await send_reply(send, handled.reply)
+        else:
+            await send_treated(scope, receive, send, handled.reply, handled.treatment)
         self._context.metrics.request("spine", handled.interaction, handled.outcome, perf_counter() - started)
 
     async def _audit_unknown(self, peer: Peer) -> None:
@@ -95,6 +101,36 @@ class SpineApplication:
             )
         except StoreError as error:
             _log.error("store failed", error=error.code)
+
+    async def _interfere(
+        self, answer: Answering, request: Request, channel: Channel, treatment: Treatment | None
+    ) -> Handled:
+        """Let a scenario have its way with a request; log, metrics and audit call the request by it. See `Treatment`.
+
+        What the endpoint keeps itself in the audit stands there beside the row that is written here.
+        """
+        if treatment is None:
+            return await answer(request)
+        if treatment.fault or treatment.status or treatment.silent:
+            reply = Reply(treatment.status or 503, content_type=None)
+            if treatment.fault:
+                # FHIR knows no SOAP faults, but what our own failure is there.
+                failure = refuse_failed(Failure.STORE, self._context.max_body_bytes)
+                reply = failure if channel is Channel.FHIR else fault(treatment.fault)
+            handled = Handled(_interaction_of(request), SCENARIO, reply)
+        else:
+            handled = await answer(replace(request, treatment=treatment))
+        name, peer, behaviour = handled.interaction, request.peer, treatment.behaviour
+        _log.info(SCENARIO, name=treatment.scenario, behaviour=behaviour, correlation_id=request.correlation_id)
+        certificate = peer.certificate.identity if peer.certificate is not None else None
+        await self._context.record.audit_refusal(
+            Caller("", "", certificate=certificate, address=peer.address),
+            MessageIds("", name, correlation_id=request.correlation_id),
+            treatment.refusal or Outcome(AckType.ACCEPTED if treatment.processed else AckType.REJECTED),
+            reason=f"{SCENARIO} {treatment.scenario}: {behaviour}",
+            nhs_number=None,
+        )
+        return Handled(name, SCENARIO, handled.reply, treatment)
 
     async def _handle(self, answer: Answering, scope: Scope, receive: Receive) -> Handled:
         """Read the body and let an endpoint answer; whatever goes wrong becomes an answer here."""
@@ -115,7 +151,12 @@ class SpineApplication:
         correlation_id = context.mint()
         request = Request(headers, body, peer, correlation_id)
         try:
-            handled = await answer(request)
+            if context.interference is None:
+                handled = await answer(request)
+            else:
+                channel = _channel_of(scope["path"])
+                treatment = context.interference.treat(channel, headers, body)
+                handled = await self._interfere(answer, request, channel, treatment)
         except StoreError as error:
             name = _interaction_of(request)
             _log.error("store failed", error=error.code, interaction=name, correlation_id=correlation_id)
@@ -147,6 +188,14 @@ def _soap_failure(failure: Failure, limit: int) -> Reply:
             return fault("208")
         case _:
             return fault("200")
+
+
+def _channel_of(path: str) -> Channel:
+    if path in EBXML_PATHS:
+        return Channel.EBXML
+    if path in SYNC_PATHS:
+        return Channel.SOAP
+    return {UPLOAD_PATH: Channel.POLLING, ALERT_PATH: Channel.FHIR}.get(path, Channel.FETCH)
 
 
 def _single_headers(pairs: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -5,6 +5,7 @@ Spec: 40 §5, §8 steps 10-14.
 
 import hashlib
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from openscr.access.registration import Cause, check_receiver
@@ -12,13 +13,14 @@ from openscr.delivery.answers import ReplyAddress
 from openscr.directory.model import Directory
 from openscr.errors import WireError
 from openscr.faces.spine.exchange import Peer
+from openscr.faces.spine.interference import SCENARIO, Treatment
 from openscr.hl7 import acs, alert, gp_summary, psis
 from openscr.hl7.document_query import read_document_query
 from openscr.hl7.psis import Query
 from openscr.hl7.wrapper import Wrapper, read_wrapper
 from openscr.identifiers import slot_of
 from openscr.spine import Alert, Caller, ConsentChange, MessageIds, Outcome, Person, Upload, Withdrawal
-from openscr.store.interface import RawMessage
+from openscr.store.interface import OutboxRow, RawMessage
 from openscr.transport.ebxml import Envelope
 from openscr.transport.interactions import Domain, Interaction
 from openscr.transport.mime import Part
@@ -69,9 +71,18 @@ class Arrival:
     peer: Peer
     directory: Directory
     correlation_id: str
+    treatment: Treatment | None = None
 
     def read_payload(self, *, accept_ask: bool) -> Payload:
-        """Read the payload part. Nothing is raised for a faulty one: its refusal is in the result. Spec: 40 §8."""
+        """Read the payload part. Nothing is raised for a faulty one: its refusal is in the result. Spec: 40 §8.
+
+        What a scenario refuses is refused, whatever it is.
+        """
+        payload = self._read_payload(accept_ask=accept_ask)
+        refusal = self.treatment.refusal if self.treatment is not None else None
+        return payload if refusal is None else replace(payload, request=None, query=None, refusal=refusal)
+
+    def _read_payload(self, *, accept_ask: bool) -> Payload:
         try:
             content = self.part.content(self.body)
             root = read_xml(content)
@@ -96,6 +107,21 @@ class Arrival:
         change = consent.request if isinstance(consent.request, ConsentChange) else None
         rules = tuple(dict.fromkeys(finding.rule for finding in (*consent.rejected, *consent.findings)))
         return Payload(wrapper, change, consent.nhs_number, consent.refusal, digest, rules)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What the audit should know of a scenario that took part."""
+        return {SCENARIO: self.treatment.scenario} if self.treatment is not None else {}
+
+    def takes(self, interaction: str) -> bool:
+        """Whether the sender has an endpoint for this kind of answer."""
+        return self.directory.endpoint(self.envelope.from_party, self.row.service, interaction) is not None
+
+    def put_off(self, row: OutboxRow) -> OutboxRow:
+        """Return an answer on its way, to be sent later if a scenario wants it so."""
+        if self.treatment is None or not self.treatment.late or row.next_attempt_at is None:
+            return row
+        return replace(row, next_attempt_at=row.next_attempt_at + timedelta(seconds=self.treatment.late))
 
     @property
     def raw(self) -> RawMessage:

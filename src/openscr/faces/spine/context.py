@@ -10,6 +10,7 @@ from openscr.access.registration import parties_of
 from openscr.delivery.outbox import Outbox
 from openscr.directory.model import CurrentDirectory, Directory
 from openscr.faces.spine.exchange import Reply
+from openscr.faces.spine.interference import Interference
 from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
 from openscr.metrics import Metrics
 from openscr.record.record import Record
@@ -23,6 +24,7 @@ class SpineContext:
     ``switched_off`` are interactions that this service does not offer, though it knows them.
     ``accept_ask_in_set`` takes ``Ask`` in a SET for ``Clear``; without ``namespace_of_permissions`` the payload of GET
     and HAS answers is in no namespace. Spec: 30 §4.3.
+    ``interference`` is none but in a test environment.
     """
 
     record: Record
@@ -36,6 +38,7 @@ class SpineContext:
     namespace_of_permissions: bool = True
     clock: Clock = field(default=utc_now)
     mint: UuidFactory = field(default=mint_uuid)
+    interference: Interference | None = None
 
 
 def fault(code: str, *locations: str, description: str | None = None, close: bool = False) -> Reply:

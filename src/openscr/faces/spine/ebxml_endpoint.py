@@ -17,6 +17,7 @@ from openscr.errors import EBXML_ERRORS, AccessRefused, WireError
 from openscr.faces.spine.arrival import LONGEST_PARTY_KEY, Arrival, Payload, caller_at
 from openscr.faces.spine.context import SpineContext, fault, parties_behind
 from openscr.faces.spine.exchange import Handled, Peer, Reply, Request
+from openscr.faces.spine.interference import SCENARIO
 from openscr.faces.spine.queries import answer_express
 from openscr.identifiers import ebxml_timestamp
 from openscr.record.record import Reception
@@ -59,7 +60,8 @@ class EbxmlEndpoint:
         if row is None or not (row.reliable or row.express):
             return Handled("unknown", "fault-101", fault("101"))
         outcome, reply, outbox_row = await self._process(row, request)
-        if outbox_row is not None:
+        # An answer that is to come late is found by the outbox when it is due.
+        if outbox_row is not None and not (request.treatment is not None and request.treatment.late):
             self._context.outbox.submit(outbox_row)
         return Handled(row.name, outcome, reply)
 
@@ -92,6 +94,9 @@ class EbxmlEndpoint:
             envelope = read_envelope(root)
         except WireError as error:
             return "fault-201", fault("201", *([error.location] if error.location else [])), None
+        treatment = request.treatment
+        if treatment is not None and treatment.message_errors:
+            return SCENARIO, self._message_error(envelope, directory, treatment.message_errors), None
         content_id = envelope.payload_content_id
         part = multipart.part(content_id) if content_id else None
         errors = self._check_envelope(row, envelope, directory, request.peer, part)
@@ -101,7 +106,7 @@ class EbxmlEndpoint:
                 if key in errors:
                     await self._audit_stranger(row, envelope, request, cause)
             return "message-error", self._message_error(envelope, directory, errors), None
-        arrival = Arrival(row, envelope, request.body, part, request.peer, directory, request.correlation_id)
+        arrival = Arrival(row, envelope, request.body, part, request.peer, directory, request.correlation_id, treatment)
         payload = arrival.read_payload(accept_ask=context.accept_ask_in_set)
         if payload.sender_asid:
             try:
@@ -200,8 +205,11 @@ class EbxmlEndpoint:
             received_at=now,
             signal=signal,
             digest=payload.digest,
-            answer=lambda outcome: acknowledgement_row(address, outcome, directory, context.mint(), now),
+            answer=lambda outcome: arrival.put_off(
+                acknowledgement_row(address, outcome, directory, context.mint(), now)
+            ),
             deviations=arrival.deviations(payload),
+            notes=arrival.notes,
         )
         received = await context.record.receive(
             reception,

@@ -6,9 +6,11 @@ Spec: 40 §2, §4.1, §5.1, §6.6; 35 §3.2.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from openscr.access.certificates import ClientCertificate
+from openscr.faces.spine.interference import Treatment
+from openscr.spine import Outcome
 
 TEXT_XML = b"text/xml"
 
@@ -36,12 +38,21 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request whose body has arrived whole. ``headers`` are by lower-case name."""
+    """A request whose body has arrived whole. ``headers`` are by lower-case name.
+
+    ``treatment`` is what a scenario wants done to it; there is none on a live service.
+    """
 
     headers: Mapping[bytes, bytes]
     body: bytes
     peer: Peer
     correlation_id: str
+    treatment: Treatment | None = None
+
+    @property
+    def refusal(self) -> Outcome | None:
+        """The outcome that a scenario wants answered in place of the record's."""
+        return self.treatment.refusal if self.treatment is not None else None
 
     def header(self, name: bytes) -> str | None:
         """Return a header as text, or none when it is missing."""
@@ -51,11 +62,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """A request that has its answer: the reply, and what metrics and logs call it."""
+    """A request that has its answer: the reply, what metrics and logs call it, and how a scenario has it sent."""
 
     interaction: str
     outcome: str
     reply: Reply
+    treatment: Treatment | None = None
 
 
 class BodyTooLarge(Exception):
@@ -100,8 +112,8 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
     return bytes(collected)
 
 
-async def send_reply(send: Send, reply: Reply) -> None:
-    """Send an answer, with exactly the headers of 40 §10.5."""
+def write_head(reply: Reply) -> Message:
+    """Return status and headers of an answer: exactly those of 40 §10.5."""
     headers: list[tuple[bytes, bytes]] = [(b"content-length", str(len(reply.body)).encode())]
     if reply.content_type is not None:
         headers.append((b"content-type", reply.content_type))
@@ -112,5 +124,10 @@ async def send_reply(send: Send, reply: Reply) -> None:
     headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
     if reply.close:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    return {"type": "http.response.start", "status": reply.status, "headers": headers}
+
+
+async def send_reply(send: Send, reply: Reply) -> None:
+    """Send an answer."""
+    await send(write_head(reply))
     await send({"type": "http.response.body", "body": reply.body})

@@ -7,7 +7,7 @@ who is not registered, and our own failure. Whatever else is wrong is told in th
 Spec: 40 §7.6, §10.5; 10 §15; 35 §9.2.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -17,6 +17,7 @@ from openscr.errors import EBXML_ERRORS, WRAPPER_ERRORS, AccessRefused, StoreErr
 from openscr.faces.spine.arrival import LONGEST_PARTY_KEY, Arrival, Payload, caller_at
 from openscr.faces.spine.context import SpineContext, fault, parties_behind
 from openscr.faces.spine.exchange import Handled, Reply, Request
+from openscr.faces.spine.interference import SCENARIO
 from openscr.record.record import Reception
 from openscr.spine import AckType, Outcome, Person
 from openscr.store.interface import PollResult
@@ -60,6 +61,8 @@ class PollingEndpoint:
 
     def __init__(self, context: SpineContext) -> None:
         self._context = context
+        # Results that a scenario keeps back, by their tokens, and until when.
+        self._put_off: dict[str, datetime] = {}
 
     # --- uploads ----------------------------------------------------------------------------------------------------
 
@@ -86,7 +89,8 @@ class PollingEndpoint:
         except WireError as error:
             return "fault-201", fault("201", *([error.location] if error.location else []))
         part = _payload_part(multipart, envelope)
-        arrival = Arrival(row, envelope, request.body, part, request.peer, directory, request.correlation_id)
+        treatment = request.treatment
+        arrival = Arrival(row, envelope, request.body, part, request.peer, directory, request.correlation_id, treatment)
         payload = arrival.read_payload(accept_ask=False)
         cause = self._check_sender(arrival, payload, request)
         if cause is not None:
@@ -159,7 +163,7 @@ class PollingEndpoint:
                     expires_at=now + timedelta(seconds=RESULT_SECONDS),
                 ),
                 deviations=(*arrival.deviations(payload), *failed),
-                notes=_author_as_sent(request, payload),
+                notes={**_author_as_sent(request, payload), **arrival.notes},
             ),
             arrival.caller(payload, _person(request, payload)),
             arrival.ids(payload),
@@ -167,6 +171,8 @@ class PollingEndpoint:
             nhs_number=payload.nhs_number,
             refusal=refusal,
         )
+        if request.treatment is not None and request.treatment.late:
+            self._put_off.setdefault(received.token, now + timedelta(seconds=request.treatment.late))
         reply = Reply(
             202,
             content_type=None,
@@ -194,12 +200,14 @@ class PollingEndpoint:
         context = self._context
         token = token.lower()
         slot = slot_of_token(token)
+        again = (("content-location", POLL_PREFIX + token), ("retry-after", str(NEXT_RETRY_AFTER)))
+        if self._put_off and self._is_put_off(token):
+            return Handled(POLL, SCENARIO, Reply(202, content_type=None, headers=again))
         try:
             found = await context.record.fetch(slot, token) if slot is not None else None
         except StoreError as error:
             # It may well be there: the client asks again, as long as it has patience.
             _log.error("store failed", error=error.code, correlation_id=request.correlation_id)
-            again = (("content-location", POLL_PREFIX + token), ("retry-after", str(NEXT_RETRY_AFTER)))
             return Handled(POLL, "202", Reply(202, content_type=None, headers=again))
         if found is None:
             return Handled(POLL, "404", Reply(404, content_type=None))
@@ -211,6 +219,12 @@ class PollingEndpoint:
             _log.warning("a result asked for by another", correlation_id=request.correlation_id)
             return Handled(POLL, "403", Reply(403, content_type=None))
         return Handled(POLL, "200", Reply(200, found.content, SPINE_CONTENT_TYPE.encode()))
+
+    def _is_put_off(self, token: str) -> bool:
+        """Whether a scenario keeps this result back; those whose time has come are forgotten."""
+        now = self._context.clock()
+        self._put_off = {each: until for each, until in self._put_off.items() if until > now}
+        return token in self._put_off
 
 
 def _payload_part(multipart: Multipart, envelope: Envelope) -> Part:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from openscr.codes import (
+    ACKNOWLEDGEMENT,
     DOCUMENT_QUERIES,
     EVENT_ANSWER,
     EVENT_LIST_ANSWER,
@@ -21,6 +22,7 @@ from openscr.delivery.answers import express_row
 from openscr.faces.spine.arrival import Arrival, Payload
 from openscr.faces.spine.context import SpineContext
 from openscr.hl7 import psis
+from openscr.hl7.acknowledgement import write_acknowledgement
 from openscr.hl7.document_list import write_documents
 from openscr.hl7.document_query import read_document_query
 from openscr.hl7.psis import HeaderFacts, Query, QueryMessage
@@ -116,13 +118,17 @@ async def answer_express(context: SpineContext, arrival: Arrival, payload: Paylo
         heading = Heading(
             message_id, hl7_timestamp(now), stated or VERSION_CODE_3, address.receiver_asid, address.sender_asid
         )
-        if isinstance(found, Outcome) or not outcome.accepted:
+        by_acknowledgement = arrival.treatment is not None and arrival.treatment.by_acknowledgement
+        if by_acknowledgement and arrival.takes(ACKNOWLEDGEMENT):
+            name = ACKNOWLEDGEMENT
+            body = write_acknowledgement(heading, outcome, address.reference, arrival.row.name)
+        elif isinstance(found, Outcome) or not outcome.accepted:
             name = QUERY_FAILED
             body = psis.write_refusal(heading, outcome, address.reference, NAMESPACE)
         else:
             name = DOCUMENT_QUERIES[arrival.row.name]
             body = write_documents(arrival.row.name, heading, found, address.reference, NAMESPACE)
-        return express_row(address, name, body, outcome, arrival.directory, message_id, now)
+        return arrival.put_off(express_row(address, name, body, outcome, arrival.directory, message_id, now))
 
     made: list[OutboxRow] = []
 

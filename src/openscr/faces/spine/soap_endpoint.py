@@ -30,9 +30,10 @@ from openscr.directory.model import Directory, System
 from openscr.errors import GENERAL, AccessRefused, WireError
 from openscr.faces.spine.context import SpineContext, fault, parties_behind
 from openscr.faces.spine.exchange import Handled, Peer, Reply, Request
+from openscr.faces.spine.interference import SCENARIO, Treatment
 from openscr.faces.spine.queries import answer_query, read_query
 from openscr.hl7 import acs, permission_check, psis
-from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER
+from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER, write_acknowledgement
 from openscr.hl7.wrapper import Finding, Heading, Wrapper, read_wrapper
 from openscr.identifiers import hl7_timestamp
 from openscr.record.record import Reception
@@ -170,6 +171,8 @@ class SoapEndpoint:
         await self._check_registration(exchange, arrived.header(b"nhsd-asid"), wrapper)
         if request.body.tag != f"{{{HL7_NS}}}{row.name}":
             raise _refuse("101")
+        if arrived.refusal is not None:
+            return await self._refuse_as_told(exchange, wrapper, arrived.refusal, arrived.treatment)
         header = psis.HeaderFacts(request.action.partition("/")[2], request.receiver_asid, request.sender_asid)
         if row.domain is Domain.QUERY:
             return await self._answer_query(exchange, wrapper, header)
@@ -207,6 +210,24 @@ class SoapEndpoint:
                 caller, exchange.ids(wrapper), outcome, reason=refused.diagnostics, nhs_number=None
             )
             raise _refuse("300") from None
+
+    async def _refuse_as_told(
+        self, exchange: _Exchange, wrapper: Wrapper, refusal: Outcome, treatment: Treatment | None
+    ) -> tuple[str, bytes]:
+        """Answer what a scenario says, whatever is asked, as the record's own refusal would be answered."""
+        name, shell = exchange.row.name, exchange.system.sync_wrapper
+        reference = wrapper.message_id or exchange.transport_id
+        await exchange.context.record.audit_refusal(
+            exchange.caller(wrapper), exchange.ids(wrapper), refusal, reason=SCENARIO, nhs_number=None
+        )
+        if exchange.row.domain is Domain.CONSENT:
+            return SCENARIO, self._write_consent_outcome(exchange, refusal, reference)
+        heading = exchange.heading(wrapper.version_code or VERSION_CODE_3)
+        if treatment is not None and treatment.by_acknowledgement:
+            body = write_acknowledgement(heading, refusal, reference, name, enveloped=True)
+            return SCENARIO, exchange.respond(ACKNOWLEDGEMENT, psis.wrap(name, body, shell))
+        body = psis.write_query_failed(name, heading, refusal, reference, shell)
+        return SCENARIO, exchange.respond(QUERY_FAILED, body)
 
     # --- queries ----------------------------------------------------------------------------------------------------
 
