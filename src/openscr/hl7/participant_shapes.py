@@ -160,10 +160,7 @@ _DESCRIBED_DEVICE: Final = Shape(
     ),
     of=clinical.DeviceDetails,
     when=("sds_id", False),
-    latitude=Latitude(
-        legacy=True,
-        spare=frozenset({"agentDeviceSDS", "agentDevice", "representedOrganizationSDS", "representedOrganization"}),
-    ),
+    latitude=_OLD_FORM,
 )
 _DEVICE_OWNER_SDS: Final = Shape(
     "representedOrganizationSDS",
@@ -198,7 +195,10 @@ DEVICE: Final = Shape(
         Sub("organisation", _DEVICE_OWNER_SDS, others=(_DEVICE_OWNER,), required=True),
     ),
     of=clinical.Device,
-    latitude=_OLD_FORM,
+    latitude=Latitude(
+        legacy=True,
+        spare=frozenset({"agentDeviceSDS", "agentDevice", "representedOrganizationSDS", "representedOrganization"}),
+    ),
 )
 PLACE: Final = Shape(
     "participantIncidentalLocation",

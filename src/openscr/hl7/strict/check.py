@@ -11,20 +11,25 @@ from lxml import etree
 
 from openscr import codes
 from openscr.errors import Issue
+from openscr.hl7.rules.book import in_document_order
 from openscr.hl7.strict import alerts, answers, consent, documents, queries, summaries, withdrawals
 from openscr.hl7.strict.grammar import ElementType, compile_types
 from openscr.hl7.strict.judge import Faults, judge
 from openscr.hl7.strict.pointers import find_dangling
-from openscr.hl7.wrapper import HL7, Finding, local_name
+from openscr.hl7.wrapper import HL7, Finding, child, local_name
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The grammar of an interaction, the family of its rule, and the element of its payload that may come alone."""
+    """The grammar of an interaction, the family of its rule, and the element of its payload that may come alone.
+
+    ``answer`` is the grammar of the answer where that has the same id.
+    """
 
     message: ElementType
     family: str
     document: ElementType | None = None
+    answer: ElementType | None = None
 
 
 _GP, _WD, _PSIS, _ACS, _ALERT = "gp-strict", "wd-strict", "psis-strict", "acs-strict", "alert-strict"
@@ -54,7 +59,7 @@ _TABLES: Final = {
     "QUPC_IN160110UK05": _Table(documents.DOCUMENT_LIST, _PSIS),
     "QUPC_IN160201UK04": _Table(queries.DOCUMENT_LIST_QUERY, _PSIS),
     "QUPC_IN160202UK04": _Table(queries.DOCUMENT_QUERY, _PSIS),
-    "HAS_SCRA_PERMISSIONS_INSM01": _Table(queries.PORTAL_QUERY, _PSIS),
+    "HAS_SCRA_PERMISSIONS_INSM01": _Table(queries.PORTAL_QUERY, _PSIS, answer=answers.PORTAL),
     codes.ACS_SET: _Table(consent.SET_REQUEST, _ACS),
     codes.ACS_GET: _Table(consent.GET_REQUEST, _ACS),
     codes.ACS_HAS: _Table(consent.HAS_REQUEST, _ACS),
@@ -66,6 +71,7 @@ STRICT_INTERACTIONS: Final = frozenset(_TABLES)
 """The interactions that `check_strict` has a grammar of."""
 
 _DOCUMENTS: Final = frozenset({f"{HL7}GPSummary", f"{HL7}MessageWithdrawal"})
+_ACKNOWLEDGEMENT: Final = f"{HL7}acknowledgement"
 _UPLOADED: Final = etree.XPath("h:ControlActEvent/h:subject/h:GPSummary", namespaces={"h": codes.HL7_NS})
 KEY: Final = "STRICT"
 """Label of these findings; Spine has none, for it does not look so closely. Spec: 10 §11.5."""
@@ -74,9 +80,9 @@ KEY: Final = "STRICT"
 @cache
 def _compiled(interaction: str) -> _Table:
     table = _TABLES[interaction]
-    compile_types(table.message)
-    if table.document is not None:
-        compile_types(table.document)
+    for of in (table.message, table.document, table.answer):
+        if of is not None:
+            compile_types(of)
     return table
 
 
@@ -103,20 +109,12 @@ def check_strict(element: etree._Element, interaction: str) -> list[Finding]:
     else:
         if element.tag != expected:
             faults.append((element, f"{local_name(element)} must be {interaction}, an element of HL7 V3."))
-        judge(element, table.message, faults)
+        answer = table.answer if child(element, _ACKNOWLEDGEMENT) is not None else None
+        judge(element, answer or table.message, faults)
     if table.family == _GP and table.document is not None:
         for summary in [element] if alone else _UPLOADED(element):
             faults += find_dangling(summary)
     if not faults:
         return []
-    return [Finding(table.family, KEY, text, Issue("400", text), place) for place, text in _in_order(element, faults)]
-
-
-def _in_order(root: etree._Element, faults: Faults) -> Faults:
-    """Return faults in document order; those of one element stay as they were found."""
-    if len(faults) == 1:
-        return faults
-    # The places are kept alive by the faults, so that the same objects come along here.
-    wanted = {place for place, _ in faults}
-    order = {each: number for number, each in enumerate(root.iter()) if each in wanted}
-    return sorted(faults, key=lambda fault: order[fault[0]])
+    found = [Finding(table.family, KEY, text, Issue("400", text), place) for place, text in faults]
+    return list(in_document_order(found))
