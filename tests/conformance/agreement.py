@@ -181,12 +181,12 @@ def judge(message: etree._Element, how: str) -> Judgement | None:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why level strict and the schemas may differ: about which findings, or about which errors of the schema."""
+    """Why level strict and the schemas may differ: which findings it is about, or whether it is all of the errors."""
 
     name: str
     reason: str
     finding: Callable[[Judgement, Finding], bool] = field(default=lambda _judgement, _finding: False)
-    error: Callable[[Judgement, etree._Element], bool] = field(default=lambda _judgement, _place: False)
+    errors: Callable[[Judgement], bool] = field(default=lambda _judgement: False)
 
 
 def _matches(pattern: str) -> Callable[[Judgement, Finding], bool]:
@@ -194,12 +194,24 @@ def _matches(pattern: str) -> Callable[[Judgement, Finding], bool]:
     return lambda _, finding: compiled.search(finding.text) is not None
 
 
-def _inside(finding_or_place: Finding | etree._Element, *tags: str) -> bool:
-    place = finding_or_place.place if isinstance(finding_or_place, Finding) else finding_or_place
+def _inside(finding: Finding, *tags: str) -> bool:
+    place = finding.place
     return place is not None and (place.tag in tags or next(place.iterancestors(*tags), None) is not None)
 
 
 _CONTAINERS: Final = (f"{{{PSIS_NS}}}hl7Data", f"{{{PSIS_NS}}}author", f"{HL7}component7")
+
+
+def _without_documents(message: etree._Element) -> etree._Element:
+    """Return an answer whose documents are empty."""
+    copy = etree.fromstring(etree.tostring(message))
+    for container in copy.iter(*_CONTAINERS):
+        for document in container:
+            document[:] = []
+            document.text = None
+            document.attrib.clear()
+    return copy
+
 
 EXPLANATIONS: Final = (
     Explanation(
@@ -249,7 +261,7 @@ EXPLANATIONS: Final = (
         "documents in answers",
         "A clinical document in an answer is that of its author and is judged by itself; the schema looks into it here "
         "and there, wherever it happens to know an element (xsi:type, html).",
-        error=lambda _, place: _inside(place, *_CONTAINERS),
+        errors=lambda judgement: not schemas().errors(_without_documents(judgement.message)),
     ),
 )
 
@@ -262,8 +274,8 @@ def explained(judgement: Judgement) -> list[Explanation] | None:
         if why is None:
             return None
         found.append(why)
-    for place, _ in judgement.schema:
-        why = next((each for each in EXPLANATIONS if each.error(judgement, place)), None)
+    if judgement.schema:
+        why = next((each for each in EXPLANATIONS if each.errors(judgement)), None)
         if why is None:
             return None
         found.append(why)
@@ -311,13 +323,18 @@ def compare(count: int, seed: int) -> Tally:
     return tally
 
 
+def _path(place: etree._Element | None) -> str:
+    above = [] if place is None else [place, *place.iterancestors()]
+    return "/".join(local_name(each) for each in reversed(above[:5]))
+
+
 def describe(judgement: Judgement) -> str:
     """Return a disagreement in some lines."""
     return "\n".join(
         (
             f"{judgement.interaction}, {judgement.how}",
-            *(f"  strict: {each.text}" for each in judgement.findings[:3]),
-            *(f"  schema: {text}" for _, text in judgement.schema[:3]),
+            *(f"  strict: {_path(each.place)}: {each.text}" for each in judgement.findings[:3]),
+            *(f"  schema: {_path(place)}: {text}" for place, text in judgement.schema[:3]),
         )
     )
 

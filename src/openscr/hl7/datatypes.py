@@ -222,11 +222,12 @@ class InstanceIdentifier:
 class CodeOnly:
     """A code by itself, of one code system (CS). ``values`` are those allowed; others are read with a remark. 10 §6.
 
-    ``required`` says that the schema wants the code itself there; a status has a default.
+    ``required``: the schema wants the code itself there (a status has a default); ``null``: it may be null.
     """
 
     values: frozenset[str] = frozenset()
     required: bool = False
+    null: bool = False
 
     def read(self, element: etree._Element, remarks: Remarks) -> str | None:
         remarks.check_attributes(element, "code", "codeSystem", "displayName")
@@ -659,6 +660,7 @@ OID_IF_KNOWN: Final = InstanceIdentifier("required")
 OID: Final = InstanceIdentifier("mandatory")
 CODE: Final = CodeOnly()
 ORGANISATION_TYPE: Final = CodeOnly(frozenset(ORGANISATION_TYPES), required=True)
+ORGANISATION_TYPE_IF_KNOWN: Final = CodeOnly(frozenset(ORGANISATION_TYPES), required=True, null=True)
 CODED: Final = CodedTerm()
 CODED_EQUIVALENT: Final = CodedTerm(kind="CE")
 CODED_VALUE: Final = CodedTerm(kind="CV")

@@ -22,6 +22,7 @@ from openscr.hl7.datatypes import (
     ORGANISATION_NAME,
     ORGANISATION_ROLE,
     ORGANISATION_TYPE,
+    ORGANISATION_TYPE_IF_KNOWN,
     PLACE_NAME,
     RELATIONSHIP,
     TELECOM,
@@ -67,7 +68,12 @@ def _organisation_behind(*, code_required: bool) -> Shape:
         _ORGANISATION,
         Content(
             Leaf("addr", "address", ADDRESS, required=False),
-            Leaf("code", "organisation_type", ORGANISATION_TYPE, required=code_required),
+            Leaf(
+                "code",
+                "organisation_type",
+                ORGANISATION_TYPE if code_required else ORGANISATION_TYPE_IF_KNOWN,
+                required=code_required,
+            ),
             _TITLE_OF,
             Leaf("desc", "description", TEXT, required=False),
         ),

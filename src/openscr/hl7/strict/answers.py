@@ -50,7 +50,6 @@ _STATUS: Final = ElementType(
         **must(code=words(DOCUMENT_STATES), codeSystem=UID),
         "displayName": Attribute(words(DOCUMENT_STATES.values(), token=False)),
     },
-    content=CV.content,
 )
 _TARGET: Final = _one("recordTarget", _of(_one("patient", _of(_one("id", II)))))
 _ABOUT: Final = (

@@ -38,6 +38,7 @@ from openscr.hl7.strict.datatypes import (
     INT_TYPE,
     IVL_PQ,
     IVL_TS,
+    NULL_FLAVORS,
     OID_ID,
     OID_MAYBE,
     ON,
@@ -155,8 +156,11 @@ def type_of_datatype(datatype: Datatype) -> ElementType:
             return id_of(fixed(root, token=False), pattern(digits, f"digits ({digits})"))
         case OrganisationId():
             return _ORGANISATION_ID
-        case CodeOnly(values=values, required=required):
-            return ElementType(attributes={"code": Attribute(words(sorted(values)), required)}) if values else CS_TYPE
+        case CodeOnly(values=values, required=required, null=null) if values:
+            rules = {"code": Attribute(words(sorted(values)), required)}
+            return ElementType(attributes={**(may(nullFlavor=words(NULL_FLAVORS)) if null else {}), **rules})
+        case CodeOnly():
+            return CS_TYPE
         case CodedTerm(terms=None, kind=kind):
             return DATA_TYPES[kind]
         case CodedTerm(terms=terms, system=system) if terms is not None:
