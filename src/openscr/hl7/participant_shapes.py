@@ -8,29 +8,26 @@ from typing import Final
 from openscr.clinical import participants as clinical
 from openscr.codes import OID_ASID, OID_ROLE_PROFILE, OID_USER
 from openscr.hl7.datatypes import (
-    ADDRESS,
     CODE,
     CODED_TEXT,
     CODED_VALUE,
     DATA,
     II,
     JOB_ROLE,
-    NAME,
     ODS,
     ODS_OF_ANY_FORM,
     OID_IF_KNOWN,
-    ORGANISATION_NAME,
     ORGANISATION_ROLE,
     ORGANISATION_TYPE,
     ORGANISATION_TYPE_IF_KNOWN,
     PLACE_NAME,
     RELATIONSHIP,
-    TELECOM,
     TEXT,
     CodeOnly,
     Datatype,
     Extension,
 )
+from openscr.hl7.names_and_addresses import ADDRESS, NAME, ORGANISATION_NAME, TELECOM
 from openscr.hl7.shapes import Beyond, Choice, Content, Latitude, Leaf, Node, Shape, Sub, Within
 
 _AGENT: Final = {"classCode": "AGNT"}

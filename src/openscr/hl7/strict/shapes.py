@@ -14,20 +14,17 @@ from openscr.hl7.datatypes import (
     CodedTerm,
     CodeOnly,
     Datatype,
-    EntityName,
     Extension,
     InstanceIdentifier,
     Moment,
     OrganisationId,
-    OrganisationName,
-    PostalAddress,
     PresentationHtml,
-    TelecomAddress,
     Text,
     TimeInterval,
     Uuid,
     WholeNumber,
 )
+from openscr.hl7.names_and_addresses import EntityName, OrganisationName, PostalAddress, TelecomAddress
 from openscr.hl7.shapes import ATTRIBUTE_WORDS, Beyond, Choice, Content, Fixed, Latitude, Leaf, Node, Shape, Sub, Within
 from openscr.hl7.strict.datatypes import (
     AD,
