@@ -202,11 +202,14 @@ def _inside(finding: Finding, *tags: str) -> bool:
 _CONTAINERS: Final = (f"{{{PSIS_NS}}}hl7Data", f"{{{PSIS_NS}}}author", f"{HL7}component7")
 
 
+_PERMISSIONS: Final = f"{HL7}permissions"
+
+
 def _without_documents(message: etree._Element) -> etree._Element:
     """Return an answer whose documents are empty."""
     copy = etree.fromstring(etree.tostring(message))
     for container in copy.iter(*_CONTAINERS):
-        for document in container:
+        for document in container.iterchildren("*"):
             document[:] = []
             document.text = None
             document.attrib.clear()
@@ -254,7 +257,8 @@ EXPLANATIONS: Final = (
         "(40 §12), and judged by the table of 20 §7.3.",
         lambda judgement, finding: (
             judgement.interaction == EVENT_LIST_SM_ANSWER
-            and (_inside(finding, f"{HL7}permissions") or "permissions" in finding.text)
+            and finding.place is not None
+            and (_inside(finding, _PERMISSIONS) or finding.place.find(_PERMISSIONS) is not None)
         ),
     ),
     Explanation(

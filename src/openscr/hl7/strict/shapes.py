@@ -69,7 +69,13 @@ def attributes_of(
     for name, value in always.items():
         required = not allowed.legacy and name not in allowed.optional
         free = ATTRIBUTE_WORDS.get(name) if name == "determinerCode" else None
-        rule = fixed(value, token=name not in _VERBATIM) if name not in allowed.free else words(free) if free else CS
+        rule = (
+            fixed(value, token=name not in _VERBATIM and not allowed.verbatim)
+            if name not in allowed.free
+            else words(free)
+            if free
+            else CS
+        )
         found[name] = Attribute(rule, required)
     for name in bound or {}:
         found[name] = Attribute(words(ATTRIBUTE_WORDS[name]), required=True)
