@@ -96,25 +96,25 @@ def check_strict(element: etree._Element, interaction: str) -> list[Finding]:
 
     Returns findings in document order: the rule ``gp-strict``, ``wd-strict``, ``psis-strict``, ``acs-strict`` or
     ``alert-strict``, a sentence that says what is wrong and what would be right, and the element concerned; for a
-    child that is missing, its parent. Nothing of the message's own values is in the sentences.
+    child that is missing, its parent. Nothing of the message's own values is in the sentences. Of very many faults
+    the first `MOST_FAULTS` are told.
 
     Raises: `KeyError` for an interaction that there is no grammar of. Spec: 10 §11.5.
     """
     table = _compiled(interaction)
-    faults: Faults = []
+    faults = Faults()
     alone = table.document is not None and element.tag in _DOCUMENTS
     expected = f"{HL7}{interaction}"
     if alone and table.document is not None:
         judge(element, table.document, faults)
     else:
         if element.tag != expected:
-            faults.append((element, f"{local_name(element)} must be {interaction}, an element of HL7 V3."))
+            faults.add(element, f"{local_name(element)} must be {interaction}, an element of HL7 V3.")
         answer = table.answer if child(element, _ACKNOWLEDGEMENT) is not None else None
         judge(element, answer or table.message, faults)
     if table.family == _GP and table.document is not None:
         for summary in [element] if alone else _UPLOADED(element):
-            faults += find_dangling(summary)
-    if not faults:
-        return []
-    found = [Finding(table.family, KEY, text, Issue("400", text), place) for place, text in faults]
+            for place, text in find_dangling(summary):
+                faults.add(place, text)
+    found = [Finding(table.family, KEY, text, Issue("400", text), place) for place, text in faults.told]
     return list(in_document_order(found))
