@@ -34,9 +34,14 @@ class Faults:
     def __init__(self) -> None:
         self.told: list[tuple[etree._Element, str]] = []
 
+    @property
+    def enough(self) -> bool:
+        """Whether no more is told."""
+        return len(self.told) >= MOST_FAULTS
+
     def add(self, element: etree._Element, text: str) -> None:
         """Keep a fault."""
-        if len(self.told) < MOST_FAULTS:
+        if not self.enough:
             self.told.append((element, text))
 
 
@@ -93,6 +98,8 @@ def _judge_children(element: etree._Element, of: ElementType, state: State, faul
             state, below = step
             judge(child, below, faults)
         elif isinstance(tag, str):
+            if faults.enough:
+                return
             foreign = state.foreign
             if foreign is not None and foreign[0].takes(tag):
                 state = foreign[1]
