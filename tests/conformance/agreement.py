@@ -258,7 +258,11 @@ EXPLANATIONS: Final = (
         lambda judgement, finding: (
             judgement.interaction == EVENT_LIST_SM_ANSWER
             and finding.place is not None
-            and (_inside(finding, _PERMISSIONS) or finding.place.find(_PERMISSIONS) is not None)
+            and (
+                _inside(finding, _PERMISSIONS)
+                or finding.place.find(_PERMISSIONS) is not None
+                or "permissions" in finding.text
+            )
         ),
     ),
     Explanation(

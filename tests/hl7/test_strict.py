@@ -22,12 +22,7 @@ from openscr.transport.xml import read_xml
 from shared import MESSAGES
 
 TYPE = f"{{{XSI_NS}}}type"
-FILES = sorted(
-    path
-    for path in MESSAGES.glob("*/*.xml")
-    # SOAP faults, and the answer that no request is known of (20 §11.3).
-    if b"<ControlActEvent" in path.read_bytes() and not path.name.startswith("SCRA_EXTENDED")
-)
+FILES = sorted(path for path in MESSAGES.glob("*/*.xml") if b"<ControlActEvent" in path.read_bytes())
 INVALID = {
     # No schema has requestSuccessDetail, though Spine sends it. Spec: 10 §13, §18.
     "ack-AA_MCCI_IN010000UK13.xml": ["ControlActEvent has no place for requestSuccessDetail"],

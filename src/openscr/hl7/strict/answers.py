@@ -8,7 +8,7 @@ Spec: 10 §13; 20 §3.3, §7; 30 §6.
 
 from typing import Final
 
-from openscr.codes import PSIS_NS
+from openscr.codes import EVENT_STATUSES, PSIS_NS
 from openscr.hl7.strict.datatypes import CV, II, PN, TS_TYPE, may, must
 from openscr.hl7.strict.grammar import (
     MANY,
@@ -41,7 +41,7 @@ def _of(*parts: Particle) -> ElementType:
 _STORED: Final = ElementType(
     attributes={**TS_TYPE.attributes, **must(value=pattern("[0-9]{14}", "a time of 14 digits"))}, base=TS_TYPE
 )
-DOCUMENT_STATES: Final = {"1": "Normal", "2": "Withdrawn", "3": "Replaced"}
+DOCUMENT_STATES: Final = {str(code): name for code, name in EVENT_STATUSES.items()}
 """Whether a document is current. Spec: 20 §7.1."""
 
 _STATUS: Final = ElementType(
@@ -157,3 +157,28 @@ PORTAL: Final = legacy_message(
     answer=True,
 )
 """The answer to ``HAS_SCRA_PERMISSIONS_INSM01``, under the same id. No schema of it is public. Spec: 20 §11.2."""
+
+_NAMED: Final = _one("id", _ID)
+_SYSTEM: Final = ElementType(
+    attributes=may(classCode=fixed("AGNT")),
+    content=hl7(
+        "agentSystemSDS",
+        ElementType(
+            attributes=may(classCode=fixed("DEV"), determinerCode=fixed("INSTANCE")), content=sequence(hl7("id", _ID))
+        ),
+    ),
+)
+_WRITER: Final = _of(
+    _one("time", TS_TYPE, 0),
+    _one(
+        "AgentPersonSDS",
+        _of(_NAMED, _one("agentPersonSDS", _of(_NAMED)), _one("partSDSRole", _of(_NAMED), 0)),
+        0,
+    ),
+    optional("UKCT_MT160018UK01.AgentSystemSDS", _SYSTEM),
+)
+_WRITTEN: Final = _of(*_ABOUT, _one("author", _WRITER, 0, MANY))
+EXTENDED_LIST: Final = _answer(
+    "extendedQueryResponse", _one("event", _WRITTEN, 0, MANY), _one("hasActiveCPO", _valued("value"))
+)
+"""The event list with whole authors. No schema of it is public. Spec: 20 §11.3."""
