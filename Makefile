@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint format bench soak fuzz docs docs-serve lock clean help
+.PHONY: run test lint format bench soak fuzz agreement docs docs-serve lock clean help
 
 help:            ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,7 @@ format: $(STAMP) ## format the code
 
 bench: $(STAMP)  ## measure the cost of every operation (minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks.strict
 
 soak: $(STAMP)   ## kill -9 during a thousand uploads, then look at what is left (minutes)
 	@PYTHONPATH=tests $(BIN)/python -m faults.soak $(ARGS)
@@ -41,6 +42,9 @@ fuzz: $(STAMP)   ## try hard input on every reader, a minute each
 	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet "atheris>=3" \
 		|| echo "atheris is not to be had for this Python: seeded mutation instead"
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+agreement: $(STAMP) ## compare level strict with the published schemas over 100,000 messages (minutes; needs the schemas)
+	@PYTHONPATH=tests $(BIN)/python -m conformance.agreement $(ARGS)
 
 docs: $(STAMP)   ## build the documentation into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

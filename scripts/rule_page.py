@@ -15,7 +15,7 @@ A rule looks at the elements that *where* names, below the root of the interacti
 right check digit. `$interaction` is the action of the envelope; `$action`, `$receiver` and `$sender` are what the SOAP
 header says; `$number` is the NHS number of the request. A rule with several rows looks at several things.
 
-Nothing else is checked at level `spine`. Level `strict` adds the model of the messages: every element,
+Nothing else is checked at level `spine`. Level `strict` adds [the model of the messages](strict.md): every element,
 attribute, order and code.
 """
 

@@ -90,6 +90,7 @@ EXCEPTIONS = {
     "SummaryError": "Look at the summary itself; nothing was sent.",
     "NoSummary": "Give one XML document that holds one GPSummary with an id and an author.",
     "UnwritableSummary": "Fill in, or take out, the member that the text names.",
+    "NotSent": "Mend what the text names, `openscr validate --level strict` tells all of it; or check less (`Check`).",
     "MistakenForm": "Mend every place in `mistakes`; each is a JSON Pointer into your file.",
     "AccessRefused": "Check certificate, party key and ASID against the directory.",
     "StoreError": "Look at the log of the service; `openscr admin verify` tells whether the store is intact.",

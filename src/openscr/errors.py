@@ -5,7 +5,7 @@
     OpenSCRError            .code  .diagnostics
     ├── WireError           malformed MIME, SOAP, ebXML, XML; never quotes the payload
     │   ├── UnsafeXml  ├── MalformedMultipart  └── UnreadableMessage
-    ├── SummaryError        ├── MistakenForm  ├── UnwritableSummary  └── NoSummary
+    ├── SummaryError        ├── MistakenForm  ├── UnwritableSummary  ├── NotSent  └── NoSummary
     ├── AccessRefused       certificate or registration: who calls is not who may call
     ├── StoreError          ├── StoreUnavailable (└── StoreFull)  ├── OutcomeUnknown  └── Conflict
     ├── DeliveryError       ├── EndpointUnknown  └── RetriesExhausted
@@ -112,6 +112,12 @@ class UnwritableSummary(SummaryError):
     """A summary lacks something that a GP Summary must have; says where, as JSON Pointers. Spec: 10 §16."""
 
     code = "UNWRITABLE_SUMMARY"
+
+
+class NotSent(SummaryError):
+    """A message breaks the rules of its form, and was held back before it was sent. Spec: 10 §16."""
+
+    code = "NOT_SENT"
 
 
 class NoSummary(SummaryError):

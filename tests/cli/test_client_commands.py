@@ -125,6 +125,23 @@ def test_upload_says_what_the_record_says(openscr: Run, at: tuple[str, str], tmp
     assert form["acknowledgement"]["message_ref"] == content.event_id
 
 
+def test_what_has_faults_is_not_sent_unless_it_is_said(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:
+    """Spec: 10 §16."""
+    document = (
+        document_of(summary(new_patient())).replace(b"<head/>", b"").replace(b"<body>", b"<body><h1>Loud</h1>", 1)
+    )
+    (tmp_path / "loud.xml").write_bytes(document)
+    openscr("upload", "loud.xml", *at).failed("body has no place for h1")
+    assert openscr("upload", "loud.xml", *at, "--json").json["error"]["code"] == "NOT_SENT"
+    openscr("upload", "loud.xml", *at, "--check", "spine").done()
+    (tmp_path / "broken.xml").write_bytes(document.replace(b'<statusCode code="active"/>', b"", 1))
+    openscr("upload", "broken.xml", *at, "--check", "spine").failed("gp-G4")
+    openscr("upload", "broken.xml", *at, "--check", "none").failed("invalid request: AE 401")
+    (tmp_path / "many").mkdir()
+    (tmp_path / "many" / "loud.xml").write_bytes(document)
+    openscr("upload", "many", *at).failed("body has no place for h1")
+
+
 def test_upload_reads_standard_input_folders_and_many_files(openscr: Run, at: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "many").mkdir()
     for name in ("a.xml", "b.xml"):

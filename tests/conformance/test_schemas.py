@@ -18,6 +18,7 @@ from hl7.rules import (
     WRAPPER_RULES,
     message,
 )
+from openscr.hl7.strict import check_strict
 from openscr.identifiers import mint_uuid
 from openscr.spine import Consent
 from openscr.transport.xml import read_xml
@@ -58,7 +59,9 @@ def errors(root: etree._Element, folder: str) -> list[str]:
 
 
 def check(root: etree._Element, *, success_detail: bool = False) -> None:
-    """Fail unless an answer is valid in both folders; an AA of an upload has the one known error."""
+    """Fail unless an answer is valid in both folders and at level strict; an AA of an upload has one known error."""
+    told = [finding.text for finding in check_strict(root, etree.QName(root).localname)]
+    assert len(told) == int(success_detail), told
     acs_only = etree.QName(root).localname.endswith("PERMISSIONS_RESPONSE_INUK01")
     for folder in BOTH[:1] if acs_only else BOTH:
         found = errors(root, folder)

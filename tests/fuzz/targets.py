@@ -14,7 +14,7 @@ from lxml import etree
 from openscr.client.answers import DemoInbox
 from openscr.client.connection import Connection
 from openscr.clinical import MistakenForm, read_json, write_json
-from openscr.codes import ACS_GET, ACS_SET, EVENT, EVENT_LIST, INITIAL_UPLOAD, UPLOAD, WITHDRAW
+from openscr.codes import ACS_GET, ACS_SET, EVENT, EVENT_LIST, INITIAL_UPLOAD, QUERY_FAILED, UPLOAD, WITHDRAW
 from openscr.errors import DeliveryError, UnreadableMessage, UnsafeXml, WireError
 from openscr.hl7.acknowledgement import read_acknowledgement
 from openscr.hl7.acs import read_consent_message, read_get_answer
@@ -22,9 +22,10 @@ from openscr.hl7.datatypes import NotWritable
 from openscr.hl7.gp_summary import read_summary_message
 from openscr.hl7.presentation import read_presentation
 from openscr.hl7.psis import HeaderFacts, read_event_answer, read_event_list_answer, read_query
+from openscr.hl7.strict import STRICT_INTERACTIONS, check_strict
 from openscr.hl7.summary_reader import NoSummary, read_summary
 from openscr.hl7.summary_writer import UnwritableSummary, write_summary
-from openscr.hl7.wrapper import read_wrapper
+from openscr.hl7.wrapper import local_name, read_wrapper
 from openscr.spine import EventListOutcome, EventOutcome, Upload
 from openscr.transport.ebxml import Reliability, check_reliability, read_envelope, read_signal, time_to_live_passed
 from openscr.transport.mime import read_multipart
@@ -159,6 +160,20 @@ def gp_summary(data: bytes) -> None:
             assert read_xml(read.request.author, answer=True).tag == "{urn:hl7-org:v3}author"
 
 
+def strict(data: bytes) -> None:
+    """Level strict: every finding has its place in the message, and its sentence."""
+    _on_interaction(data, _judge_strictly)
+
+
+def _judge_strictly(root: etree._Element) -> None:
+    name = local_name(root)
+    for interaction in (name, UPLOAD, WITHDRAW, ACS_SET, QUERY_FAILED):
+        if interaction in STRICT_INTERACTIONS:
+            for finding in check_strict(root, interaction):
+                assert finding.place is not None
+                assert finding.text.endswith(".")
+
+
 def acknowledgement(data: bytes) -> None:
     """An application acknowledgement, as a client reads it."""
     try:
@@ -278,6 +293,7 @@ TARGETS: Final = {
     "psis": Target(psis, ("psis-query/QUPC_IN1[89]*request*.xml",)),
     "acs": Target(acs, ("acs/*.xml",)),
     "gp_summary": Target(gp_summary, ("gp-summary/0*.xml",)),
+    "strict": Target(strict, ("gp-summary/*.xml", "psis-query/*payload.xml", "acs/13*.xml")),
     "acknowledgement": Target(acknowledgement, ("gp-summary/ack*.xml", "acs/0[45]*.xml")),
     "answers": Target(answers, ("transport/1[23]*.http", "psis-query/QU*_soap.xml", "acs/0[4589]*.xml")),
     "presentation": Target(presentation, ("gp-summary/0*.xml",)),

@@ -5,9 +5,16 @@ from copy import deepcopy
 
 from lxml import etree
 
-from openscr.codes import CRS_NS, HL7_NS, SOAP_NS, WSA_NS
+from openscr.codes import CRS_NS, HL7_NS, PRESENTATION_NS, SOAP_NS, WSA_NS, XSI_NS
 
-NAMESPACES = {"h": HL7_NS, "crs": CRS_NS, "soap": SOAP_NS, "wsa": WSA_NS}
+NAMESPACES = {
+    "h": HL7_NS,
+    "crs": CRS_NS,
+    "soap": SOAP_NS,
+    "wsa": WSA_NS,
+    "x": PRESENTATION_NS,
+    "xsi": XSI_NS,
+}
 
 Change = Callable[[etree._Element], None]
 

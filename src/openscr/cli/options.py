@@ -107,12 +107,15 @@ def connect(
     key: Path | None = None,
     ca: Path | None = None,
     callback: str | None = None,
+    check: str = "strict",
 ) -> "Iterator[Client]":
     """Give the client that the common options describe; nothing is sent unless the service can be reached.
 
+    ``check`` is the level at which uploads are judged before they are sent.
+
     Raises: `typer.BadParameter` for options that do not go together, `ConfigurationError`, `DeliveryError`.
     """
-    from openscr.client import Client, SpineClient
+    from openscr.client import Check, Client, SpineClient
 
     # What the library warns of is a detail here; without -v even that is left to the outcome.
     logging.basicConfig(format="%(message)s", level=logging.INFO if verbose() else logging.CRITICAL)
@@ -126,6 +129,7 @@ def connect(
         callback=_callback(callback, profile, tls) if callback is not None else None,
         observer=show_exchange,
         answer_timeout=60.0,
+        check=Check(check),
     )
     asyncio.run(reach(at))
     with Client(spine) as client:

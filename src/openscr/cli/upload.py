@@ -40,6 +40,14 @@ class Pattern(StrEnum):
     POLLING = "polling"
 
 
+class Before(StrEnum):
+    """How closely a file is looked at before it is sent. Spec: 10 §11.5, §16."""
+
+    STRICT = "strict"
+    SPINE = "spine"
+    NONE = "none"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("upload", epilog="Example:  openscr upload summary.xml --user 555000000102")(upload)
@@ -61,6 +69,10 @@ def upload(
     pattern: Annotated[Pattern, typer.Option("--pattern", help="The channel: reliable messaging, or polling.")] = (
         Pattern.RELIABLE
     ),
+    check: Annotated[
+        Before,
+        typer.Option("--check", help="How closely to look before sending: strict, spine, or none."),
+    ] = Before.STRICT,
     rate: Annotated[
         float | None, typer.Option("--rate", metavar="N", min=0.001, help="Of a folder: so many messages a second.")
     ] = None,
@@ -84,6 +96,9 @@ def upload(
     it is and sent in a message of our own; so is a file that holds the GPSummary alone. With --pattern polling the
     answer is fetched from the service, and no acknowledgement has to find its way to us.
 
+    What has faults is not sent: --check strict, unless said otherwise, looks at the whole form of the message as
+    validate --level strict does, --check spine at the rules that the record itself refuses by, --check none at nothing.
+
     A folder is all its .xml, .json and .toml files, also of the folders in it, in the order of their paths; or what the
     actions.jsonl in it says, as patients make writes it. It is sent at --rate, --parallel patients at once, the files
     of one patient in their order. A journal (upload-journal.jsonl) keeps what was answered: run the same command again
@@ -95,7 +110,7 @@ def upload(
     if folder is None and (rate is not None or parallel > 1 or journal is not None or retry_refused):
         raise typer.BadParameter("--rate, --parallel, --journal and --retry-refused are for one folder")
     sender: dict[str, Any] = {"at": at, "app": app, "directory": directory, "user": user}
-    files_of_tls: dict[str, Any] = {"cert": cert, "key": key, "ca": ca, "callback": callback}
+    files_of_tls: dict[str, Any] = {"cert": cert, "key": key, "ca": ca, "callback": callback, "check": check.value}
     if folder is not None:
         how = {"polling": pattern is Pattern.POLLING, "rewrap": user is not None}
         bulk = {"rate": rate, "parallel": parallel, "retry_refused": retry_refused, "as_json": as_json}

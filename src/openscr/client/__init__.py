@@ -18,6 +18,7 @@ What there is:
 * `Submission`: what became of an upload or a withdrawal. `Posting`: what makes it the same message when sent once more.
 * `Refusal`, `refusal_of`, `RecordRefusal`: what a refusal means. `latest_summary`: the current one of a list.
 * `read_extended_list`: the extended event list of an SCR application, from its bytes.
+* `Check`: how closely an upload is looked at before it is sent.
 * `Exchange`: one HTTP exchange, for observers.
 
 Spec: 00 §6.1; 20 §16.
@@ -26,6 +27,7 @@ Spec: 00 §6.1; 20 §16.
 from openscr.client.blocking import Client
 from openscr.client.callback import Callback
 from openscr.client.connection import Exchange, Tls
+from openscr.client.presend import Check
 from openscr.client.profile import Profile, Route
 from openscr.client.refusals import RecordRefusal, Refusal, latest_summary, refusal_of
 from openscr.client.soap import read_extended_list
@@ -33,6 +35,7 @@ from openscr.client.spine import Posting, SpineClient, Submission
 
 __all__ = [
     "Callback",
+    "Check",
     "Client",
     "Exchange",
     "Posting",

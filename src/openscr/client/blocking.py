@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
+from openscr.client.presend import Check
 from openscr.client.profile import Profile
 from openscr.client.refusals import RecordRefusal, latest_summary
 from openscr.client.spine import DEMO, Posting, SpineClient, Submission
@@ -60,9 +61,9 @@ class Client:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
-    def demo(cls, at: str = DEMO, app: str = "app-gp") -> Self:
+    def demo(cls, at: str = DEMO, app: str = "app-gp", *, check: Check = Check.STRICT) -> Self:
         """Return the demo's GP system with Dr Demopractice, or another app of the demo. Spec: 00 §5, 35 §9.5."""
-        return cls(SpineClient(at, Profile.demo(app)))
+        return cls(SpineClient(at, Profile.demo(app), check=check))
 
     def __enter__(self) -> Self:
         """Begin: listen when there is a callback listener."""

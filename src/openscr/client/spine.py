@@ -19,6 +19,7 @@ from openscr.client.callback import Callback
 from openscr.client.connection import Connection, Observer, Tls
 from openscr.client.express import ask as ask_express
 from openscr.client.polling import polling_headers, upload_and_poll
+from openscr.client.presend import Check, check_upload
 from openscr.client.profile import Profile
 from openscr.client.refusals import Refusal, refusal_of
 from openscr.client.reliable import Monotonic, deliver, write_packed, write_reliable
@@ -161,7 +162,8 @@ class SpineClient:
     ``at`` is its base address, ``profile`` says who we are and where messages go, ``tls`` are our files for ``https``.
     Application acknowledgements are taken by ``callback``, else read from the inbox of a demo service (``inbox`` is the
     base address of that, ``at`` by default), else not seen. ``timeout`` bounds one HTTP exchange, ``answer_timeout``
-    the wait for an acknowledgement, in seconds. ``observer`` sees every exchange as it went over the wire.
+    the wait for an acknowledgement, in seconds. ``check`` says how closely an upload is looked at before it is sent:
+    one with faults is held back (`NotSent`). ``observer`` sees every exchange as it went over the wire.
 
     Every verb raises, beside what it says itself: `AccessRefused` (certificate, ASID), `DeliveryError` (nothing came
     back, or a SOAP fault), `WireError` (an answer that cannot be read). Spec: 20 §16.
@@ -177,6 +179,7 @@ class SpineClient:
         inbox: str | None = None,
         timeout: float = 20.0,
         answer_timeout: float = 30.0,
+        check: Check = Check.STRICT,
         observer: Observer | None = None,
         clock: Clock = utc_now,
         mint: UuidFactory = mint_uuid,
@@ -189,6 +192,7 @@ class SpineClient:
         self._callback = callback
         self._answers: dict[str, Answers] = {}
         self._answer_timeout = answer_timeout
+        self._check = check
         self._clock = clock
         self._mint = mint
         self._monotonic = monotonic
@@ -215,7 +219,7 @@ class SpineClient:
     # --- reliable messages ------------------------------------------------------------------------------------------
 
     async def upload(self, caller: Caller, upload: Upload) -> Outcome:
-        """Store a summary, or say why not; the document goes as it is. Spec: 10 §13, 40 §7.3."""
+        """Store a summary, or say why not; the document goes as it is, unchecked. Spec: 10 §13, 40 §7.3."""
         heading = self._heading(caller, upload.ids.message_id)
         document = upload.document.standalone()
         return await self._decided(
@@ -235,7 +239,8 @@ class SpineClient:
         return await self._decided(payload, caller, withdrawal.ids.transport_id)
 
     async def _decided(self, payload: bytes, caller: Caller, message_id: str) -> Outcome:
-        return _outcome_of(await self.submit(payload, caller, message_id=message_id))
+        # Whoever has an `Upload` has judged it, at the level of that door.
+        return _outcome_of(await self.submit(payload, caller, message_id=message_id, check=Check.NONE))
 
     async def upload_document(
         self, document: bytes, caller: Caller | None = None, *, polling: bool = False, posting: Posting | None = None
@@ -316,16 +321,24 @@ class SpineClient:
         return await self.submit(payload, caller, posting=posting)
 
     async def submit(
-        self, payload: bytes, caller: Caller | None = None, *, message_id: str = "", posting: Posting | None = None
+        self,
+        payload: bytes,
+        caller: Caller | None = None,
+        *,
+        message_id: str = "",
+        posting: Posting | None = None,
+        check: Check | None = None,
     ) -> Submission:
         """Send an upload, withdrawal or alert byte for byte, and wait for what the record says.
 
         Each call is a new message with a new transport id unless it is given one, or a ``posting``; the attempts of one
-        call are repetitions. ``REPC_IN150016SM05`` goes over the polling channel, everything else reliably.
-        Raises: `EndpointUnknown`, `RetriesExhausted`. Spec: 40 §6.3, §7.3, §7.6, §9.
+        call are repetitions. ``REPC_IN150016SM05`` goes over the polling channel, everything else reliably. ``check``
+        is that of the client, unless it is given.
+        Raises: `NotSent`, `EndpointUnknown`, `RetriesExhausted`. Spec: 10 §16; 40 §6.3, §7.3, §7.6, §9.
         """
         sender = caller or self.profile.caller
         wrapper = read_wrapper(read_xml(payload))
+        check_upload(wrapper, payload, self._check if check is None else check)
         at = posting.at if posting else self._clock()
         message_id = (posting.message_id if posting else message_id) or self._mint()
         if wrapper.name == POLLING_UPLOAD:

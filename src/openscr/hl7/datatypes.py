@@ -15,15 +15,12 @@ from typing import Any, Final, Protocol
 from lxml import etree
 
 from openscr.clinical.values import (
-    Address,
     Coded,
     Identifier,
     Interval,
-    Name,
     Qualifier,
     Quantity,
     Range,
-    Telecom,
     Time,
     Value,
 )
@@ -130,7 +127,8 @@ def _children(element: etree._Element, name: str) -> list[etree._Element]:
     return list(element.iterchildren(f"{HL7}{name}"))
 
 
-def _text_of(element: etree._Element) -> str:
+def text_of(element: etree._Element) -> str:
+    """Return the text that stands directly inside an element, as it is."""
     # Comments and processing instructions inside are not text, what follows them is.
     return "".join(map(str, element.xpath("text()"))) if len(element) else element.text or ""
 
@@ -170,7 +168,7 @@ class Extension:
         return element.get("extension") or None
 
     def write(self, name: str, value: str) -> str:
-        _must_match(self.digits, name, value)
+        must_match(self.digits, name, value)
         return f'<{name} root="{self.root}" extension="{escape(value)}"/>'
 
 
@@ -222,11 +220,12 @@ class InstanceIdentifier:
 class CodeOnly:
     """A code by itself, of one code system (CS). ``values`` are those allowed; others are read with a remark. 10 §6.
 
-    ``required`` says that the schema wants the code itself there; a status has a default.
+    ``required``: the schema wants the code itself there (a status has a default); ``null``: it may be null.
     """
 
     values: frozenset[str] = frozenset()
     required: bool = False
+    null: bool = False
 
     def read(self, element: etree._Element, remarks: Remarks) -> str | None:
         remarks.check_attributes(element, "code", "codeSystem", "displayName")
@@ -277,7 +276,7 @@ class CodedTerm:
             "system": system or self.system,
             "system_name": element.get("codeSystemName"),
             "system_version": element.get("codeSystemVersion"),
-            "original_text": None if original is None else _text_of(original),
+            "original_text": None if original is None else text_of(original),
             "qualifiers": self._qualifiers(element, remarks),
             "groups": tuple(self._qualifiers(group, remarks) for group in _children(element, "group")),
             "translations": tuple(
@@ -407,7 +406,7 @@ class Amount:
         for each in _children(element, "translation"):
             original = child(each, HL7 + "originalText")
             if original is not None and text is None:
-                text = _text_of(original)
+                text = text_of(original)
                 # Some give the number with the wording alone.
                 value = value or each.get("value") or ""
                 if each.get("value") != element.get("value"):
@@ -421,8 +420,8 @@ class Amount:
     def write(self, name: str, value: Quantity, more: str = "") -> str:
         """Return the element; ``more`` are further attributes."""
         if value.value:
-            _must_match(_REAL, name, value.value)
-        _must_match(_UNIT_CODE, f"the unit of {name}", value.unit)
+            must_match(_REAL, name, value.value)
+        must_match(_UNIT_CODE, f"the unit of {name}", value.unit)
         opening = f"<{name}{more}{attributes(value=value.value or None, unit=value.unit)}"
         if value.text is None:
             return f"{opening}/>"
@@ -441,7 +440,7 @@ class Text:
         for each in element:
             if isinstance(each.tag, str):
                 remarks.add("unknown", element, local_name(each))
-        return _text_of(element) or None
+        return text_of(element) or None
 
     def write(self, name: str, value: str) -> str:
         return f"<{name}>{escape(value)}</{name}>"
@@ -489,7 +488,7 @@ class AnyValue:
                 content = element.get("value")
             case "ST":
                 remarks.check_attributes(element, "mediaType", _TYPE)
-                content = _text_of(element)
+                content = text_of(element)
             case _:
                 remarks.add("unreadable", element, "@xsi:type")
                 content = None
@@ -520,101 +519,8 @@ class AnyValue:
                 return f"<{name}{typed}>{escape(content)}</{name}>"
             case _:
                 if value.type in _LITERALS:
-                    _must_match(_LITERALS[value.type], name, content)
+                    must_match(_LITERALS[value.type], name, content)
                 return f'<{name}{typed} value="{escape(content)}"/>'
-
-
-class EntityName:
-    """A name of a person or an organisation (PN, ON): parts, or text alone. Spec: 10 §6."""
-
-    def read(self, element: etree._Element, remarks: Remarks) -> Name | None:
-        remarks.check_attributes(element, "use")
-        use = element.get("use")
-        parts: dict[str, list[str]] = {}
-        for each in element:
-            if not isinstance(each.tag, str):
-                continue
-            name = local_name(each)
-            if name in ("prefix", "given", "family", "suffix"):
-                remarks.check_attributes(each)
-                parts.setdefault(name, []).append(_text_of(each))
-            else:
-                remarks.add("unknown", element, name)
-        if parts:
-            if has_text(element):
-                remarks.add("unknown", element, "text")
-            words_of = {name: words[0] if len(words) == 1 else tuple(words) for name, words in parts.items()}
-            return Name(**words_of, use=use)  # type: ignore[arg-type]
-        text = _text_of(element)
-        return Name(text=text, use=use) if text.strip() else None
-
-    def write(self, name: str, value: Name) -> str:
-        if value.text is not None:
-            return f"<{name}{attributes(use=value.use)}>{escape(value.text)}</{name}>"
-        parts = "".join(
-            f"<{part}>{escape(word)}</{part}>"
-            for part, words in value.parts.items()
-            for word in ((words,) if isinstance(words, str) else words)
-        )
-        return f"<{name}{attributes(use=value.use)}>{parts}</{name}>"
-
-
-class PostalAddress:
-    """A postal address (AD): lines, city, postcode, or text alone. Other parts become lines. Spec: 10 §6."""
-
-    def read(self, element: etree._Element, remarks: Remarks) -> Address | None:
-        remarks.check_attributes(element, "use")
-        lines: list[str] = []
-        known: dict[str, str] = {}
-        for each in element:
-            if not isinstance(each.tag, str):
-                continue
-            name, text = local_name(each), _text_of(each)
-            if name in ("city", "postalCode") and name not in known:
-                known[name] = text
-            elif text.strip():
-                lines.append(text)
-                if name != "streetAddressLine":
-                    remarks.add("differs", element, name)
-        if lines or known:
-            if has_text(element):
-                remarks.add("unknown", element, "text")
-            return Address(
-                lines=tuple(lines), city=known.get("city"), postcode=known.get("postalCode"), use=element.get("use")
-            )
-        text = _text_of(element)
-        return Address(text=text, use=element.get("use")) if text.strip() or element.get("use") else None
-
-    def write(self, name: str, value: Address) -> str:
-        if value.text is not None:
-            return f"<{name}{attributes(use=value.use)}>{escape(value.text)}</{name}>"
-        parts = [f"<streetAddressLine>{escape(line)}</streetAddressLine>" for line in value.lines]
-        parts += [f"<city>{escape(value.city)}</city>"] if value.city else []
-        parts += [f"<postalCode>{escape(value.postcode)}</postalCode>"] if value.postcode else []
-        return f"<{name}{attributes(use=value.use)}>{''.join(parts)}</{name}>"
-
-
-class OrganisationName(EntityName):
-    """A name of an organisation (ON): it has no given or family name. Spec: 10 §6."""
-
-    def write(self, name: str, value: Name) -> str:
-        if value.given or value.family:
-            raise NotWritable(f"{name} of an organisation has no given or family name; use text")
-        return super().write(name, value)
-
-
-class TelecomAddress:
-    """A telephone number or the like (TEL). Spec: 10 §6."""
-
-    def read(self, element: etree._Element, remarks: Remarks) -> Telecom | None:
-        remarks.check_attributes(element, "value", "use")
-        remarks.check_children(element)
-        value = element.get("value")
-        return Telecom(value, element.get("use")) if value else None
-
-    def write(self, name: str, value: Telecom) -> str:
-        _must_match(r"[\-a-z0-9+]+:[^ ]*", name, value.value)
-        return f"<{name}{attributes(value=value.value, use=value.use)}/>"
 
 
 class PresentationHtml:
@@ -643,7 +549,7 @@ _UNIT_CODE: Final = r"[^\s]+"
 _LITERALS: Final = {"INT": _INTEGER, "REAL": _REAL, "BL": "true|false"}
 
 
-def _must_match(pattern: str, name: str, value: str) -> None:
+def must_match(pattern: str, name: str, value: str) -> None:
     """Refuse a value that the data type does not allow; its content is not quoted. Raises: `NotWritable`."""
     if not re.fullmatch(pattern, value):
         raise NotWritable(f"{name} holds what its data type does not allow")
@@ -659,6 +565,7 @@ OID_IF_KNOWN: Final = InstanceIdentifier("required")
 OID: Final = InstanceIdentifier("mandatory")
 CODE: Final = CodeOnly()
 ORGANISATION_TYPE: Final = CodeOnly(frozenset(ORGANISATION_TYPES), required=True)
+ORGANISATION_TYPE_IF_KNOWN: Final = CodeOnly(frozenset(ORGANISATION_TYPES), required=True, null=True)
 CODED: Final = CodedTerm()
 CODED_EQUIVALENT: Final = CodedTerm(kind="CE")
 CODED_VALUE: Final = CodedTerm(kind="CV")
@@ -675,8 +582,4 @@ CODED_TEXT: Final = Text("SC")
 PLACE_NAME: Final = Text("TN")
 INT: Final = WholeNumber()
 ANY: Final = AnyValue()
-NAME: Final = EntityName()
-ORGANISATION_NAME: Final = OrganisationName()
-ADDRESS: Final = PostalAddress()
-TELECOM: Final = TelecomAddress()
 HTML: Final = PresentationHtml()

@@ -136,6 +136,7 @@ def _reference(kind: str) -> Shape:
         of=clinical.Reference,
         bound={} if mood else INTENTS,
         constants={"kind": kind},
+        latitude=Latitude(verbatim=True),
     )
 
 

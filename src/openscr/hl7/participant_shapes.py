@@ -8,28 +8,26 @@ from typing import Final
 from openscr.clinical import participants as clinical
 from openscr.codes import OID_ASID, OID_ROLE_PROFILE, OID_USER
 from openscr.hl7.datatypes import (
-    ADDRESS,
     CODE,
     CODED_TEXT,
     CODED_VALUE,
     DATA,
     II,
     JOB_ROLE,
-    NAME,
     ODS,
     ODS_OF_ANY_FORM,
     OID_IF_KNOWN,
-    ORGANISATION_NAME,
     ORGANISATION_ROLE,
     ORGANISATION_TYPE,
+    ORGANISATION_TYPE_IF_KNOWN,
     PLACE_NAME,
     RELATIONSHIP,
-    TELECOM,
     TEXT,
     CodeOnly,
     Datatype,
     Extension,
 )
+from openscr.hl7.names_and_addresses import ADDRESS, NAME, ORGANISATION_NAME, TELECOM
 from openscr.hl7.shapes import Beyond, Choice, Content, Latitude, Leaf, Node, Shape, Sub, Within
 
 _AGENT: Final = {"classCode": "AGNT"}
@@ -67,7 +65,12 @@ def _organisation_behind(*, code_required: bool) -> Shape:
         _ORGANISATION,
         Content(
             Leaf("addr", "address", ADDRESS, required=False),
-            Leaf("code", "organisation_type", ORGANISATION_TYPE, required=code_required),
+            Leaf(
+                "code",
+                "organisation_type",
+                ORGANISATION_TYPE if code_required else ORGANISATION_TYPE_IF_KNOWN,
+                required=code_required,
+            ),
             _TITLE_OF,
             Leaf("desc", "description", TEXT, required=False),
         ),
@@ -160,10 +163,7 @@ _DESCRIBED_DEVICE: Final = Shape(
     ),
     of=clinical.DeviceDetails,
     when=("sds_id", False),
-    latitude=Latitude(
-        legacy=True,
-        spare=frozenset({"agentDeviceSDS", "agentDevice", "representedOrganizationSDS", "representedOrganization"}),
-    ),
+    latitude=_OLD_FORM,
 )
 _DEVICE_OWNER_SDS: Final = Shape(
     "representedOrganizationSDS",
@@ -198,7 +198,10 @@ DEVICE: Final = Shape(
         Sub("organisation", _DEVICE_OWNER_SDS, others=(_DEVICE_OWNER,), required=True),
     ),
     of=clinical.Device,
-    latitude=_OLD_FORM,
+    latitude=Latitude(
+        legacy=True,
+        spare=frozenset({"agentDeviceSDS", "agentDevice", "representedOrganizationSDS", "representedOrganization"}),
+    ),
 )
 PLACE: Final = Shape(
     "participantIncidentalLocation",

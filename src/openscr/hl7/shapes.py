@@ -127,7 +127,8 @@ class Latitude:
 
     Attributes that are ``optional`` may be left out, those that are ``free`` may hold any code. ``legacy`` elements are
     of the older kind of model: all their attributes are optional, and they may have some more. Children that are
-    ``spare`` may be left out. ``interval`` says that the content is that of any interval of amounts. Spec: 10 §8.
+    ``spare`` may be left out. ``interval`` says that the content is that of any interval of amounts, ``verbatim`` that
+    white space around what attributes say counts. Spec: 10 §8.
     """
 
     optional: frozenset[str] = frozenset()
@@ -135,6 +136,7 @@ class Latitude:
     legacy: bool = False
     spare: frozenset[str] = frozenset()
     interval: bool = False
+    verbatim: bool = False
 
 
 class Content:

@@ -11,20 +11,25 @@ from lxml import etree
 
 from openscr import codes
 from openscr.errors import Issue
+from openscr.hl7.rules.book import in_document_order
 from openscr.hl7.strict import alerts, answers, consent, documents, queries, summaries, withdrawals
 from openscr.hl7.strict.grammar import ElementType, compile_types
 from openscr.hl7.strict.judge import Faults, judge
 from openscr.hl7.strict.pointers import find_dangling
-from openscr.hl7.wrapper import HL7, Finding, local_name
+from openscr.hl7.wrapper import HL7, Finding, child, local_name
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The grammar of an interaction, the family of its rule, and the element of its payload that may come alone."""
+    """The grammar of an interaction, the family of its rule, and the element of its payload that may come alone.
+
+    ``answer`` is the grammar of the answer where that has the same id.
+    """
 
     message: ElementType
     family: str
     document: ElementType | None = None
+    answer: ElementType | None = None
 
 
 _GP, _WD, _PSIS, _ACS, _ALERT = "gp-strict", "wd-strict", "psis-strict", "acs-strict", "alert-strict"
@@ -42,19 +47,20 @@ _TABLES: Final = {
     codes.EVENT_LIST_SM_ANSWER: _Table(answers.EVENT_LIST_SM, _PSIS),
     codes.EVENT_ANSWER: _Table(answers.EVENT, _PSIS),
     codes.QUERY_FAILED: _Table(answers.REFUSAL_MESSAGE, _PSIS),
-    "QUPC_IN120000UK06": _Table(queries.EVENT_LIST_QUERY, _PSIS),
-    "QUPC_IN160000UK06": _Table(answers.WHOLE_RECORD, _PSIS),
-    "QUPC_IN160101UK05": _Table(queries.DOCUMENT_LIST_QUERY, _PSIS),
-    "QUPC_IN160102UK05": _Table(documents.DOCUMENT_LIST, _PSIS),
-    "QUPC_IN160103UK05": _Table(queries.DOCUMENT_QUERY, _PSIS),
-    "QUPC_IN160104UK05": _Table(documents.DOCUMENT, _PSIS),
-    "QUPC_IN160107UK05": _Table(queries.ENTRY_QUERY, _PSIS),
-    "QUPC_IN160108UK05": _Table(documents.DOCUMENT_LIST, _PSIS),
-    "QUPC_IN160109UK05": _Table(queries.PERIOD_QUERY, _PSIS),
-    "QUPC_IN160110UK05": _Table(documents.DOCUMENT_LIST, _PSIS),
-    "QUPC_IN160201UK04": _Table(queries.DOCUMENT_LIST_QUERY, _PSIS),
-    "QUPC_IN160202UK04": _Table(queries.DOCUMENT_QUERY, _PSIS),
-    "HAS_SCRA_PERMISSIONS_INSM01": _Table(queries.PORTAL_QUERY, _PSIS),
+    codes.SUBJECT_ACCESS: _Table(queries.EVENT_LIST_QUERY, _PSIS),
+    codes.SUBJECT_ACCESS_ANSWER: _Table(answers.WHOLE_RECORD, _PSIS),
+    codes.DOCUMENT_LIST: _Table(queries.DOCUMENT_LIST_QUERY, _PSIS),
+    codes.DOCUMENT_QUERIES[codes.DOCUMENT_LIST]: _Table(documents.DOCUMENT_LIST, _PSIS),
+    codes.DOCUMENT: _Table(queries.DOCUMENT_QUERY, _PSIS),
+    codes.DOCUMENT_QUERIES[codes.DOCUMENT]: _Table(documents.DOCUMENT, _PSIS),
+    codes.DOCUMENT_LIST_BY_TYPE: _Table(queries.DOCUMENTS_BY_TYPE_QUERY, _PSIS),
+    codes.DOCUMENT_QUERIES[codes.DOCUMENT_LIST_BY_TYPE]: _Table(documents.DOCUMENT_LIST, _PSIS),
+    codes.DOCUMENT_LIST_BY_DATE: _Table(queries.DOCUMENTS_BY_DATE_QUERY, _PSIS),
+    codes.DOCUMENT_QUERIES[codes.DOCUMENT_LIST_BY_DATE]: _Table(documents.DOCUMENT_LIST, _PSIS),
+    codes.DOCUMENT_LIST_ALIAS: _Table(queries.DOCUMENT_LIST_QUERY, _PSIS),
+    codes.DOCUMENT_ALIAS: _Table(queries.DOCUMENT_QUERY, _PSIS),
+    codes.SCR_PERMISSIONS: _Table(queries.PORTAL_QUERY, _PSIS, answer=answers.PORTAL),
+    codes.EXTENDED_LIST_ANSWER: _Table(answers.EXTENDED_LIST, _PSIS),
     codes.ACS_SET: _Table(consent.SET_REQUEST, _ACS),
     codes.ACS_GET: _Table(consent.GET_REQUEST, _ACS),
     codes.ACS_HAS: _Table(consent.HAS_REQUEST, _ACS),
@@ -66,6 +72,7 @@ STRICT_INTERACTIONS: Final = frozenset(_TABLES)
 """The interactions that `check_strict` has a grammar of."""
 
 _DOCUMENTS: Final = frozenset({f"{HL7}GPSummary", f"{HL7}MessageWithdrawal"})
+_ACKNOWLEDGEMENT: Final = f"{HL7}acknowledgement"
 _UPLOADED: Final = etree.XPath("h:ControlActEvent/h:subject/h:GPSummary", namespaces={"h": codes.HL7_NS})
 KEY: Final = "STRICT"
 """Label of these findings; Spine has none, for it does not look so closely. Spec: 10 §11.5."""
@@ -74,9 +81,9 @@ KEY: Final = "STRICT"
 @cache
 def _compiled(interaction: str) -> _Table:
     table = _TABLES[interaction]
-    compile_types(table.message)
-    if table.document is not None:
-        compile_types(table.document)
+    for of in (table.message, table.document, table.answer):
+        if of is not None:
+            compile_types(of)
     return table
 
 
@@ -90,33 +97,25 @@ def check_strict(element: etree._Element, interaction: str) -> list[Finding]:
 
     Returns findings in document order: the rule ``gp-strict``, ``wd-strict``, ``psis-strict``, ``acs-strict`` or
     ``alert-strict``, a sentence that says what is wrong and what would be right, and the element concerned; for a
-    child that is missing, its parent. Nothing of the message's own values is in the sentences.
+    child that is missing, its parent. Nothing of the message's own values is in the sentences. Of very many faults
+    the first `MOST_FAULTS` are told.
 
     Raises: `KeyError` for an interaction that there is no grammar of. Spec: 10 §11.5.
     """
     table = _compiled(interaction)
-    faults: Faults = []
+    faults = Faults()
     alone = table.document is not None and element.tag in _DOCUMENTS
     expected = f"{HL7}{interaction}"
     if alone and table.document is not None:
         judge(element, table.document, faults)
     else:
         if element.tag != expected:
-            faults.append((element, f"{local_name(element)} must be {interaction}, an element of HL7 V3."))
-        judge(element, table.message, faults)
+            faults.add(element, f"{local_name(element)} must be {interaction}, an element of HL7 V3.")
+        answer = table.answer if child(element, _ACKNOWLEDGEMENT) is not None else None
+        judge(element, answer or table.message, faults)
     if table.family == _GP and table.document is not None:
         for summary in [element] if alone else _UPLOADED(element):
-            faults += find_dangling(summary)
-    if not faults:
-        return []
-    return [Finding(table.family, KEY, text, Issue("400", text), place) for place, text in _in_order(element, faults)]
-
-
-def _in_order(root: etree._Element, faults: Faults) -> Faults:
-    """Return faults in document order; those of one element stay as they were found."""
-    if len(faults) == 1:
-        return faults
-    # The places are kept alive by the faults, so that the same objects come along here.
-    wanted = {place for place, _ in faults}
-    order = {each: number for number, each in enumerate(root.iter()) if each in wanted}
-    return sorted(faults, key=lambda fault: order[fault[0]])
+            for place, text in find_dangling(summary):
+                faults.add(place, text)
+    found = [Finding(table.family, KEY, text, Issue("400", text), place) for place, text in faults.told]
+    return list(in_document_order(found))

@@ -208,10 +208,21 @@ DATA_TYPES: Final[Mapping[str, ElementType]] = _ALL
 
 # --- flavours -------------------------------------------------------------------------------------------------------
 
-UUID_ID: Final = ElementType(attributes=must(root=UUID))
-UUID_MAYBE: Final = ElementType(attributes=may(nullFlavor=words(NULL_FLAVORS), root=UUID))
-OID_ID: Final = ElementType(attributes=must(root=OID, extension=ST))
-OID_MAYBE: Final = ElementType(attributes=may(nullFlavor=words(NULL_FLAVORS), root=OID, extension=ST))
+
+def flavour(name: str, base: ElementType, of: ElementType) -> ElementType:
+    """Give a narrower form of a data type the name that ``xsi:type`` may say."""
+    of.name, of.base = name, base
+    _ALL[name] = of
+    return of
+
+
+_NULL: Final = may(nullFlavor=words(NULL_FLAVORS))
+UUID_MAYBE: Final = flavour("II.NPfIT.uuid.required", II, ElementType(attributes={**_NULL, **may(root=UUID)}))
+UUID_ID: Final = flavour("II.NPfIT.uuid.mandatory", UUID_MAYBE, ElementType(attributes=must(root=UUID)))
+OID_MAYBE: Final = flavour(
+    "II.NPfIT.oid.required", II, ElementType(attributes={**_NULL, **may(root=OID, extension=ST)})
+)
+OID_ID: Final = flavour("II.NPfIT.oid.mandatory", OID_MAYBE, ElementType(attributes=must(root=OID, extension=ST)))
 TIME: Final = ElementType(attributes=must(value=TS))
 WHOLE: Final = ElementType(attributes=must(value=INT))
 _BOUND: Final = ElementType(

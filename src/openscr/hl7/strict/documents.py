@@ -5,7 +5,7 @@ Spec: 20 §13.
 
 from typing import Final
 
-from openscr.codes import OID_EVENT_STATUS, OID_NHS_NUMBER
+from openscr.codes import NPFITLC_NS, OID_DATA_QUALITY, OID_EVENT_STATUS, OID_NHS_NUMBER, OID_QUERY_ACT
 from openscr.hl7.strict.answers import DOCUMENT_STATES
 from openscr.hl7.strict.datatypes import (
     CE,
@@ -27,10 +27,6 @@ from openscr.hl7.strict.grammar import MANY, Child, ElementType, Foreign, Partic
 from openscr.hl7.strict.transmission import QUERY_ACK, REASONS, act, later_message
 from openscr.hl7.strict.values import NHS_NUMBER, fixed, words
 from openscr.hl7.wrapper import HL7
-
-LOCALISATION_NS: Final = "NPFIT:HL7:Localisation"
-OID_QUERY_ACT: Final = "2.16.840.1.113883.2.1.3.2.4.17.177"
-OID_QUALITY_STATE: Final = "2.16.840.1.113883.2.1.3.2.4.17.189"
 
 
 def _act(code: str, *parts: Particle) -> ElementType:
@@ -73,7 +69,7 @@ _META: Final = act(
     moodCode="EVN",
 )
 _STATE: Final = code_of(words(DOCUMENT_STATES), OID_EVENT_STATUS, words(DOCUMENT_STATES.values(), token=False))
-_QUALITY: Final = code_of(words(("NORMAL", "DQSUSPECT", "DQNULLIFIED")), OID_QUALITY_STATE)
+_QUALITY: Final = code_of(words(("NORMAL", "DQSUSPECT", "DQNULLIFIED")), OID_DATA_QUALITY)
 _KEEPER: Final = act(hl7("representedCustodianOrganization", _SCOPE), classCode="ASSIGNED")
 
 
@@ -83,7 +79,7 @@ def _collection(most: int, *content: Particle) -> ElementType:
         _code("PDMD"),
         hl7("effectiveTime", TIME),
         hl7("id", UUID_ID),
-        Child(f"{{{LOCALISATION_NS}}}messageType", OID_ID),
+        Child(f"{{{NPFITLC_NS}}}messageType", OID_ID),
         _component("documentState", "1", _act("DCST", hl7("value", _STATE))),
         _component("estDocSize", "14", _act("ESTD", hl7("value", WHOLE))),
         _component("replacingDocUUID", "2", _act("RPLD", hl7("value", UUID_ID)), 0),

@@ -17,8 +17,8 @@ from openscr.hl7.strict.grammar import ElementType, State
 from openscr.hl7.strict.values import SPACE
 from openscr.hl7.wrapper import HL7
 
-Faults = list[tuple[etree._Element, str]]
-"""What is wrong: the element concerned, and a sentence."""
+MOST_FAULTS: Final = 1000
+"""So many are told of one message; nobody reads more, and a hostile message should not fill the memory."""
 
 _XSI_TYPE: Final = f"{{{XSI_NS}}}type"
 _HINTS: Final = frozenset({f"{{{XSI_NS}}}schemaLocation", f"{{{XSI_NS}}}noNamespaceSchemaLocation"})
@@ -26,38 +26,58 @@ _LOST: Final = State()
 """Where nothing is expected any more: what comes is judged by its name alone."""
 
 
+class Faults:
+    """What is wrong: elements with a sentence each, `MOST_FAULTS` of them at most."""
+
+    __slots__ = ("told",)
+
+    def __init__(self) -> None:
+        self.told: list[tuple[etree._Element, str]] = []
+
+    @property
+    def enough(self) -> bool:
+        """Whether no more is told."""
+        return len(self.told) >= MOST_FAULTS
+
+    def add(self, element: etree._Element, text: str) -> None:
+        """Keep a fault."""
+        if not self.enough:
+            self.told.append((element, text))
+
+
 def judge(element: etree._Element, of: ElementType, faults: Faults, *, named: bool = False) -> None:
     """Judge an element and everything below it by its type; ``named`` says that ``xsi:type`` was heard already."""
     if of.abstract:
         other = _named_type(element, of)
         if other is None:
-            faults.append((element, wording.wrong_type(element, of)))
+            faults.add(element, wording.wrong_type(element, of))
             return
         of, named = other, True
     rules = of.attributes
     wanted = of.required
-    begin = len(faults)
+    begin = len(faults.told)
     for name, value in element.items():
         rule = rules.get(name)
         if rule is not None:
             wanted -= rule.required
             held = rule.value
             if not held.accepts(value) and not held.allows(value):
-                faults.append((element, wording.wrong_attribute(element, name, held)))
+                faults.add(element, wording.wrong_attribute(element, name, held))
         elif name == _XSI_TYPE:
             if named:
                 continue
             other = _named_type(element, of)
             if other is None:
-                faults.append((element, wording.wrong_type(element, of)))
+                faults.add(element, wording.wrong_type(element, of))
             elif other is not of:
-                del faults[begin:]
+                del faults.told[begin:]
                 judge(element, other, faults, named=True)
                 return
         elif name not in _HINTS:
-            faults.append((element, wording.unknown_attribute(element, name, of)))
+            faults.add(element, wording.unknown_attribute(element, name, of))
     if wanted:
-        faults.extend((element, text) for text in wording.missing_attributes(element, of))
+        for text in wording.missing_attributes(element, of):
+            faults.add(element, text)
     state = of.start
     if state is not None:
         _judge_children(element, of, state, faults)
@@ -78,6 +98,8 @@ def _judge_children(element: etree._Element, of: ElementType, state: State, faul
             state, below = step
             judge(child, below, faults)
         elif isinstance(tag, str):
+            if faults.enough:
+                return
             foreign = state.foreign
             if foreign is not None and foreign[0].takes(tag):
                 state = foreign[1]
@@ -88,23 +110,24 @@ def _judge_children(element: etree._Element, of: ElementType, state: State, faul
                 if known is not None:
                     judge(child, known, faults)
                 else:
-                    faults.append((child, wording.unknown_child(element, child, of)))
+                    faults.add(child, wording.unknown_child(element, child, of))
         if not mixed and (text := child.tail) is not None and text.strip(SPACE):
             words = True
     if words:
-        faults.append((element, wording.stray_text(element)))
+        faults.add(element, wording.stray_text(element))
     if lost or not state.accepts:
-        faults.extend(wording.wrong_order(element, of))
+        for place, text in wording.wrong_order(element, of):
+            faults.add(place, text)
 
 
 def _judge_text(element: etree._Element, of: ElementType, faults: Faults) -> None:
     text = element.text or ""
     for child in element:
         if isinstance(child.tag, str):
-            faults.append((child, wording.unknown_child(element, child, of)))
+            faults.add(child, wording.unknown_child(element, child, of))
         text += child.tail or ""
     if of.text is not None and not of.text.allows(text):
-        faults.append((element, wording.wrong_text(element, of.text)))
+        faults.add(element, wording.wrong_text(element, of.text))
 
 
 def _judge_nothing(element: etree._Element, faults: Faults) -> None:
@@ -112,10 +135,10 @@ def _judge_nothing(element: etree._Element, faults: Faults) -> None:
     said = bool(element.text)
     for child in element:
         if isinstance(child.tag, str):
-            faults.append((child, wording.unknown_child(element, child, None)))
+            faults.add(child, wording.unknown_child(element, child, None))
         said = said or bool(child.tail)
     if said:
-        faults.append((element, wording.not_empty(element)))
+        faults.add(element, wording.not_empty(element))
 
 
 def _named_type(element: etree._Element, of: ElementType) -> ElementType | None:

@@ -6,7 +6,7 @@ Spec: 10 §4.2, §9.
 from typing import Final
 
 from openscr.codes import PRESENTATION_NS
-from openscr.hl7.strict.datatypes import ED, may
+from openscr.hl7.strict.datatypes import ED, flavour, may
 from openscr.hl7.strict.grammar import MANY, Child, ElementType, OneOf, Particle, Sequence, sequence
 from openscr.hl7.strict.values import ANYTHING, LOCAL_LINK, NMTOKEN
 
@@ -59,5 +59,7 @@ _BLOCKS: Final = (
 _PARAGRAPH.content = _any_of(*_BLOCKS)
 _BODY: Final = ElementType(content=_any_of(*(_one(name, _WORDS) for name in ("h2", "h3", "h4", "h5", "h6")), *_BLOCKS))
 _HTML: Final = ElementType(content=sequence(_one("head", _EMPTY, 0), _one("body", _BODY, 0)))
-PRESENTATION: Final = ElementType(attributes=ED.attributes, content=_one("html", _HTML))
+PRESENTATION: Final = flavour(
+    "ED.NPfIT.Text.XHTML", ED, ElementType(attributes=ED.attributes, content=_one("html", _HTML))
+)
 """The ``value`` of the presentation text: one ``html``, which the schema alone would let be missing. 10 §4.2."""

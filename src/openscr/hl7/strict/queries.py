@@ -55,8 +55,10 @@ DOCUMENT_LIST_QUERY: Final = _document_query(
     _filter("date", "Date", IVL_TS, 0), _filter("documentType", "DocumentType", CV, 0), _SET
 )
 DOCUMENT_QUERY: Final = _document_query(_filter("documentID", "DocumentID", II, 0), _SET)
-ENTRY_QUERY: Final = _document_query(_filter("cREType", "CREType", CV, 1), _filter("date", "Date", IVL_TS, 0))
-PERIOD_QUERY: Final = _document_query(_filter("date", "Date", IVL_TS, 1))
+DOCUMENTS_BY_TYPE_QUERY: Final = _document_query(
+    _filter("cREType", "CREType", CV, 1), _filter("date", "Date", IVL_TS, 0)
+)
+DOCUMENTS_BY_DATE_QUERY: Final = _document_query(_filter("date", "Date", IVL_TS, 1))
 
 # --- what a viewing portal asks -------------------------------------------------------------------------------------
 

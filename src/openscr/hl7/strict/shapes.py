@@ -14,20 +14,17 @@ from openscr.hl7.datatypes import (
     CodedTerm,
     CodeOnly,
     Datatype,
-    EntityName,
     Extension,
     InstanceIdentifier,
     Moment,
     OrganisationId,
-    OrganisationName,
-    PostalAddress,
     PresentationHtml,
-    TelecomAddress,
     Text,
     TimeInterval,
     Uuid,
     WholeNumber,
 )
+from openscr.hl7.names_and_addresses import EntityName, OrganisationName, PostalAddress, TelecomAddress
 from openscr.hl7.shapes import ATTRIBUTE_WORDS, Beyond, Choice, Content, Fixed, Latitude, Leaf, Node, Shape, Sub, Within
 from openscr.hl7.strict.datatypes import (
     AD,
@@ -38,6 +35,7 @@ from openscr.hl7.strict.datatypes import (
     INT_TYPE,
     IVL_PQ,
     IVL_TS,
+    NULL_FLAVORS,
     OID_ID,
     OID_MAYBE,
     ON,
@@ -71,7 +69,13 @@ def attributes_of(
     for name, value in always.items():
         required = not allowed.legacy and name not in allowed.optional
         free = ATTRIBUTE_WORDS.get(name) if name == "determinerCode" else None
-        rule = fixed(value, token=name not in _VERBATIM) if name not in allowed.free else words(free) if free else CS
+        rule = (
+            fixed(value, token=name not in _VERBATIM and not allowed.verbatim)
+            if name not in allowed.free
+            else words(free)
+            if free
+            else CS
+        )
         found[name] = Attribute(rule, required)
     for name in bound or {}:
         found[name] = Attribute(words(ATTRIBUTE_WORDS[name]), required=True)
@@ -155,8 +159,11 @@ def type_of_datatype(datatype: Datatype) -> ElementType:
             return id_of(fixed(root, token=False), pattern(digits, f"digits ({digits})"))
         case OrganisationId():
             return _ORGANISATION_ID
-        case CodeOnly(values=values, required=required):
-            return ElementType(attributes={"code": Attribute(words(sorted(values)), required)}) if values else CS_TYPE
+        case CodeOnly(values=values, required=required, null=null) if values:
+            rules = {"code": Attribute(words(sorted(values)), required)}
+            return ElementType(attributes={**(may(nullFlavor=words(NULL_FLAVORS)) if null else {}), **rules})
+        case CodeOnly():
+            return CS_TYPE
         case CodedTerm(terms=None, kind=kind):
             return DATA_TYPES[kind]
         case CodedTerm(terms=terms, system=system) if terms is not None:

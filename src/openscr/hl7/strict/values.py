@@ -61,7 +61,7 @@ def tokens(allowed: Iterable[str], expected: str = "") -> Value:
     known = frozenset(listed)
     return Value(
         expected or f"words of the list {', '.join(listed)}",
-        lambda text: known.issuperset(_SPACES.sub(" ", text).split()),
+        lambda text: known.issuperset(filter(None, _SPACES.split(text))),
     )
 
 
@@ -87,7 +87,10 @@ NMTOKEN: Final = pattern(
     r"[\w.:\-\u00b7]+", "one word of letters, digits, full stops, hyphens, colons and underscores", token=True
 )
 CODES: Final = Value("codes with white space between", lambda _: True)
-OIDS: Final = pattern(rf"[{SPACE}]*([0-9.]+[{SPACE}]*)*", "OIDs with white space between")
+OIDS: Final = Value(
+    "OIDs with white space between",
+    lambda text: all(map(OID.accepts, filter(None, _SPACES.split(text)))),
+)
 LOCAL_LINK: Final = pattern(r"#.*", "a link within the text, which begins with #", token=True)
 NHS_NUMBER: Final = pattern(r"[0-9]{10}", "an NHS number of ten digits")
 TWELVE_DIGITS: Final = pattern(r"[0-9]{12}", "twelve digits")
