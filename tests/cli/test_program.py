@@ -46,6 +46,8 @@ def test_these_are_the_commands_of_this_release() -> None:
         "scenario set",
         "scenario clear",
         "scenario run",
+        "consent has",
+        "alert",
         "pki issue",
         "pki renew",
         "pki show",
@@ -56,6 +58,8 @@ def test_these_are_the_commands_of_this_release() -> None:
         "patients make",
         "admin migrate",
         "admin verify",
+        "admin alerts",
+        "admin consent-history",
         "admin outbox list",
         "admin outbox resend",
     }
