@@ -45,8 +45,8 @@ def test_no_explanation_is_left_over(tally: Tally) -> None:
     assert set(tally.by_explanation) == {each.name for each in EXPLANATIONS}
 
 
-def test_the_alert_of_the_tests_is_valid() -> None:
-    """The specification has no example of it, so that the one of the tests is made by hand."""
+def test_the_alert_that_we_write_is_valid() -> None:
+    """The specification has no example of it."""
     schema("TightenedSchemas", "COMT_IN000001UK01").assertValid(etree.ElementTree(etree.fromstring(ALERT)))
 
 

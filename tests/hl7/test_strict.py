@@ -75,7 +75,7 @@ def test_a_real_sender_s_order_is_told() -> None:
 
 def test_the_alert() -> None:
     """The specification has no example of it. Spec: 80 §5.2."""
-    assert texts(read_xml(ALERT.encode())) == []
+    assert texts(read_xml(ALERT)) == []
 
 
 def test_a_document_alone() -> None:
