@@ -10,15 +10,16 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cache
-from itertools import islice
+from itertools import count, islice
 from random import Random
 from typing import Final
 
 from lxml import etree
 
+from alerts import an_alert
 from clinical.generation import Generator
 from openscr.codes import (
     EVENT_LIST_SM_ANSWER,
@@ -27,10 +28,12 @@ from openscr.codes import (
     PSIS_NS,
     UPLOAD,
 )
+from openscr.hl7.alert import write_alert
 from openscr.hl7.gp_summary import write_upload
 from openscr.hl7.strict import STRICT_INTERACTIONS, check_strict
 from openscr.hl7.summary_writer import compose, person_of, write_summary
 from openscr.hl7.wrapper import HL7, Finding, Heading, local_name
+from openscr.spine import Person
 from openscr.testbench.made_population import made_population
 from openscr.transport.xml import read_xml
 from openscr.validation.schemas import Schemas
@@ -41,42 +44,14 @@ from .distortion import distorted
 NOW = datetime(2025, 11, 11, 10, 30, 45, tzinfo=UTC)
 HEADING = Heading("A1B2C3D4-0000-4000-8000-000000000001", "20251111103045", "V3NPfIT4.2.00", "990000000004", "2" * 12)
 
-ALERT = """<COMT_IN000001UK01 xmlns="urn:hl7-org:v3"><id root="A1B2C3D4-0000-4000-8000-000000000001"/>
-<creationTime value="20251111103045"/><versionCode code="V3NPfIT4.2.00"/>
-<interactionId root="2.16.840.1.113883.2.1.3.2.4.12" extension="COMT_IN000001UK01"/><processingCode code="P"/>
-<processingModeCode code="T"/><acceptAckCode code="NE"/>
-<communicationFunctionRcv typeCode="RCV"><device classCode="DEV" determinerCode="INSTANCE">
-<id root="1.2.826.0.1285.0.2.0.107" extension="990000000004"/></device></communicationFunctionRcv>
-<communicationFunctionSnd typeCode="SND"><device classCode="DEV" determinerCode="INSTANCE">
-<id root="1.2.826.0.1285.0.2.0.107" extension="200000000115"/></device></communicationFunctionSnd>
-<ControlActEvent classCode="CACT" moodCode="EVN"><author typeCode="AUT"><AgentPersonSDS classCode="AGNT">
-<id root="1.2.826.0.1285.0.2.0.67" extension="555000000222"/><agentPersonSDS classCode="PSN" determinerCode="INSTANCE">
-<id root="1.2.826.0.1285.0.2.0.65" extension="555000000111"/></agentPersonSDS><part typeCode="PART">
-<partSDSRole classCode="ROL"><id root="1.2.826.0.1285.0.2.1.104" extension="R8000"/></partSDSRole></part>
-</AgentPersonSDS></author><author1 typeCode="AUT"><AgentSystemSDS classCode="AGNT">
-<agentSystemSDS classCode="DEV" determinerCode="INSTANCE">
-<id root="1.2.826.0.1285.0.2.0.107" extension="200000000115"/></agentSystemSDS></AgentSystemSDS></author1>
-<subject typeCode="SUBJ" contextConductionInd="false"><AlertEvent classCode="ALRT" moodCode="EVN">
-<code code="2" codeSystem="1.2.3.4" displayName="Access"/><effectiveTime value="20251111103045"/>
-<id root="A1B2C3D4-0000-4000-8000-000000000002"/><author typeCode="AUT" contextControlCode="OP">
-<authorSDS classCode="ASSIGNED"><id root="1.2.826.0.1285.0.2.0.67" extension="555000000222"/>
-<assignedPerson classCode="PSN" determinerCode="INSTANCE"><desc>Clinical Practitioner</desc>
-<id root="1.2.826.0.1285.0.2.0.65" extension="555000000111"/><name>A. Person</name></assignedPerson>
-<representedOrganizationSDS classCode="ORG" determinerCode="INSTANCE"><id root="1.2.826.0.1285.0.1.10"
-extension="Y90001"/><name>Demo Practice</name></representedOrganizationSDS></authorSDS></author>
-<component typeCode="COMP" contextConductionInd="true"><notificationMessage classCode="ACT" moodCode="EVN">
-<id root="A1B2C3D4-0000-4000-8000-000000000003"/><text>words</text></notificationMessage></component>
-<device typeCode="DEV" contextControlCode="OP"><assignedDeviceSDS classCode="ASSIGNED">
-<id root="1.2.826.0.1285.0.2.0.107" extension="200000000115"/>
-<assignedDevice classCode="DEV" determinerCode="INSTANCE"><name>System</name></assignedDevice></assignedDeviceSDS>
-</device><reason typeCode="RSON" contextConductionInd="true"><justifyingReasonCoded classCode="ACT" moodCode="EVN">
-<code code="1" codeSystem="1.2.3.4"/><id root="A1B2C3D4-0000-4000-8000-000000000004"/></justifyingReasonCoded></reason>
-<reason1 typeCode="RSON" contextConductionInd="true"><justifyingReasonText classCode="ACT" moodCode="EVN">
-<id root="A1B2C3D4-0000-4000-8000-000000000005"/><text>words</text></justifyingReasonText></reason1>
-<recordTarget typeCode="RCT" contextControlCode="OP"><patient classCode="PAT">
-<id root="2.16.840.1.113883.2.1.4.1" extension="9990012318"/></patient></recordTarget></AlertEvent></subject>
-</ControlActEvent></COMT_IN000001UK01>"""
-"""An alert: the specification has a table of it, and no example. Spec: 80 §5.2."""
+_NUMBERS = count(1)
+ALERT = write_alert(
+    replace(HEADING, message_id="A1B2C3D4-0000-4000-8000-00000000000A"),
+    an_alert("9990012318"),
+    Person("555000000101", "555000000102", "R8000"),
+    lambda: f"A1B2C3D4-0000-4000-8000-{next(_NUMBERS):012}",
+)
+"""An alert as we write it: the specification has a table of it, and no example. Spec: 80 §5.2."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +109,7 @@ def population() -> tuple[bytes, ...]:
     )
 
 
-def messages(random: Random, count: int) -> Iterator[tuple[etree._Element, str]]:
+def messages(random: Random, wanted: int) -> Iterator[tuple[etree._Element, str]]:
     """Iterate over valid and distorted messages of every interaction, with the names of what was done to them."""
     bases = examples()
     while True:
@@ -150,8 +125,8 @@ def messages(random: Random, count: int) -> Iterator[tuple[etree._Element, str]]
                 yield each, "as it is"
                 for _ in range(4):
                     yield distorted(each, random, most=2)
-                    count -= 1
-            if count <= 0:
+                    wanted -= 1
+            if wanted <= 0:
                 return
 
 
@@ -321,10 +296,10 @@ class Tally:
         return self.by_interaction.total()
 
 
-def compare(count: int, seed: int) -> Tally:
-    """Compare about ``count`` distorted messages, and the valid ones that they are made from."""
+def compare(wanted: int, seed: int) -> Tally:
+    """Compare about ``wanted`` distorted messages, and the valid ones that they are made from."""
     tally = Tally()
-    for message, how in messages(Random(seed), count):
+    for message, how in messages(Random(seed), wanted):
         judgement = judge(message, how)
         if judgement is not None:
             tally.take(judgement)

@@ -22,7 +22,17 @@ from openscr.transport.xml import read_xml
 from shared import MESSAGES
 
 TYPE = f"{{{XSI_NS}}}type"
-FILES = sorted(path for path in MESSAGES.glob("*/*.xml") if b"<ControlActEvent" in path.read_bytes())
+UNPUBLISHED = {
+    # Nothing is published of what they hold. Spec: 20 §11.
+    "15-has-scra-response.xml",
+    "HAS_SCRA_PERMISSIONS_INSM01_response_soap.xml",
+    "SCRA_EXTENDEDRESPONSE_INSM01_response_soap.xml",
+}
+FILES = sorted(
+    path
+    for path in MESSAGES.glob("*/*.xml")
+    if b"<ControlActEvent" in path.read_bytes() and path.name not in UNPUBLISHED
+)
 INVALID = {
     # No schema has requestSuccessDetail, though Spine sends it. Spec: 10 §13, §18.
     "ack-AA_MCCI_IN010000UK13.xml": ["ControlActEvent has no place for requestSuccessDetail"],
@@ -65,7 +75,7 @@ def test_a_real_sender_s_order_is_told() -> None:
 
 def test_the_alert() -> None:
     """The specification has no example of it. Spec: 80 §5.2."""
-    assert texts(read_xml(ALERT.encode())) == []
+    assert texts(read_xml(ALERT)) == []
 
 
 def test_a_document_alone() -> None:

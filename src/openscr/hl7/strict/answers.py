@@ -9,7 +9,7 @@ Spec: 10 §13; 20 §3.3, §7; 30 §6.
 from typing import Final
 
 from openscr.codes import EVENT_STATUSES, PSIS_NS
-from openscr.hl7.strict.datatypes import CV, II, PN, TS_TYPE, may, must
+from openscr.hl7.strict.datatypes import CV, II, TS_TYPE, must
 from openscr.hl7.strict.grammar import (
     MANY,
     Attribute,
@@ -19,11 +19,10 @@ from openscr.hl7.strict.grammar import (
     Particle,
     Sequence,
     hl7,
-    optional,
     sequence,
 )
 from openscr.hl7.strict.transmission import QUERY_ACK, REASONS, legacy, legacy_message
-from openscr.hl7.strict.values import ANYTHING, UID, fixed, pattern, words
+from openscr.hl7.strict.values import ANYTHING, UID, pattern, words
 from openscr.hl7.wrapper import HL7
 
 ACKNOWLEDGEMENT_MESSAGE: Final = legacy_message(REASONS, answer=True)
@@ -102,83 +101,3 @@ EVENT_LIST_SM: Final = _answer(
     "queryResponseEventList", _one("event", _LISTED, 1, MANY), hl7("permissions", _PERMISSIONS, 0)
 )
 """The list with the consent behind it. Spec: 20 §7.3, 40 §12."""
-
-# --- the answer to a viewing portal -----------------------------------------------------------------------------------
-
-
-def _valued(*names: str) -> ElementType:
-    return ElementType(attributes=must(**dict.fromkeys(names, ANYTHING)))
-
-
-_ID: Final = _valued("root", "extension")
-_PERSON: Final = ElementType(
-    attributes=may(classCode=fixed("PSN"), determinerCode=fixed("INSTANCE")),
-    content=sequence(hl7("id", _ID), optional("name", PN)),
-)
-_AGENT: Final = ElementType(
-    attributes=may(classCode=fixed("AGNT")), content=sequence(hl7("id", _ID), hl7("agentPersonSDS", _PERSON))
-)
-_SEEN: Final = ElementType(
-    content=Sequence(
-        (
-            hl7("eventID", _valued("root")),
-            optional("withdrawingEventID", _valued("root")),
-            hl7("payloadID", _ID),
-            hl7("persistenceDate", _STORED),
-            hl7("eventStatus", _STATUS),
-            hl7("eventType", CV),
-            optional(
-                "author",
-                ElementType(
-                    attributes=may(typeCode=fixed("AUT"), contextControlCode=fixed("OP")),
-                    content=sequence(hl7("time", TS_TYPE), optional("AgentPersonSDS", _AGENT)),
-                ),
-            ),
-        )
-    )
-)
-_CONSENT: Final = ElementType(attributes=must(type=words(("Store", "View")), value=words(("Yes", "No", "Ask"))))
-_PERMISSIONS_OF_PORTAL: Final = ElementType(
-    content=sequence(
-        hl7("event", _SEEN, 0, MANY),
-        hl7("consent", ElementType(content=sequence(hl7("values", _CONSENT, 2, 2)))),
-        hl7(
-            "permissionToView",
-            _valued("exists", "claimed", "referred", "start", "end", "author", "assessorID", "assessorGR"),
-        ),
-        hl7("legitimateRelationships", _valued("exists", "claimed", "referred", "start", "end", "reason", "staff")),
-        hl7("hasActiveCPO", _valued("value")),
-    )
-)
-PORTAL: Final = legacy_message(
-    REASONS,
-    hl7("subject", legacy(hl7("hasSCRaPermissionsResponse", _PERMISSIONS_OF_PORTAL), typeCode="SUBJ"), 0),
-    Child(QUERY_ACK.tag, QUERY_ACK.type, 0),
-    answer=True,
-)
-"""The answer to ``HAS_SCRA_PERMISSIONS_INSM01``, under the same id. No schema of it is public. Spec: 20 §11.2."""
-
-_NAMED: Final = _one("id", _ID)
-_SYSTEM: Final = ElementType(
-    attributes=may(classCode=fixed("AGNT")),
-    content=hl7(
-        "agentSystemSDS",
-        ElementType(
-            attributes=may(classCode=fixed("DEV"), determinerCode=fixed("INSTANCE")), content=sequence(hl7("id", _ID))
-        ),
-    ),
-)
-_WRITER: Final = _of(
-    _one("time", TS_TYPE, 0),
-    _one(
-        "AgentPersonSDS",
-        _of(_NAMED, _one("agentPersonSDS", _of(_NAMED)), _one("partSDSRole", _of(_NAMED), 0)),
-        0,
-    ),
-    optional("UKCT_MT160018UK01.AgentSystemSDS", _SYSTEM),
-)
-_WRITTEN: Final = _of(*_ABOUT, _one("author", _WRITER, 0, MANY))
-EXTENDED_LIST: Final = _answer(
-    "extendedQueryResponse", _one("event", _WRITTEN, 0, MANY), _one("hasActiveCPO", _valued("value"))
-)
-"""The event list with whole authors. No schema of it is public. Spec: 20 §11.3."""

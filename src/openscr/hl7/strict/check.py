@@ -16,20 +16,16 @@ from openscr.hl7.strict import alerts, answers, consent, documents, queries, sum
 from openscr.hl7.strict.grammar import ElementType, compile_types
 from openscr.hl7.strict.judge import Faults, judge
 from openscr.hl7.strict.pointers import find_dangling
-from openscr.hl7.wrapper import HL7, Finding, child, local_name
+from openscr.hl7.wrapper import HL7, Finding, local_name
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The grammar of an interaction, the family of its rule, and the element of its payload that may come alone.
-
-    ``answer`` is the grammar of the answer where that has the same id.
-    """
+    """The grammar of an interaction, the family of its rule, and the element of its payload that may come alone."""
 
     message: ElementType
     family: str
     document: ElementType | None = None
-    answer: ElementType | None = None
 
 
 _GP, _WD, _PSIS, _ACS, _ALERT = "gp-strict", "wd-strict", "psis-strict", "acs-strict", "alert-strict"
@@ -59,20 +55,18 @@ _TABLES: Final = {
     codes.DOCUMENT_QUERIES[codes.DOCUMENT_LIST_BY_DATE]: _Table(documents.DOCUMENT_LIST, _PSIS),
     codes.DOCUMENT_LIST_ALIAS: _Table(queries.DOCUMENT_LIST_QUERY, _PSIS),
     codes.DOCUMENT_ALIAS: _Table(queries.DOCUMENT_QUERY, _PSIS),
-    codes.SCR_PERMISSIONS: _Table(queries.PORTAL_QUERY, _PSIS, answer=answers.PORTAL),
-    codes.EXTENDED_LIST_ANSWER: _Table(answers.EXTENDED_LIST, _PSIS),
+    codes.SCR_PERMISSIONS: _Table(queries.PORTAL_QUERY, _PSIS),
     codes.ACS_SET: _Table(consent.SET_REQUEST, _ACS),
     codes.ACS_GET: _Table(consent.GET_REQUEST, _ACS),
     codes.ACS_HAS: _Table(consent.HAS_REQUEST, _ACS),
     codes.ACS_GET_ANSWER: _Table(consent.GET_ANSWER, _ACS),
-    "HAS_RESOURCE_PERMISSIONS_RESPONSE_INUK01": _Table(consent.HAS_ANSWER, _ACS),
-    "COMT_IN000001UK01": _Table(alerts.ALERT_MESSAGE, _ALERT),
+    codes.ACS_HAS_ANSWER: _Table(consent.HAS_ANSWER, _ACS),
+    codes.ALERT: _Table(alerts.ALERT_MESSAGE, _ALERT),
 }
 STRICT_INTERACTIONS: Final = frozenset(_TABLES)
 """The interactions that `check_strict` has a grammar of."""
 
 _DOCUMENTS: Final = frozenset({f"{HL7}GPSummary", f"{HL7}MessageWithdrawal"})
-_ACKNOWLEDGEMENT: Final = f"{HL7}acknowledgement"
 _UPLOADED: Final = etree.XPath("h:ControlActEvent/h:subject/h:GPSummary", namespaces={"h": codes.HL7_NS})
 KEY: Final = "STRICT"
 """Label of these findings; Spine has none, for it does not look so closely. Spec: 10 §11.5."""
@@ -81,9 +75,9 @@ KEY: Final = "STRICT"
 @cache
 def _compiled(interaction: str) -> _Table:
     table = _TABLES[interaction]
-    for of in (table.message, table.document, table.answer):
-        if of is not None:
-            compile_types(of)
+    compile_types(table.message)
+    if table.document is not None:
+        compile_types(table.document)
     return table
 
 
@@ -100,6 +94,8 @@ def check_strict(element: etree._Element, interaction: str) -> list[Finding]:
     child that is missing, its parent. Nothing of the message's own values is in the sentences. Of very many faults
     the first `MOST_FAULTS` are told.
 
+    The answer to ``HAS_SCRA_PERMISSIONS_INSM01`` has the id of its question; only the question has a grammar.
+
     Raises: `KeyError` for an interaction that there is no grammar of. Spec: 10 §11.5.
     """
     table = _compiled(interaction)
@@ -111,8 +107,7 @@ def check_strict(element: etree._Element, interaction: str) -> list[Finding]:
     else:
         if element.tag != expected:
             faults.add(element, f"{local_name(element)} must be {interaction}, an element of HL7 V3.")
-        answer = table.answer if child(element, _ACKNOWLEDGEMENT) is not None else None
-        judge(element, answer or table.message, faults)
+        judge(element, table.message, faults)
     if table.family == _GP and table.document is not None:
         for summary in [element] if alone else _UPLOADED(element):
             for place, text in find_dangling(summary):
