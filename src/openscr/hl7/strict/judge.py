@@ -143,8 +143,7 @@ def _judge_nothing(element: etree._Element, faults: Faults) -> None:
 
 def _named_type(element: etree._Element, of: ElementType) -> ElementType | None:
     """Return the data type that ``xsi:type`` names when it is that of the element, or one derived from it."""
-    said = (element.get(_XSI_TYPE) or "").strip(SPACE)
-    prefix, _, name = said.rpartition(":")
+    prefix, _, name = (element.get(_XSI_TYPE) or "").rpartition(":")
     if f"{{{element.nsmap.get(prefix or None)}}}" != HL7:
         return None
     found = DATA_TYPES.get(name)
