@@ -455,7 +455,7 @@ async def test_where_express_queries_go_is_the_directory_s_business(script: Scri
     for interaction in DOCUMENT_QUERIES:
         route = profile.route(interaction)
         assert (route.path, route.cpa_id) == ("/reliablemessaging/queryrequest", "S20003A000304")
-        assert Profile.demo().route(interaction) == Route(route.path, route.cpa_id, EXPRESS)
+        assert Profile.demo().route(interaction) == Route(route.path, route.cpa_id, EXPRESS, "psisquery")
     with pytest.raises(EndpointUnknown):
         profile.route("QUPC_IN180000UK04")
     bare = replace(Profile.demo(), routes={})
