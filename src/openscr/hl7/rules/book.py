@@ -9,8 +9,10 @@ in one walk that enters only the elements some rule looks at.
 Spec: 00 §4 ``validate``; 10 §11, §14; 20 §9.2, §12; 30 §5, §7.3.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from operator import itemgetter
 from typing import Any, Final
 
 from lxml import etree
@@ -109,18 +111,10 @@ class _Stop:
         return below.at(path[1:])
 
 
-class RuleSet:
-    """Rules that are judged together, compiled.
+class _Walk:
+    """The rules of a set one by one: what is wrong, and where, in a message that does not satisfy all of them."""
 
-    ``interactions`` are those whose messages the set is for. ``base`` is the path from the root of the interaction to
-    the element from which the contexts are counted; a document that came without its interaction is judged there.
-    """
-
-    def __init__(self, *rules: Rule, interactions: Iterable[str], base: str = ".") -> None:
-        self.rules = rules
-        self.interactions = frozenset(interactions)
-        self.base = base
-        self._start = _path(base)
+    def __init__(self, rules: Sequence[Rule]) -> None:
         self._first = _Stop()
         self._anywhere: list[tuple[str, tuple[str, ...], _Compiled]] = []
         for order, rule in enumerate(rules):
@@ -130,25 +124,9 @@ class RuleSet:
                 self._anywhere.append((first, tuple(rest), compiled))
             else:
                 self._first.at(_path(rule.context)).rules.append(compiled)
-        self._all_kept = compile_whole(tuple((rule.context, rule.test) for rule in rules))
 
-    def judge(self, root: etree._Element, variables: Variables = NO_VARIABLES) -> list[Finding]:
-        """Judge the interaction with this root: every broken rule, in the order of the rows.
-
-        A rule that is broken at several elements is found at each, in document order.
-        """
-        elements = [root]
-        for tag in self._start:
-            elements = [below for element in elements for below in element.iterchildren(tag)]
-        return self._judge(elements, variables)
-
-    def judge_document(self, document: etree._Element, variables: Variables = NO_VARIABLES) -> list[Finding]:
-        """Judge an element that stands at the base of the set, whatever is around it."""
-        return self._judge([document], variables)
-
-    def _judge(self, elements: Sequence[etree._Element], variables: Variables) -> list[Finding]:
-        if all(self._all_kept(element, variables) for element in elements):
-            return []
+    def find(self, elements: Sequence[etree._Element], variables: Variables) -> list[Finding]:
+        """Return every broken rule, in the order of the rows; of one row in document order."""
         broken: list[tuple[int, Finding]] = []
         walk = [(element, self._first) for element in elements]
         for element, stop in walk:
@@ -164,13 +142,50 @@ class RuleSet:
                 for tag in rest:
                     found = [below for above in found for below in above.iterchildren(tag)]
                 broken += [(each.order, each.finding(e, variables)) for e in found if not each.holds(e, variables)]
-        if len(broken) > 1:
-            broken.sort(key=_ORDER)
+        broken.sort(key=itemgetter(0))
         return [finding for _, finding in broken]
 
 
-def _ORDER(row: tuple[int, Finding]) -> int:  # noqa: N802
-    return row[0]
+class RuleSet:
+    """Rules that are judged together, compiled once, when the first message is judged.
+
+    ``interactions`` are those whose messages the set is for. ``base`` is the path from the root of the interaction to
+    the element from which the contexts are counted; a document that came without its interaction is judged there.
+    """
+
+    def __init__(self, *rules: Rule, interactions: Iterable[str], base: str = ".") -> None:
+        self.rules = rules
+        self.interactions = frozenset(interactions)
+        self.base = base
+        self._start = _path(base)
+
+    @cached_property
+    def _all_kept(self) -> Callable[[etree._Element, Variables], bool]:
+        return compile_whole(tuple((rule.context, rule.test) for rule in self.rules))
+
+    @cached_property
+    def _walk(self) -> _Walk:
+        return _Walk(self.rules)
+
+    def judge(self, root: etree._Element, variables: Variables = NO_VARIABLES) -> list[Finding]:
+        """Judge the interaction with this root: every broken rule, in the order of the rows.
+
+        A rule that is broken at several elements is found at each, in document order. Raises: `MalformedTest` for a
+        mistake in the rows.
+        """
+        elements = [root]
+        for tag in self._start:
+            elements = [below for element in elements for below in element.iterchildren(tag)]
+        return self._judge(elements, variables)
+
+    def judge_document(self, document: etree._Element, variables: Variables = NO_VARIABLES) -> list[Finding]:
+        """Judge an element that stands at the base of the set, whatever is around it."""
+        return self._judge([document], variables)
+
+    def _judge(self, elements: Sequence[etree._Element], variables: Variables) -> list[Finding]:
+        if all(self._all_kept(element, variables) for element in elements):
+            return []
+        return self._walk.find(elements, variables)
 
 
 def _path(source: str) -> list[str]:

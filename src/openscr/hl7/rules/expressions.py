@@ -440,9 +440,15 @@ def compile_place(source: str) -> Callable[[etree._Element, Variables], etree._E
 
 
 def compile_whole(rows: Sequence[tuple[str, str]]) -> Callable[[etree._Element, Variables], bool]:
-    """Compile contexts and tests into one question for libxml2: whether every test is kept at all of its contexts."""
+    """Compile contexts and tests into one question for libxml2: whether every test is kept at all of its contexts.
+
+    What libxml2 does not understand is asked of nobody: then the tests one by one tell what is wrong with them.
+    """
     whole = " and ".join(_everywhere(context, test) for context, test in rows)
-    evaluate = etree.XPath(whole, namespaces=NAMESPACES, extensions=_EXTENSIONS)
+    try:
+        evaluate = etree.XPath(whole, namespaces=NAMESPACES, extensions=_EXTENSIONS)
+    except etree.XPathSyntaxError:
+        return lambda element, variables: False
 
     def kept(element: etree._Element, variables: Variables) -> bool:
         return bool(evaluate(element, **variables))
