@@ -33,6 +33,7 @@ format: $(STAMP) ## format the code
 
 bench: $(STAMP)  ## measure the cost of every operation (minutes)
 	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks.rules
 	@$(BIN)/python -m benchmarks.strict
 
 soak: $(STAMP)   ## kill -9 during a thousand uploads, then look at what is left (minutes)

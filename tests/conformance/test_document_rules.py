@@ -1,8 +1,10 @@
 """Faulty document queries through the real service, on both channels, and what our answers look like to the schemas."""
 
 import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from lxml import etree
 
 from hl7.document_rules import DOCUMENT_RULES, SCRA_RULES
@@ -14,7 +16,7 @@ from openscr.transport.xml import read_xml
 from shared import schema, shared
 
 from .examples import interaction_in
-from .harness import Harness
+from .harness import Harness, running
 from .test_examples_psis import CURRENT, DISSENTER, MERGED, PATIENT, REPLACED, STRANGER, put_record
 from .test_rules import ack_of, details, reference_of, version_of
 from .test_schemas import BOTH, check
@@ -25,17 +27,25 @@ NOT_OVER_SOAP = {"P1", "B1", "C5", "C6"}
 """Rows that break another rule, or none, where a SOAP header stands above the payload."""
 
 
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def lasting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Harness]:
+    """One service for all rows: a query that is refused for its form leaves nothing in a record."""
+    async with running(tmp_path_factory.mktemp("service")) as harness:
+        yield harness
+
+
 def interaction_of(row: Row) -> str:
     return row.base.partition("_request")[0]
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("row", DOCUMENT_RULES, ids=str)
-async def test_faulty_express_queries(service: Harness, row: Row) -> None:
+async def test_faulty_express_queries(lasting: Harness, row: Row) -> None:
     """202 all the same; the refusal comes as a message of its own. Spec: 20 §9.2, 40 §8 steps 13-15."""
     payload = mutated(message("psis-query", row.base), row.change)
-    sent, message_id = await service.send(payload, interaction=interaction_of(row), from_party=VIEWER_PARTY)
+    sent, message_id = await lasting.send(payload, interaction=interaction_of(row), from_party=VIEWER_PARTY)
     assert (sent.status, sent.body) == (202, b"")
-    delivery = await service.clients.answer_to(message_id)
+    delivery = await lasting.clients.answer_to(message_id)
     root = delivery.root
     assert delivery.envelope.action == etree.QName(root).localname == "QUQI_IN010000UK14"
     assert (ack_of(root), list(details(root))) == ("AE", list(row.issues))
@@ -47,18 +57,19 @@ async def test_faulty_express_queries(service: Harness, row: Row) -> None:
     assert receiver is not None
     assert receiver.get("extension") == VIEWER_ASID
     assert [e.get("code") for e in root.iterfind(".//{*}queryResponseCode")] == ["ID"]
-    (entry,) = [each for each in await service.audit() if each.content.get("transport_id") == message_id]
+    (entry,) = [each for each in await lasting.audit() if each.content.get("transport_id") == message_id]
     assert (entry.outcome, entry.content["reason"]) == ("AE", "invalid")
     check_if_there(root)
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("row", [row for row in DOCUMENT_RULES if row.label not in NOT_OVER_SOAP], ids=str)
-async def test_faulty_queries_over_soap(service: Harness, row: Row) -> None:
+async def test_faulty_queries_over_soap(lasting: Harness, row: Row) -> None:
     """The same refusal, in the wrapper of its request. Spec: 20 §2.4, §9.2."""
     payload = mutated(message("psis-query", row.base), row.change)
     interaction = interaction_of(row)
-    envelope = service.in_soap(payload, interaction=interaction, receiver=OWN_ASID, sender=VIEWER_ASID)
-    answer = await service.ask(envelope)
+    envelope = lasting.in_soap(payload, interaction=interaction, receiver=OWN_ASID, sender=VIEWER_ASID)
+    answer = await lasting.ask(envelope)
     assert answer.status == 200, answer.body
     root = interaction_in(answer.body)
     parent = root.getparent()
