@@ -66,7 +66,7 @@ from openscr.spine import (
     SubjectAccessOutcome,
     SubjectAccessQuery,
 )
-from openscr.transport.xml import escape, outermost, write_element
+from openscr.transport.xml import escape, outermost, text_of, write_element
 
 PSIS = f"{{{PSIS_NS}}}"
 WRAPPERS = {
@@ -177,7 +177,7 @@ def read_override(query: etree._Element) -> DissentOverride:
     for holder in query.iterchildren(f"{HL7}dissentOverride"):
         for value in holder.iterchildren(f"{HL7}value"):
             if value.get("codeSystem") == OID_DISSENT_OVERRIDE and (code := value.get("code")):
-                return DissentOverride(code, (value.findtext(f"{HL7}originalText") or "").strip())
+                return DissentOverride(code, text_of(child(value, f"{HL7}originalText")).strip())
     return DissentOverride()
 
 
@@ -365,7 +365,7 @@ def read_event_list_answer(root: etree._Element, nhs_number: str) -> EventListOu
 
 def _read_permissions(root: etree._Element) -> Consent:
     for assertion in outermost(root, "{*}accessControlAssertion"):
-        words = {local_name(e): (e.text or "").strip() for e in assertion.iter("*")}
+        words = {local_name(e): text_of(e).strip() for e in assertion.iter("*")}
         if words.get("code") == "View":
             try:
                 return Consent(words.get("permission", ""))
