@@ -295,8 +295,8 @@ BEHAVIOURS: Final = {
         ),
         Behaviour(
             "no-answer",
-            "The connection is held and then closed without a byte, or (`empty`, but for FHIR) HTTP 202 without a body: "
-            "no transport acknowledgement.",
+            "The connection is held and then closed without a byte, or (`empty`, but for FHIR) HTTP 202 without a "
+            "body: no transport acknowledgement.",
             _NO,
             _ALL,
             (
