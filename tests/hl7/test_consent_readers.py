@@ -134,3 +134,24 @@ def test_a_client_reads_a_dissent_with_a_comment_in_it() -> None:
         assert told
         assert {value for _, value in told} == {Consent.NO}
         assert {asked.code for asked, _ in told} <= {"View", "Store"}
+
+
+@pytest.mark.parametrize(
+    ("store", "view", "consent"),
+    [("No", "Yes", "No"), ("Yes", "No", "No"), ("No", "No", "No"), ("Ask", "Yes", "Yes"), ("Yes", "Ask", "Ask")],
+)
+@pytest.mark.parametrize("turned", [False, True], ids=["Store first", "View first"])
+def test_a_client_takes_a_no_in_any_place_for_a_dissent(store: str, view: str, consent: str, turned: bool) -> None:
+    """Another Spine may hold two values: one of them being No is a dissent. Spec: 20 §8, 30 §8.3."""
+    for folder, name, prefix in (("acs", "08", "crs"), ("psis-query", "QUPC_IN200000SM04", "h")):
+        answer = interaction(message(folder, name))
+        assertions = find(answer, f"//{prefix}:accessControlAssertion")
+        for assertion in assertions:
+            (code,), (permission,) = find(assertion, f".//{prefix}:code"), find(assertion, f"./{prefix}:permission")
+            permission.text = {"Store": store, "View": view}[(code.text or "").strip()]
+        parent = assertions[0].getparent()
+        assert parent is not None
+        if turned:
+            parent.append(assertions[0])
+        read = read_get_answer if folder == "acs" else read_event_list_answer
+        assert read(answer, "").consent is Consent(consent)

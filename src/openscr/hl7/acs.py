@@ -17,9 +17,9 @@ from openscr.codes import (
     OID_NHS_NUMBER,
     VERSION_CODE_3,
 )
-from openscr.errors import GENERAL, SUPERSEDED, WRAPPER_ERRORS, UnreadableMessage, detail_issue
+from openscr.errors import GENERAL, SUPERSEDED, WRAPPER_ERRORS, detail_issue
 from openscr.hl7.acknowledgement import read_outcome, write_acknowledgement
-from openscr.hl7.psis import HeaderFacts
+from openscr.hl7.psis import HeaderFacts, read_consent
 from openscr.hl7.rules.consent import (
     ASKED_PATIENT,
     CONSENT_WRAPPERS,
@@ -314,14 +314,6 @@ def write_get(heading: Heading, query: ConsentQuery, person: Person | None) -> b
 def read_get_answer(root: etree._Element, nhs_number: str) -> ConsentOutcome:
     """Read the answer to a GET, whatever namespace its payload is in. Raises: `UnreadableMessage`. Spec: 30 §4.3."""
     outcome, _ = read_outcome(root)
-    consent = Consent.ASK
-    for element in root.iter():
-        if local_name(element) == "accessControlAssertion":
-            word = next((text_of(e).strip() for e in element.iter() if local_name(e) == "permission"), "")
-            try:
-                consent = Consent(word)
-            except ValueError:
-                raise UnreadableMessage("unknown permission word") from None
-            break
+    consent = read_consent(e for e in root.iter("*") if local_name(e) == "accessControlAssertion")
     superseded = any(issue.code == SUPERSEDED.code for issue in outcome.issues)
     return ConsentOutcome(outcome, nhs_number, consent, superseded)
