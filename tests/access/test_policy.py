@@ -232,6 +232,14 @@ def test_the_active_role_and_no_other_carries_the_activity(
     assert decide(directory, operation, person) == (allowed, "" if allowed else "activity_missing")
 
 
+@pytest.mark.parametrize("code", ["1", "2", "3"])
+def test_subject_access_overrides_a_dissent_as_any_look_does(directory: Directory, code: str) -> None:
+    """An override needs the view right beside B0082, whatever is looked at. Spec: 35 §9.3."""
+    assert decide(directory, SUBJECT_ACCESS, LEGAL, code=code, text="why") == (True, "")
+    refused = (False, "override_activity_missing")
+    assert decide(directory, SUBJECT_ACCESS, WIDENING_ONLY, code=code, text="why") == refused
+
+
 @pytest.mark.parametrize(
     ("person", "code", "text", "reason"),
     [

@@ -333,6 +333,7 @@ def test_alerts_are_raised_and_listed(openscr: Run, demo_server: DemoServer, fhi
     assert sent.out == ("the alert is stored\n" if fhir else "Acknowledgement: AA\n")
     masked = openscr("admin", "alerts", "--json", *data).done().json[-1]
     assert masked["patient"] == f"******{nhs_number[-4:]}"
+    assert "collapsed" not in str(masked)
     alert = openscr("admin", "alerts", "--json", "--patients", *data).done().json[-1]
     assert (alert["patient"], alert["type"], alert["reason"]) == (nhs_number, "2", "5")
     assert (alert["text"], alert["user"], alert["system"]) == ("collapsed", "555000000101", "200000000115")

@@ -91,6 +91,13 @@ def consent_rules(spec: Path) -> Iterator[Published]:
                 texts = [code for code in _CODE.findall(row[3]) if code]
                 text = texts[0] if texts else ""
                 yield Published(f"acs-{each}", row[2].replace("K.", "ErrorBase1712."), text)
+    # The rows of the fourth table have no labels: they are counted. The second table there is of the answer.
+    asked = [row for row in _section(path, "### 5.4") if row[1:2] != ["Rule"]]
+    asked = asked[: next(index for index, row in enumerate(asked) if row[0] == "Element")]
+    for number, (_, rule) in enumerate(asked, start=1):
+        # That there may be any number of something is nothing that a message can break.
+        if not rule.startswith("0..n"):
+            yield Published(f"acs-P{number}", "ErrorBase1733.MANDATORY_FIELD_MISSING", None)
 
 
 def header_rules(spec: Path) -> Iterator[Published]:

@@ -158,3 +158,19 @@ async def test_unknown_author_where_refused(tmp_path: Path) -> None:
         assert [issue.code for issue in acknowledgement.outcome.issues] == ["420", "30418"]
         entry = (await service.audit(nhs_number=PATIENT))[-1]
         assert entry.content["reason"] == "author_unknown"
+
+
+async def test_a_query_for_another_environment_is_answered_and_told(service: Harness) -> None:
+    """A published client's query carries a party key where the ASID should be: it passes, and the log says so.
+
+    Spec: 20 §15.5, 40 §8 step 10.
+    """
+    base = message("psis-query", "QUPC_IN160101UK05_request_payload")
+    for change, told in (
+        (put("h:communicationFunctionRcv//h:id", "extension", "YES-0000806"), ["receiver_not_ours"]),
+        (put("h:creationTime", "value", "20260302120000"), []),
+    ):
+        with capture_logs() as logs:
+            delivery = await service.express(mutated(base, change), interaction="QUPC_IN160101UK05")
+        assert delivery.envelope.action in ("QUQI_IN010000UK14", "QUPC_IN160102UK05")
+        assert [log["deviations"] for log in logs if log["event"] == "deviations"] == told

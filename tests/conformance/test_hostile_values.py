@@ -1,5 +1,6 @@
 """Values that nobody sends by accident: what was accepted, later answers tell whole, and no more than they may."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -233,3 +234,25 @@ async def test_the_audit_names_the_person(service: Harness) -> None:
     await service.deliver(write_upload(UPLOAD, heading(), summary(mint_uuid()), GP))
     (entry,) = await service.audit(nhs_number=PATIENT)
     assert entry.content["display_name"].endswith("Demopractice")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [(lambda text: text.replace("<id root=", "<id x=", 1), b"201"), (lambda text: text, b"101")],
+    ids=["no id to refer to", "another interaction"],
+)
+async def test_a_registered_sender_refused_with_a_fault_is_audited(
+    service: Harness, change: Callable[[str], str], code: bytes
+) -> None:
+    """Also what is no message to answer in HL7 leaves a row, with who sent it. Spec: 35 §9.4, 20 §9.2."""
+    head = heading()
+    query = EventListQuery(MessageIds(head.message_id, EVENT_LIST), PATIENT)
+    payload = change(write_query(head, query, GP).decode()).encode()
+    wanted = EVENT_LIST if code == b"201" else EVENT
+    answer = await service.ask(service.in_soap(payload, interaction=wanted))
+    assert answer.status == 500
+    assert b"errorCode>" + code in answer.body
+    (entry,) = [each for each in await service.audit() if each.content.get("reason") == "invalid"]
+    assert (entry.action, entry.outcome, entry.nhs_number) == (wanted, "AR", None)
+    assert entry.content["asid"] == GP_ASID
+    assert entry.content["user_id"] == GP.user_id

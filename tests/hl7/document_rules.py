@@ -27,7 +27,10 @@ SOME_SET = SET.format("9A1C2E34-0000-4000-8000-00000000AB01")
 
 def row(label: str, change: Change, fields: str, *faults: tuple[str, str] | tuple[str, str, str], base: str) -> Row:
     """Faults, each (rule, key) or with its text: one second reason for each field name, in order."""
-    found = tuple((f"psis-{fault[0]}", fault[1], fault[2] if len(fault) == 3 else "") for fault in faults)
+    found = tuple(
+        (fault[0] if "-P" in fault[0] else f"psis-{fault[0]}", fault[1], fault[2] if len(fault) == 3 else "")
+        for fault in faults
+    )
     issues = [GENERAL_400]
     issues += [
         ("35160", f"[PSIS-35160] - Invalid input message. Mandatory field {name} is missing or incorrect")
@@ -208,19 +211,19 @@ SCRA_RULES = (
     *(
         row(label, change, field, (rule, MISSING, text), base=SCRA)
         for label, change, field, rule, text in (
-            ("author", drop(f"{SCRA_QUERY}/h:author"), "Author", "scra-author", "author"),
-            ("two authors", repeat(f"{SCRA_QUERY}/h:author"), "Author", "scra-author", "author"),
+            ("author", drop(f"{SCRA_QUERY}/h:author"), "Author", "acs-P1", "author"),
+            ("two authors", repeat(f"{SCRA_QUERY}/h:author"), "Author", "acs-P1", "author"),
             (
                 "author without id",
                 put(f"{SCRA_QUERY}/h:author//h:id", "root", "1.2.3"),
                 "Author",
-                "scra-author",
+                "acs-P1",
                 "author",
             ),
-            ("subject", drop(f"{SCRA_QUERY}/h:subject"), "Subject", "scra-subject", "subject"),
-            ("subjects", add(f"{SCRA_QUERY}/h:subject", GROUP), "Subject", "scra-subject", "subject"),
-            ("empty", empty(f"{SCRA_QUERY}/h:subject"), "Subject", "scra-subject", "subject"),
-            ("subject's id", drop(f"{SCRA_QUERY}/h:subject//h:id"), "Subject", "scra-subject", "subject"),
+            ("subject", drop(f"{SCRA_QUERY}/h:subject"), "Subject", "acs-P2", "subject"),
+            ("subjects", add(f"{SCRA_QUERY}/h:subject", GROUP), "Subject", "acs-P2", "subject"),
+            ("empty", empty(f"{SCRA_QUERY}/h:subject"), "Subject", "acs-P2", "subject"),
+            ("subject's id", drop(f"{SCRA_QUERY}/h:subject//h:id"), "Subject", "acs-P3", "subject"),
             (
                 "workgroup's id",
                 both(
@@ -228,10 +231,10 @@ SCRA_RULES = (
                     add(f"{SCRA_QUERY}/h:subject", GROUP.replace("0.109", "0.110")),
                 ),
                 "Subject",
-                "scra-subject",
+                "acs-P5",
                 "subject",
             ),
-            ("Q2", drop(f"{SCRA_QUERY}/h:nHSNumber"), "NHS Number", "Q2", "nhsNumber"),
+            ("P6", drop(f"{SCRA_QUERY}/h:nHSNumber"), "NHS Number", "acs-P6", "nhsNumber"),
             (
                 "nhs-number",
                 put(f"{SCRA_QUERY}/h:nHSNumber/h:value", "extension", "99900123"),

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from openscr.codes import ACS_GET, ACS_HAS
 from openscr.errors import StoreUnavailable
 from openscr.record.consent import ConsentChanged
 from openscr.record.decision import RecordRules
 from openscr.record.reading import read_consent_history
-from openscr.spine import Caller, Consent
+from openscr.spine import AskedPermission, Caller, Consent, MessageIds, PermissionQuery
 from openscr.store.interface import PatientEntry
 
 from .clinic import (
@@ -227,6 +228,32 @@ async def test_who_may_get(clinic: Clinic, caller: Caller, expected: tuple[str, 
     await clinic.set_consent(Consent.NO)
     answer = await clinic.get_consent(caller=caller)
     assert codes(answer.outcome) == expected
+
+
+async def test_a_number_that_was_merged_twice(clinic: Clinic) -> None:
+    """The consent told is that of the number that holds now, however many mergers lead to it. Spec: 30 §9.1."""
+    first, second, third = patient(1), patient(2), patient(3)
+    await clinic.set_consent(Consent.NO, nhs_number=third)
+    await clinic.index(PatientEntry(first, "merged", second), PatientEntry(second, "merged", third))
+    answer = await clinic.get_consent(nhs_number=first)
+    assert (answer.consent, answer.nhs_number, answer.superseded) == (Consent.NO, third, True)
+    query = PermissionQuery(MessageIds(clinic.mint(), ACS_HAS), first, (AskedPermission("View"),))
+    told = await clinic.record.has_permissions(GP, query)
+    assert [value for _, value in told.permissions] == [Consent.NO]
+    gets = [entry for entry in await clinic.audit() if entry.action == ACS_GET]
+    assert {entry.nhs_number for entry in gets} == {first, second, third}
+
+
+async def test_mergers_without_an_end(clinic: Clinic) -> None:
+    """Where the index leads round in a circle nothing is told, least of all Ask."""
+    one, other = patient(1), patient(2)
+    await clinic.set_consent(Consent.NO, nhs_number=one)
+    await clinic.index(PatientEntry(one, "merged", other), PatientEntry(other, "merged", one))
+    answer = await clinic.get_consent(nhs_number=one)
+    assert codes(answer.outcome) == ("410", "30307")
+    assert (await clinic.last_audit()).content["reason"] == "merged_without_end"
+    query = PermissionQuery(MessageIds(clinic.mint(), ACS_HAS), one, (AskedPermission("View"),))
+    assert (await clinic.record.has_permissions(GP, query)).permissions == ()
 
 
 async def test_merged_number(clinic: Clinic) -> None:

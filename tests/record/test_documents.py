@@ -356,6 +356,26 @@ async def test_what_there_is_not(clinic: Clinic) -> None:
     assert codes((await listed(clinic)).outcome) == DENIED
 
 
+async def test_the_audit_knows_what_was_asked_for(clinic: Clinic) -> None:
+    """The criteria of a list are in its row, above all when nothing was found or told. Spec: 35 §7."""
+    wanted = DocumentFilter(
+        CodedValue("196981000000101", "1"), CodedValue("163131000000108"), TimeRange("2025", "202606"), SET
+    )
+    for upload in (False, True):
+        if upload:
+            await clinic.upload(FIRST)
+        assert (await listed(clinic, wanted)).documents == ()
+        content = (await clinic.last_audit()).content
+        assert content["document_type"] == "196981000000101"
+        assert content["cre_type"] == "163131000000108"
+        assert content["date"] == "2025-202606"
+        assert content["set_id"] == SET
+    await listed(clinic)
+    assert not {"document_type", "cre_type", "date", "set_id"} & set((await clinic.last_audit()).content)
+    await listed(clinic, DocumentFilter(set_id="x" * 5000))
+    assert len((await clinic.last_audit()).content["set_id"]) == 64
+
+
 # --- consent × override, role ---------------------------------------------------------------------------------------
 
 OVERRIDES = ("0", "1", "2", "3", "4", "5")
@@ -509,7 +529,9 @@ async def test_an_scr_application_is_told_where_it_stands(clinic: Clinic, consen
     assert (told.store, told.view) == (consent, consent)
     assert (told.permission, told.relationship) == (PermissionToView(), LegitimateRelationship())
     assert await clinic.store.read_alerts() == []
-    assert (await clinic.last_audit()).action == SCR_PERMISSIONS
+    entry = await clinic.last_audit()
+    assert entry.action == SCR_PERMISSIONS
+    assert (entry.content["asker"], entry.content["looker"]) == ("555000000102", "555000000102")
 
 
 async def test_strangers_learn_nothing_from_that_question(clinic: Clinic) -> None:

@@ -151,6 +151,13 @@ def query(number: str = NUMBER, asid: str = "200000000115") -> bytes:
 HEADERS = {b"soapaction": f'"urn:nhs:names:services:psisquery/{EVENT_LIST}"'.encode()}
 
 
+@pytest.mark.parametrize("how", ["close", "empty"])
+def test_an_alert_in_fhir_is_not_told_that_it_is_kept(how: str) -> None:
+    """Any 2xx says so there: what is not kept gets no answer at all. Spec: 60 §12.5."""
+    treatment = treated(Facts(Channel.FHIR, ALERT_FHIR), behaviour="no-answer", how=how)
+    assert (treatment.silent, treatment.drop, treatment.status, treatment.processed) == (True, "before", 0, False)
+
+
 def test_an_outage_ends_and_times_are_used_up() -> None:
     clock = Clock()
     scenarios = Scenarios(clock)

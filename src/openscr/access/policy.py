@@ -217,7 +217,7 @@ class AccessPolicy:
             return Reason.NONE
         if not self._matrix.permits(_ACTIVITY[operation], role):
             return Reason.ACTIVITY_MISSING
-        if operation is Operation.VIEW and override.code in LEGAL_OVERRIDES and not self._may_override(role, override):
+        if operation in _LOOKS and override.code in LEGAL_OVERRIDES and not self._may_override(role, override):
             return Reason.OVERRIDE_ACTIVITY_MISSING
         return Reason.NONE
 

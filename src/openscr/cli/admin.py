@@ -95,7 +95,10 @@ async def _verify(data: Path | None, store: str | None) -> "VerifyReport":
 @commands.command("alerts", epilog="Example:  openscr admin alerts --json")
 def alerts(
     patients: Annotated[
-        bool, typer.Option("--patients", help="Show whole NHS numbers; each patient's audit then says so.")
+        bool,
+        typer.Option(
+            "--patients", help="Show whole NHS numbers and what users wrote; each patient's audit then says so."
+        ),
     ] = False,
     data: Data = None,
     store: StoreUrl = None,
@@ -104,7 +107,8 @@ def alerts(
 ) -> None:
     """Print the privacy alerts, the oldest first: those of overrides and those that client systems sent.
 
-    Of an NHS number the last four digits are shown. That the list was looked at stands in the audit.
+    Of an NHS number the last four digits are shown, and nothing of what users wrote. That the list was looked at stands
+    in the audit.
     """
     rows = asyncio.run(_alerts(data, store, reveal=patients))
     forms = [_alert_form(row, reveal=patients) for row in rows]
@@ -135,14 +139,15 @@ def _alert_form(row: "AlertRow", *, reveal: bool) -> dict[str, Any]:
         "type": row.type,
         "reason": row.reason,
         "state": row.state,
-        "patient": row.nhs_number if reveal else f"******{row.nhs_number[-4:]}",
+        "patient": row.nhs_number if reveal else f"******{row.nhs_number[6:10]}",
         "system": row.asid,
         "user": row.user_id,
         "role_profile": row.role_profile_id,
         "job_role": row.job_role,
         "organisation": row.organisation,
-        "text": row.text,
-        "details": dict(row.details),
+        # The user's own words may tell what the patient's state was, or who the patient is.
+        "text": row.text if reveal else "",
+        "details": {name: value for name, value in row.details.items() if reveal or name != "notification"},
     }
 
 

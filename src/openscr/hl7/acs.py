@@ -17,9 +17,9 @@ from openscr.codes import (
     OID_NHS_NUMBER,
     VERSION_CODE_3,
 )
-from openscr.errors import GENERAL, SUPERSEDED, WRAPPER_ERRORS, UnreadableMessage, detail_issue
+from openscr.errors import GENERAL, SUPERSEDED, WRAPPER_ERRORS, detail_issue
 from openscr.hl7.acknowledgement import read_outcome, write_acknowledgement
-from openscr.hl7.psis import HeaderFacts
+from openscr.hl7.psis import HeaderFacts, read_consent
 from openscr.hl7.rules.consent import (
     ASKED_PATIENT,
     CONSENT_WRAPPERS,
@@ -34,6 +34,7 @@ from openscr.hl7.wrapper import (
     Heading,
     Wrapper,
     attributes_of,
+    descend,
     local_name,
     write_acknowledgement_element,
     write_message,
@@ -53,7 +54,7 @@ from openscr.spine import (
     PermissionQuery,
     Person,
 )
-from openscr.transport.xml import escape
+from openscr.transport.xml import escape, text_of
 
 CRS = f"{{{CRS_NS}}}"
 WRAPPERS = {
@@ -63,7 +64,8 @@ WRAPPERS = {
 }
 """Element around the answer, by request. Spec: 40 §4.3."""
 
-_PERMISSION_WORDS = {"Yes": Consent.YES, "No": Consent.NO, "Clear": Consent.ASK}
+_PERMISSION_WORDS = {"Yes": Consent.YES, "No": Consent.NO, "Clear": Consent.ASK, "Ask": Consent.ASK}
+"""What the words of a SET mean that no rule forbids: a word of which the rules know nothing is a mistake of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +114,18 @@ def _payload(wrapper: Wrapper, interaction: str) -> etree._Element | None:
     return found[0] if len(found) == 1 and len(found[0]) else None
 
 
-def _text(element: etree._Element | None, path: str) -> str:
-    if element is None:
-        return ""
-    return (element.findtext("/".join(CRS + name for name in path.split("/"))) or "").strip()
+def steps(path: str) -> tuple[str, ...]:
+    """Return the tags of a path through elements of the Access Control Service."""
+    return tuple([CRS + name for name in path.split("/")])
+
+
+def word_at(element: etree._Element, path: str) -> str:
+    """Return what the first element at a path says, as the rules read it: whatever comments stand in it or around it.
+
+    Rules and readers must see the same word: a dissent that one of them overlooks would be lost.
+    """
+    found = descend(element, *steps(path))
+    return " ".join(text_of(found[0]).split()) if found else ""
 
 
 def read_consent_message(
@@ -126,37 +136,42 @@ def read_consent_message(
     ``header`` is none for a SET over ebXML. ``accept_ask`` takes ``Ask`` in a SET for ``Clear``. Spec: 30 §5, §9.2.
     """
     payload = _payload(wrapper, interaction)
-    path = f"{CRS}permissions" if interaction == ACS_SET else f"{CRS}accessControlQuery"
-    body = payload.find(path) if payload is not None else None
-    contexts = body.findall(f"{CRS}resourceContext") if body is not None else []
-    number = next(iter(attributes_of(contexts, "extension")), "")
+    number = stated_number(payload, interaction)
     nhs_number = number if has_ten_digits(number) else None
     rejected = check_acs_wrapper(wrapper, interaction, header)
     if rejected:
         return ConsentMessage(wrapper, nhs_number, tuple(rejected))
     if payload is None:
         raise TypeError("a wrapper that breaks no rule holds a payload")
-    findings = _judge_payload(payload, interaction, body, number, accept_ask=accept_ask)
+    findings = _judge_payload(payload, interaction, number, accept_ask=accept_ask)
     if findings:
         return ConsentMessage(wrapper, nhs_number, (), tuple(findings))
     ids = MessageIds(wrapper.message_id, interaction)
     request: ConsentChange | ConsentQuery
     if interaction == ACS_SET:
-        word = _text(body, "accessControlAssertion/permission")
-        request = ConsentChange(ids, number, _PERMISSION_WORDS.get(word, Consent.ASK))
+        word = word_at(payload, "permissions/accessControlAssertion/permission")
+        request = ConsentChange(ids, number, _PERMISSION_WORDS[word])
     else:
-        request = ConsentQuery(ids, number, _criteria(body))
+        request = ConsentQuery(ids, number, _criteria(payload))
     return ConsentMessage(wrapper, nhs_number, (), (), request)
 
 
+def stated_number(payload: etree._Element | None, interaction: str) -> str:
+    """Return the first NHS number that a payload names, whatever it looks like; empty when there is none."""
+    if payload is None:
+        return ""
+    body = "permissions" if interaction == ACS_SET else "accessControlQuery"
+    return next(iter(attributes_of(descend(payload, *steps(f"{body}/resourceContext")), "extension")), "")
+
+
 def _judge_payload(
-    payload: etree._Element, interaction: str, body: etree._Element | None, number: str, *, accept_ask: bool = False
+    payload: etree._Element, interaction: str, number: str, *, accept_ask: bool = False
 ) -> list[Finding]:
     """Judge a payload by its rules and, when it breaks none, by what business logic looks at. Spec: 30 §5, §9.2."""
     variables = {"number": number, "context": "", "ask": "Clear" if accept_ask else ""}
     if interaction == ACS_SET:
         return SET_REQUEST.judge_document(payload, variables) or PERMISSION_WORD.judge_document(payload, variables)
-    variables["context"] = _text(body, "queryCriteria/function/context")
+    variables["context"] = word_at(payload, "accessControlQuery/queryCriteria/function/context")
     request = GET_REQUEST if interaction == ACS_GET else HAS_REQUEST
     return request.judge_document(payload, variables) or ASKED_PATIENT[interaction].judge_document(payload)
 
@@ -167,20 +182,21 @@ def check_has(wrapper: Wrapper, header: HeaderFacts | None = None) -> list[Findi
     payload = _payload(wrapper, ACS_HAS)
     if rejected or payload is None:
         return rejected
-    body = payload.find(f"{CRS}accessControlQuery")
-    contexts = body.findall(f"{CRS}resourceContext") if body is not None else []
-    return _judge_payload(payload, ACS_HAS, body, next(iter(attributes_of(contexts, "extension")), ""))
+    return _judge_payload(payload, ACS_HAS, stated_number(payload, ACS_HAS))
 
 
-def _criteria(body: etree._Element | None) -> ConsentCriteria:
-    """Read ``queryCriteria`` as a filter: no code means View and Store, a type other than SCR nothing. 30 §5.2."""
-    criterion = body.find(f"{CRS}queryCriteria") if body is not None else None
-    if criterion is None:
+def _criteria(payload: etree._Element) -> ConsentCriteria:
+    """Read ``queryCriteria`` as a filter: no code means View and Store, a type other than SCR nothing.
+
+    What is not said filters nothing: an answer without assertions would read as if no dissent were stored. 30 §5.2.
+    """
+    criteria = descend(payload, *steps("accessControlQuery/queryCriteria"))
+    if not criteria:
         return ConsentCriteria()
-    code = _text(criterion, "function/code")
-    consent = _text(criterion, "function/context") == "Consent"
-    types = [_text(resource, "type") for resource in criterion.iterfind(f"{CRS}resource")]
-    return ConsentCriteria((code,) if code else ("Store", "View"), consent and "SCR" in types)
+    code = word_at(criteria[0], "function/code")
+    consent = word_at(criteria[0], "function/context") in ("", "Consent")
+    types = [word_at(resource, "type") for resource in criteria[0].iterchildren(f"{CRS}resource")]
+    return ConsentCriteria((code,) if code else ("Store", "View"), consent and (not types or "SCR" in types))
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
@@ -298,14 +314,6 @@ def write_get(heading: Heading, query: ConsentQuery, person: Person | None) -> b
 def read_get_answer(root: etree._Element, nhs_number: str) -> ConsentOutcome:
     """Read the answer to a GET, whatever namespace its payload is in. Raises: `UnreadableMessage`. Spec: 30 §4.3."""
     outcome, _ = read_outcome(root)
-    consent = Consent.ASK
-    for element in root.iter():
-        if local_name(element) == "accessControlAssertion":
-            word = next(((e.text or "").strip() for e in element.iter() if local_name(e) == "permission"), "")
-            try:
-                consent = Consent(word)
-            except ValueError:
-                raise UnreadableMessage("unknown permission word") from None
-            break
+    consent = read_consent(e for e in root.iter("*") if local_name(e) == "accessControlAssertion")
     superseded = any(issue.code == SUPERSEDED.code for issue in outcome.issues)
     return ConsentOutcome(outcome, nhs_number, consent, superseded)

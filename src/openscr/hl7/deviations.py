@@ -11,7 +11,7 @@ from typing import Final
 from lxml import etree
 
 from openscr.codes import HL7_NS, INITIAL_UPLOAD, PRESENTATION_NS
-from openscr.hl7.wrapper import HL7, Wrapper, attributes_of, children, nearest
+from openscr.hl7.wrapper import HL7, Wrapper, attributes_of, child, children, nearest
 
 _ID: Final = f"{HL7}id"
 _INFORMATION: Final = f"{HL7}pertinentInformation2"
@@ -68,11 +68,11 @@ def find_deviations(
             found.append("lower_case_id")
     if event_id != event_id.upper() and "lower_case_id" not in found:
         found.append("lower_case_id")
-    if not presented or any(len(value) != 1 or value[0].tag != _HTML for value in presented):
+    if not presented or any(_is_not_html(value) for value in presented):
         found.append("presentation_not_html")
     if interaction != INITIAL_UPLOAD:
         information = parts.get(_INFORMATION)
-        if not information or any(len(heading) == 0 for heading in information):
+        if not information or any(child(heading, "*") is None for heading in information):
             found.append("entries_empty_or_missing")
         names = list(parts)
         if _STATUS in parts and _EFFECTIVE in parts and names.index(_STATUS) < names.index(_EFFECTIVE):
@@ -97,13 +97,18 @@ def _unknown_part(document: etree._Element) -> etree._Element:
     return next((part for part in document.iterchildren("*") if part.tag not in _KNOWN_PARTS), document)
 
 
+def _is_not_html(value: etree._Element) -> bool:
+    """Whether a value holds other than the one ``html``; comments beside it are nothing."""
+    return [each.tag for each in value.iterchildren("*")] != [_HTML]
+
+
 def _not_html(document: etree._Element) -> etree._Element:
     values = presentation_values(document)
-    return next((v for v in values if len(v) != 1 or v[0].tag != _HTML), nearest(document, f"{HL7}excerptFrom"))
+    return next((v for v in values if _is_not_html(v)), nearest(document, f"{HL7}excerptFrom"))
 
 
 def _no_entries(document: etree._Element) -> etree._Element:
-    return next((heading for heading in document.iterchildren(_INFORMATION) if len(heading) == 0), document)
+    return next((heading for heading in document.iterchildren(_INFORMATION) if child(heading, "*") is None), document)
 
 
 def _lower_case(wrapper: Wrapper, document: etree._Element) -> etree._Element:

@@ -125,8 +125,10 @@ def _open_metadata(document: StoredDocument) -> str:
 def _write_author(author: DocumentAuthor) -> str:
     written = ""
     if author.job_role is not None:
-        title = f' displayName="{escape(author.job_role_name)}"' if author.job_role_name else ""
-        written += f'<code code="{escape(author.job_role.code)}" codeSystem="{escape(author.job_role.system)}"{title}/>'
+        # A code system that nobody named is left out: an empty one is no code system.
+        told = {"codeSystem": author.job_role.system, "displayName": author.job_role_name}
+        more = "".join(f' {name}="{escape(value)}"' for name, value in told.items() if value)
+        written += f'<code code="{escape(author.job_role.code)}"{more}/>'
     for root, extension in ((OID_USER, author.user_id), (OID_ROLE_PROFILE, author.role_profile_id)):
         if extension:
             written += f'<id root="{root}" extension="{escape(extension)}"/>'

@@ -61,7 +61,7 @@ from openscr.hl7.wrapper import (
 )
 from openscr.identifiers import has_ten_digits
 from openscr.spine import AckType, Document, MessageIds, Outcome, Person, Upload, Withdrawal
-from openscr.transport.xml import element_span, escape, inherited_declarations, outermost, write_element
+from openscr.transport.xml import element_span, escape, inherited_declarations, outermost, text_of, write_element
 
 _ID = f"{HL7}id"
 _CODE = f"{HL7}code"
@@ -337,7 +337,7 @@ def _author_metadata(named: tuple[str, etree._Element]) -> dict[str, str]:
                     givens += 1
                     label = f"givenName{givens}"
                 label = "familyName" if label == "family" else label
-                found[f"author/structuredName/{label}"] = (part.text or "").strip()
+                found[f"author/structuredName/{label}"] = text_of(part).strip()
         else:
             found["author/unstructuredName"] = " ".join(str(_TEXT_OF(name)).split())
     return {key: value for key, value in found.items() if value}
@@ -363,7 +363,8 @@ def _read_withdrawal(document: etree._Element, nhs_number: str, wrapper: Wrapper
         effective_time=attributes_of(parts[f"{HL7}effectiveTime"], "value")[0],
         target=targets[0].upper() if targets else None,
         reason=attributes_of(coded, "code")[0],
-        reason_text=next((t for r in reasons if (t := r.findtext(f"{HL7}text"))), "") or "Not Provided in message",
+        reason_text=next((t for r in reasons if (t := text_of(child(r, f"{HL7}text")))), "")
+        or "Not Provided in message",
         payload_author=read_person(parts[_AUTHOR][0]),
     )
 

@@ -7,14 +7,18 @@ Spec: 30 §4, §5.3, §6.
 
 from lxml import etree
 
-from openscr.codes import ACS_HAS, ACS_HAS_ANSWER, CRS_NS
+from openscr.codes import ACS_HAS, ACS_HAS_ANSWER
 from openscr.errors import SUPERSEDED, UnreadableMessage
 from openscr.hl7.acknowledgement import read_outcome
 from openscr.hl7.acs import (
+    CRS,
     NAMESPACES,
     WRAPPERS,
     ConsentMessage,
     check_has,
+    stated_number,
+    steps,
+    word_at,
     wrap,
     write_asked,
     write_assertion,
@@ -22,7 +26,15 @@ from openscr.hl7.acs import (
     write_permissions,
 )
 from openscr.hl7.psis import HeaderFacts
-from openscr.hl7.wrapper import Heading, Wrapper, descend, local_name, write_acknowledgement_element, write_message
+from openscr.hl7.wrapper import (
+    Heading,
+    Wrapper,
+    child,
+    descend,
+    local_name,
+    write_acknowledgement_element,
+    write_message,
+)
 from openscr.identifiers import has_ten_digits
 from openscr.spine import (
     Accessor,
@@ -33,56 +45,40 @@ from openscr.spine import (
     PermissionsOutcome,
     Person,
 )
+from openscr.transport.xml import text_of
 
-_CRS = f"{{{CRS_NS}}}"
 _REQUEST = "hasResourcePermissionsRequest"
 
 
 def read_permission_message(wrapper: Wrapper, header: HeaderFacts | None) -> ConsentMessage:
     """Read a HAS whose wrapper was read already. Nothing is raised. Spec: 30 §5.3, §9.2."""
-    query = _body(wrapper)
-    contexts = descend(query, f"{_CRS}resourceContext") if query is not None else []
-    number = next((value for each in contexts if (value := each.get("extension")) is not None), "")
+    payload = None if wrapper.control_act is None else child(wrapper.control_act, f"{CRS}{_REQUEST}")
+    number = stated_number(payload, ACS_HAS)
     nhs_number = number if has_ten_digits(number) else None
     found = check_has(wrapper, header)
     rejected = tuple(finding for finding in found if finding.rule.startswith("soap-"))
-    if found or query is None:
+    if found or payload is None:
         return ConsentMessage(wrapper, nhs_number, rejected, () if rejected else tuple(found))
-    asked = tuple(_asked(one, number) for one in query.iterfind(f"{_CRS}accessControlSet"))
+    asked = tuple(_asked(one, number) for one in descend(payload, *steps("accessControlQuery/accessControlSet")))
     return ConsentMessage(
         wrapper, nhs_number, request=PermissionQuery(MessageIds(wrapper.message_id, ACS_HAS), number, asked)
     )
 
 
-def _body(wrapper: Wrapper) -> etree._Element | None:
-    if wrapper.control_act is None:
-        return None
-    found = descend(wrapper.control_act, f"{_CRS}{_REQUEST}", f"{_CRS}accessControlQuery")
-    return found[0] if found else None
-
-
 def _asked(one: etree._Element, number: str) -> AskedPermission:
-    identity = [each for name in ("Id", "id") for each in descend(one, *_steps(f"accessor/accessorId/{name}"))]
-    accessor = Accessor(_text(one, "accessor/type"), _text(one, "accessor/accessorId/name"))
+    identity = [each for name in ("Id", "id") for each in descend(one, *steps(f"accessor/accessorId/{name}"))]
+    accessor = Accessor(word_at(one, "accessor/type"), word_at(one, "accessor/accessorId/name"))
     if identity and not accessor.name:
         accessor = Accessor(accessor.type, "", identity[0].get("root") or "", identity[0].get("extension") or "")
-    resource = _text(one, "resource/Id")
+    resource = word_at(one, "resource/Id")
     return AskedPermission(
-        _text(one, "function/code"),
+        word_at(one, "function/code"),
         accessor,
-        _text(one, "resource/type"),
-        _text(one, "function/context"),
+        word_at(one, "resource/type"),
+        word_at(one, "function/context"),
         # The answer about a superseded number speaks of the one that holds now.
         "" if resource == number else resource,
     )
-
-
-def _steps(path: str) -> tuple[str, ...]:
-    return tuple(_CRS + name for name in path.split("/"))
-
-
-def _text(element: etree._Element, path: str) -> str:
-    return (element.findtext("/".join(_steps(path))) or "").strip()
 
 
 def write_has_answer(
@@ -148,7 +144,7 @@ def read_has_answer(root: etree._Element, nhs_number: str) -> PermissionsOutcome
 
 
 def _word(element: etree._Element | None) -> str:
-    return ((element.text if element is not None else "") or "").strip()
+    return text_of(element).strip()
 
 
 def _resource(resource: etree._Element | None, name: str) -> str:

@@ -3,6 +3,7 @@
 Spec: 20 §2-§9, §12.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -66,7 +67,7 @@ from openscr.spine import (
     SubjectAccessOutcome,
     SubjectAccessQuery,
 )
-from openscr.transport.xml import escape, outermost, write_element
+from openscr.transport.xml import escape, outermost, text_of, write_element
 
 PSIS = f"{{{PSIS_NS}}}"
 WRAPPERS = {
@@ -177,7 +178,7 @@ def read_override(query: etree._Element) -> DissentOverride:
     for holder in query.iterchildren(f"{HL7}dissentOverride"):
         for value in holder.iterchildren(f"{HL7}value"):
             if value.get("codeSystem") == OID_DISSENT_OVERRIDE and (code := value.get("code")):
-                return DissentOverride(code, (value.findtext(f"{HL7}originalText") or "").strip())
+                return DissentOverride(code, text_of(child(value, f"{HL7}originalText")).strip())
     return DissentOverride()
 
 
@@ -360,18 +361,25 @@ def read_event_list_answer(root: etree._Element, nhs_number: str) -> EventListOu
     """Read a list, a refusal or a "no record": `Outcome` tells which. Raises: `UnreadableMessage`. Spec: 20 §16."""
     outcome, _ = read_outcome(root)
     events = tuple(read_event(e) for e in outermost(root, f"{PSIS}event"))
-    return EventListOutcome(outcome, nhs_number, events, _read_permissions(root))
+    return EventListOutcome(outcome, nhs_number, events, read_consent(outermost(root, "{*}accessControlAssertion")))
 
 
-def _read_permissions(root: etree._Element) -> Consent:
-    for assertion in outermost(root, "{*}accessControlAssertion"):
-        words = {local_name(e): (e.text or "").strip() for e in assertion.iter("*")}
-        if words.get("code") == "View":
-            try:
-                return Consent(words.get("permission", ""))
-            except ValueError:
-                raise UnreadableMessage("unknown permission word") from None
-    return Consent.ASK
+def read_consent(assertions: Iterable[etree._Element]) -> Consent:
+    """Return the one consent that assertions tell of, whatever their namespace: a No in any of them is a dissent.
+
+    Another Spine may hold different values for Store and View; where neither is No, that for View counts. Raises:
+    `UnreadableMessage`. Spec: 20 §8, 30 §8.3.
+    """
+    told: dict[str, Consent] = {}
+    for assertion in assertions:
+        words = {local_name(e): text_of(e).strip() for e in assertion.iter("*")}
+        try:
+            told.setdefault(words.get("code", ""), Consent(words.get("permission", "")))
+        except ValueError:
+            raise UnreadableMessage("unknown permission word") from None
+        if words.get("permission") == Consent.NO.value:
+            return Consent.NO
+    return told.get("View", next(iter(told.values()), Consent.ASK))
 
 
 def read_event_answer(root: etree._Element, nhs_number: str) -> EventOutcome:

@@ -59,7 +59,7 @@ from openscr.spine import (
     ScrPermissionsOutcome,
     ScrPermissionsQuery,
 )
-from openscr.transport.xml import escape, outermost
+from openscr.transport.xml import escape, outermost, text_of
 
 EXTENDED_WRAPPER: Final = "extendedQueryResponse"
 """Element around the extended event list. Spec: 20 §2.4."""
@@ -301,7 +301,7 @@ def _read_person(author: etree._Element | None) -> EventAuthor:
         time=_said(child(author, f"{HL7}time"), "value"),
         user_id=_extension(author, _PERSON, person, _ID),
         role_profile_id=_extension(author, _PERSON, _ID),
-        family_name=author.findtext(f"{_PERSON}/{person}/{HL7}name/{HL7}family") or "",
+        family_name=text_of(author.find(f"{_PERSON}/{person}/{HL7}name/{HL7}family")),
     )
 
 

@@ -21,6 +21,9 @@ from openscr.transport.xml import read_xml
 _START: Final = "00000101000000"
 _END: Final = "99991231235959"
 
+LONGEST_CRITERION: Final = 64
+"""Characters of each thing that was asked for which the audit keeps."""
+
 
 def covers(wanted: TimeRange, effective_time: str) -> bool:
     """Whether an HL7 time lies in a range. Each time means its whole period: its first second must lie inside.
@@ -43,6 +46,17 @@ def matching(events: Sequence[EventRow], wanted: DocumentFilter) -> list[EventRo
     found.reverse()
     # Sorting keeps the order of equals: of two stored in one instant the later one is the newer.
     return sorted(found, key=lambda event: event.stored_at, reverse=True)
+
+
+def criteria_of(wanted: DocumentFilter) -> dict[str, str]:
+    """Return what was asked for, for the audit: with no result it is all that tells of the question. Spec: 35 §7."""
+    criteria = {
+        "document_type": wanted.document_type.code if wanted.document_type is not None else "",
+        "cre_type": wanted.cre_type.code if wanted.cre_type is not None else "",
+        "date": f"{wanted.date.low}-{wanted.date.high}" if wanted.date is not None else "",
+        "set_id": wanted.set_id or "",
+    }
+    return {name: value[:LONGEST_CRITERION] for name, value in criteria.items() if value}
 
 
 def _fits(event: EventRow, wanted: DocumentFilter) -> bool:

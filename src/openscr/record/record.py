@@ -10,6 +10,8 @@ Spec: 10 §15, 20 §10.3, 30 §9, 40 §6.5, §8.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
+from typing import Final
 
 import structlog
 
@@ -27,7 +29,7 @@ from openscr.record.consent import (
     decide_consent_query,
     permission_of,
 )
-from openscr.record.decision import Decision, RecordRules, survivor_of
+from openscr.record.decision import Decision, RecordRules, refuse, survivor_of
 from openscr.record.scr_application import NothingRecorded, Relationships
 from openscr.record.upload import decide_upload
 from openscr.record.views import Views
@@ -67,6 +69,10 @@ SUMMARY_INTERACTIONS = UPLOADS | WITHDRAWALS
 
 _REPEATABLE = frozenset({ACS_SET, ALERT})
 """Interactions of which the same content under the same wrapper id is the same request again. Spec: 30 §7.1."""
+
+
+MOST_MERGERS: Final = 10
+"""Numbers that are followed from one that was merged to the one that holds now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -513,14 +519,17 @@ class Record:
             )
             return ConsentOutcome(decision.outcome, number, state.consent), survivor_of(state)
 
-        answer, survivor = await self._store.transact(
-            slot_of(nhs_number), lambda transaction: read(transaction, nhs_number)
-        )
-        if survivor is None or not answer.outcome.accepted:
-            return answer
-        # The survivor is another patient in another slot: a transaction of its own.
-        answer, _ = await self._store.transact(slot_of(survivor), lambda transaction: read(transaction, survivor))
-        return replace(answer, superseded=True)
+        asked, superseded = nhs_number, False
+        for _ in range(MOST_MERGERS):
+            # A survivor is another patient in another slot: a transaction of its own.
+            answer, survivor = await self._store.transact(slot_of(asked), partial(read, number=asked))
+            if survivor is None or not answer.outcome.accepted:
+                return replace(answer, superseded=superseded)
+            asked, superseded = survivor, True
+        # The index leads round in a circle: nobody's consent is told for that of nobody.
+        outcome = refuse("30307", "merged").outcome
+        await self.audit_refusal(caller, ids, outcome, reason="merged_without_end", nhs_number=nhs_number)
+        return ConsentOutcome(outcome, nhs_number)
 
     # --- refusals before any verb -----------------------------------------------------------------------------------
 

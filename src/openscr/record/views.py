@@ -14,7 +14,7 @@ from openscr.directory.model import CurrentDirectory
 from openscr.identifiers import Clock, UuidFactory, slot_of
 from openscr.record.audit import audit_entry
 from openscr.record.decision import Decision, RecordRules, refuse
-from openscr.record.documents import choose, describe, matching, with_heading
+from openscr.record.documents import choose, criteria_of, describe, matching, with_heading
 from openscr.record.scr_application import Relationships, listed
 from openscr.record.viewing import access_alert, decide_view, in_list_order, no_record, show
 from openscr.spine import (
@@ -203,7 +203,7 @@ class Views:
                     rows = await with_heading(transaction, rows, query.wanted.cre_type)
                 directory = self._directory.snapshot
                 found = replace(found, documents=tuple(describe(row, directory) for row in rows))
-            await self._conclude(transaction, look)
+            await self._conclude(transaction, look, criteria_of(query.wanted))
             if answer is not None:
                 await transaction.append_outbox(answer(found))
             return found
@@ -287,7 +287,8 @@ class Views:
                     DissentOverride(), asked, look.authorisation, self._rules, caller, look.now, self._mint()
                 )
                 look = replace(look, decision=allowed)
-            await self._conclude(transaction, look)
+            named = {"asker": query.asker, "looker": query.role_profile or query.workgroup}
+            await self._conclude(transaction, look, named)
             if not look.allowed:
                 return ScrPermissionsOutcome(look.decision.outcome, query.nhs_number)
             current = [

@@ -126,6 +126,7 @@ class EbxmlEndpoint:
         if payload.rules:
             _log.info("rules broken", rules=" ".join(payload.rules), correlation_id=request.correlation_id)
         if row.express:
+            _log_deviations(arrival, arrival.deviations(payload))
             outcome, answer = await answer_express(context, arrival, payload)
             return outcome.code, Reply(202), answer
         return await self._receive(arrival, payload)
@@ -223,14 +224,19 @@ class EbxmlEndpoint:
         if received.outcome is None:
             context.metrics.duplicate(arrival.row.name)
             return "duplicate", reply, None
-        if received.deviations:
-            _log.warning(
-                "deviations",
-                interaction=arrival.row.name,
-                deviations=" ".join(received.deviations),
-                correlation_id=arrival.correlation_id,
-            )
+        _log_deviations(arrival, received.deviations)
         return received.outcome.code, reply, received.outbox
+
+
+def _log_deviations(arrival: Arrival, deviations: tuple[str, ...]) -> None:
+    """Tell once what is remarkable about a message that passes all the same. Spec: 10 §17, 40 §8 step 10."""
+    if deviations:
+        _log.warning(
+            "deviations",
+            interaction=arrival.row.name,
+            deviations=" ".join(deviations),
+            correlation_id=arrival.correlation_id,
+        )
 
 
 def _caller(arrival: Arrival, payload: Payload) -> Caller:

@@ -170,6 +170,7 @@ class SoapEndpoint:
         wrapper = read_wrapper(request.body)
         await self._check_registration(exchange, arrived.header(b"nhsd-asid"), wrapper)
         if request.body.tag != f"{{{HL7_NS}}}{row.name}":
+            await self._audit_fault(exchange, wrapper)
             raise _refuse("101")
         if arrived.refusal is not None:
             return await self._refuse_as_told(exchange, wrapper, arrived.refusal, arrived.treatment)
@@ -211,6 +212,13 @@ class SoapEndpoint:
             )
             raise _refuse("300") from None
 
+    async def _audit_fault(self, exchange: _Exchange, wrapper: Wrapper) -> None:
+        """Keep that a registered sender was refused with a fault. Spec: 35 §9.4."""
+        outcome = Outcome(AckType.REJECTED)
+        await exchange.context.record.audit_refusal(
+            exchange.caller(wrapper), exchange.ids(wrapper), outcome, reason="invalid", nhs_number=None
+        )
+
     async def _refuse_as_told(
         self, exchange: _Exchange, wrapper: Wrapper, refusal: Outcome, treatment: Treatment | None
     ) -> tuple[str, bytes]:
@@ -235,6 +243,7 @@ class SoapEndpoint:
         name = exchange.row.name
         message = read_query(wrapper, header, name)
         if message.unanswerable is not None:
+            await self._audit_fault(exchange, wrapper)
             raise _refuse("201", message.unanswerable)
         caller, ids = exchange.caller(wrapper), exchange.ids(wrapper)
         record = exchange.context.record

@@ -3,6 +3,7 @@
 Spec: 20 §9.2, §11.1; 30 §5.4.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from openscr.codes import OID_ORGANISATION_12, OID_ROLE_PROFILE, SCR_PERMISSIONS
@@ -18,15 +19,15 @@ from openscr.hl7.rules.queries import (
 )
 
 _GROUP: Final = "h:AgentWorkgroupSDS"
-_OF_PERSON: Final = f"count(h:subject/{PERSON}/{ROLE_PROFILE_ID}{FILLED}) = 1"
-_OF_GROUP: Final = f"count(h:subject/{_GROUP}/h:id[@root='{OID_ORGANISATION_12}']{FILLED}) = 1"
+_LOOKER: Final = f"h:subject/{PERSON}"
+_LOOKERS: Final = f"h:subject/{_GROUP}"
 
 PERMISSIONS_WRAPPER: Final = RuleSet(*BODY_RULES, *INTERACTION_RULES, *SYSTEM_RULES, interactions={SCR_PERMISSIONS})
 """The wrapper of the question."""
 
 PERMISSIONS_QUERY: Final = RuleSet(
     field_rule(
-        "psis-scra-author",
+        "acs-P1",
         ".",
         f"count(h:author) = 1 and count(h:author/{PERSON}/{ROLE_PROFILE_ID}{FILLED}) = 1",
         MISSING,
@@ -39,22 +40,46 @@ PERMISSIONS_QUERY: Final = RuleSet(
         "author",
     ),
     field_rule(
-        "psis-scra-subject",
+        "acs-P2",
         ".",
-        f"count(h:subject) = 1 and count(h:subject/{PERSON}) + count(h:subject/{_GROUP}) = 1 and "
-        f"(({_OF_PERSON} and h:subject/{PERSON}) or ({_OF_GROUP} and h:subject/{_GROUP}))",
+        f"count(h:subject) = 1 and count({_LOOKER}) + count({_LOOKERS}) = 1",
         MISSING,
         "Subject",
         Words(
             "The question of an SCR application must say who would look: one person or one workgroup.",
-            f"Write query/subject with one AgentPersonSDS (id root {OID_ROLE_PROFILE}) or one AgentWorkgroupSDS (id "
-            f"root {OID_ORGANISATION_12}).",
+            "Write query/subject once, with one AgentPersonSDS or one AgentWorkgroupSDS in it.",
         ),
         "h:subject",
         "subject",
     ),
-    PATIENT_RULE,
+    field_rule(
+        "acs-P3",
+        ".",
+        f"not({_LOOKER}) or count({_LOOKER}/{ROLE_PROFILE_ID}{FILLED}) = 1",
+        MISSING,
+        "Subject",
+        Words(
+            "The person who would look has no role profile id, or more than one.",
+            f"Write query/subject/AgentPersonSDS with one id of root {OID_ROLE_PROFILE}.",
+        ),
+        f"{_LOOKER}/h:id",
+        "subject",
+    ),
+    field_rule(
+        "acs-P5",
+        ".",
+        f"not({_LOOKERS}) or count({_LOOKERS}/h:id[@root='{OID_ORGANISATION_12}']{FILLED}) = 1",
+        MISSING,
+        "Subject",
+        Words(
+            "The workgroup that would look has no id, or more than one.",
+            f"Write query/subject/AgentWorkgroupSDS with one id of root {OID_ORGANISATION_12}.",
+        ),
+        f"{_LOOKERS}/h:id",
+        "subject",
+    ),
+    replace(PATIENT_RULE, id="acs-P6"),
     interactions={SCR_PERMISSIONS},
     base="h:ControlActEvent/h:query",
 )
-"""Who asks, who would look, and at whose record."""
+"""Who asks, who would look, and at whose record. P4, any number of workgroups, is a row that nothing can break."""

@@ -191,8 +191,9 @@ def _wrapper_error(values: Values, facts: Facts) -> Treatment:
     return Treatment(refusal=Outcome(AckType.REJECTED, issues), by_acknowledgement=True)
 
 
-def _no_answer(values: Values, _: Facts) -> Treatment:
-    if values["how"] == "empty":
+def _no_answer(values: Values, facts: Facts) -> Treatment:
+    # In FHIR any 2xx says that an alert is kept: there is no empty answer that says nothing. Spec: 60 §12.5.
+    if values["how"] == "empty" and facts.channel is not Channel.FHIR:
         return Treatment(status=202, hold=values["seconds"])
     return Treatment(silent=True, hold=values["seconds"], drop="before")
 
@@ -294,8 +295,8 @@ BEHAVIOURS: Final = {
         ),
         Behaviour(
             "no-answer",
-            "The connection is held and then closed without a byte, or (`empty`) HTTP 202 without a body: no transport "
-            "acknowledgement.",
+            "The connection is held and then closed without a byte, or (`empty`, but for FHIR) HTTP 202 without a "
+            "body: no transport acknowledgement.",
             _NO,
             _ALL,
             (
