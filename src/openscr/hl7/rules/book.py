@@ -179,8 +179,7 @@ class RuleSet:
         """Judge the interaction with this root: every broken rule, in the order of the rows.
 
         A rule that is broken at several elements is found at each, in document order, but at no more than the first
-        `MOST_PLACES`. Raises: `MalformedTest` for a
-        mistake in the rows.
+        `MOST_PLACES`. Raises: `MalformedTest` for a mistake in the rows.
         """
         elements = [root]
         for tag in self._start:
