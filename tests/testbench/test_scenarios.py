@@ -55,6 +55,13 @@ def test_words_of_a_text_are_words_that_can_be_sent(text: str) -> None:
         scenario(behaviour="error", code="35160", fields={"field": text})
 
 
+@pytest.mark.parametrize("times", [int(NUMBER), 10**4000, 0, -1, True, 1.5, "x", "9" * 5000], ids=lambda v: str(v)[:11])
+def test_times_has_no_room_for_an_nhs_number(times: object) -> None:
+    """It is told in logs."""
+    with pytest.raises(MistakenScenario, match="times is how often"):
+        scenario(behaviour="delay", seconds=1, times=times)
+
+
 def test_a_number_of_very_many_digits_is_refused_in_our_own_words() -> None:
     with pytest.raises(MistakenScenario, match="bytes_per_second is a whole number from 1 to 1000000"):
         scenario(behaviour="slow", bytes_per_second="9" * 5000)
