@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from openscr.hl7.rules import RULE_BOOK, Rule, RuleSet, Words, in_document_order, rules_of
+from openscr.hl7.rules.book import MOST_PLACES
 from openscr.hl7.rules.expressions import NAMESPACES, MalformedTest, compile_place, compile_test, compile_whole
 from openscr.hl7.rules.summaries import UPLOAD_COMMON, WITHDRAWAL_COMMON
 from openscr.identifiers import is_hl7_time, is_nhs_number
@@ -225,6 +226,16 @@ def test_findings_come_in_the_order_of_the_rows_and_can_be_put_in_that_of_the_do
         "x-3",
     ]
     assert in_document_order([]) == ()
+
+
+@pytest.mark.parametrize("context", ["h:a", "//h:a"])
+def test_of_very_many_places_the_first_are_told(context: str) -> None:
+    """5 MB of empty elements are a hundred thousand places; a thousand of a rule are enough to see what is wrong."""
+    rules = RuleSet(rule("x-1", context, "@x"), rule("x-2", ".", "h:none"), interactions=())
+    root = read_xml(b'<r xmlns="urn:hl7-org:v3"><a x=""/>' + b"<a/>" * (2 * MOST_PLACES) + b"</r>")
+    found = rules.judge(root)
+    assert [finding.rule for finding in found] == ["x-1"] * MOST_PLACES + ["x-2"]
+    assert [finding.place for finding in found[:-1]] == list(root)[1 : MOST_PLACES + 1]
 
 
 def test_a_set_begins_at_its_base_wherever_the_document_stands() -> None:

@@ -48,6 +48,25 @@ class Clock:
 # --- the catalogue --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("text", ["\ud800", "a\udfff", "\x00", "\x1b[2J", "\x7f", "\x9b1m", "\ufffe", "\uffff", "a\nb"])
+def test_words_of_a_text_are_words_that_can_be_sent(text: str) -> None:
+    """A half of a surrogate pair cannot be written at all; neither XML nor a terminal takes control characters."""
+    with pytest.raises(MistakenScenario):
+        scenario(behaviour="error", code="35160", fields={"field": text})
+
+
+@pytest.mark.parametrize("times", [int(NUMBER), 10**4000, 0, -1, True, 1.5, "x", "9" * 5000], ids=lambda v: str(v)[:11])
+def test_times_has_no_room_for_an_nhs_number(times: object) -> None:
+    """It is told in logs."""
+    with pytest.raises(MistakenScenario, match="times is how often"):
+        scenario(behaviour="delay", seconds=1, times=times)
+
+
+def test_a_number_of_very_many_digits_is_refused_in_our_own_words() -> None:
+    with pytest.raises(MistakenScenario, match="bytes_per_second is a whole number from 1 to 1000000"):
+        scenario(behaviour="slow", bytes_per_second="9" * 5000)
+
+
 @pytest.mark.parametrize("code", GENERAL)
 def test_every_general_category(code: str) -> None:
     refusal = treated(QUERY, behaviour="error", code=code).refusal

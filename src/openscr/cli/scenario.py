@@ -19,6 +19,11 @@ commands = typer.Typer(help="How a demo service answers badly, late or not at al
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A scenario, as openscr scenario list names it.")]
 
+_NOT_TOLD = frozenset(
+    {"behaviour", "named", "scenarios", "numbers", "nhs_number", "interaction", "asid", "times", "name", "fields"}
+)
+"""Members of a scenario that NAME=VALUE does not set: something else would take the place of what was asked for."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -108,6 +113,8 @@ def set_scenario(
         form = {"named": named, **({"numbers": _pairs(words)} if words else {})}
     else:
         told = _pairs(values or [])
+        if wrong := _NOT_TOLD & told.keys():
+            raise typer.BadParameter(f"{', '.join(sorted(wrong))}: conditions are options, words of texts fields.NAME=")
         fields = {key.removeprefix("fields."): told.pop(key) for key in list(told) if key.startswith("fields.")}
         form = {"behaviour": behaviour, **told, **({"fields": fields} if fields else {}), **given}
     answer = asyncio.run(call(at, "POST", form=form))
@@ -128,6 +135,9 @@ def clear_scenarios(
     verbose: Verbose = False,
 ) -> None:
     """Clear everything that is set, or one scenario, or one named set."""
+    if name == "":
+        # A variable of a shell that is empty does not mean everything.
+        raise typer.BadParameter("the name is empty; leave it out to clear everything")
     answer = asyncio.run(call(at, "DELETE", name=name or ""))
     if as_json:
         say_json(answer)
@@ -190,6 +200,8 @@ def _pairs(words: list[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise typer.BadParameter("what a behaviour is told is written NAME=VALUE, for example code=206")
+        if key in pairs:
+            raise typer.BadParameter(f"{key} is given twice")
         pairs[key] = value
     return pairs
 

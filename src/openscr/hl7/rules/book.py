@@ -9,9 +9,11 @@ in one walk that enters only the elements some rule looks at.
 Spec: 00 §4 ``validate``; 10 §11, §14; 20 §9.2, §12; 30 §5, §7.3.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from operator import itemgetter
 from typing import Any, Final
 
@@ -32,6 +34,9 @@ from openscr.hl7.wrapper import Finding
 
 LONGEST_QUOTATION: Final = 40
 """Characters at most that an answer repeats of what a message says."""
+
+MOST_PLACES: Final = 1000
+"""Places at most at which a rule is found broken in one message: a hostile one must not hold up everybody else."""
 
 NO_VARIABLES: Final[Variables] = {}
 
@@ -126,12 +131,14 @@ class _Walk:
                 self._first.at(_path(rule.context)).rules.append(compiled)
 
     def find(self, elements: Sequence[etree._Element], variables: Variables) -> list[Finding]:
-        """Return every broken rule, in the order of the rows; of one row in document order."""
+        """Return every broken rule, in the order of the rows; of one row in document order, `MOST_PLACES` at most."""
         broken: list[tuple[int, Finding]] = []
+        places: Counter[int] = Counter()
         walk = [(element, self._first) for element in elements]
         for element, stop in walk:
             for each in stop.rules:
-                if not each.holds(element, variables):
+                if places[each.order] < MOST_PLACES and not each.holds(element, variables):
+                    places[each.order] += 1
                     broken.append((each.order, each.finding(element, variables)))
             if stop.below:
                 below = stop.below
@@ -141,7 +148,8 @@ class _Walk:
                 found = list(element.iter(first))
                 for tag in rest:
                     found = [below for above in found for below in above.iterchildren(tag)]
-                broken += [(each.order, each.finding(e, variables)) for e in found if not each.holds(e, variables)]
+                wrong = islice((e for e in found if not each.holds(e, variables)), MOST_PLACES)
+                broken += [(each.order, each.finding(e, variables)) for e in wrong]
         broken.sort(key=itemgetter(0))
         return [finding for _, finding in broken]
 
@@ -170,8 +178,8 @@ class RuleSet:
     def judge(self, root: etree._Element, variables: Variables = NO_VARIABLES) -> list[Finding]:
         """Judge the interaction with this root: every broken rule, in the order of the rows.
 
-        A rule that is broken at several elements is found at each, in document order. Raises: `MalformedTest` for a
-        mistake in the rows.
+        A rule that is broken at several elements is found at each, in document order, but at no more than the first
+        `MOST_PLACES`. Raises: `MalformedTest` for a mistake in the rows.
         """
         elements = [root]
         for tag in self._start:

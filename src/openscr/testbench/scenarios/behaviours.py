@@ -28,6 +28,9 @@ from openscr.testbench.scenarios.treatment import Treatment
 from openscr.transport.interactions import Channel
 
 LONGEST_SECONDS: Final = 3600.0
+_LONGEST_NUMBER: Final = 20
+"""Digits that are read of a number in a text."""
+
 _ASYNCHRONOUS: Final = frozenset({Channel.EBXML, Channel.POLLING})
 _MESSAGES: Final = _ASYNCHRONOUS | {Channel.SOAP}
 _ALL: Final = frozenset(Channel)
@@ -79,7 +82,7 @@ def _seconds(value: object) -> float:
 
 def _whole(lowest: int, highest: int) -> Callable[[object], int]:
     def read(value: object) -> int:
-        if isinstance(value, str) and value.isascii() and value.isdigit():
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_NUMBER:
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
             raise ValueError(f"is a whole number from {lowest} to {highest}")
@@ -136,12 +139,19 @@ def _error_key(word: str) -> str:
 
 
 def _fields(value: object) -> dict[str, str]:
-    if not isinstance(value, dict) or not all(isinstance(each, str) and len(each) <= 200 for each in value.values()):
-        raise ValueError("is an object of texts of at most 200 characters, for the words in braces of docs/errors.md")
+    if not isinstance(value, dict) or not all(isinstance(each, str) and _is_word(each) for each in value.values()):
+        raise ValueError(
+            "is an object of texts of at most 200 printable characters, for the words in braces of docs/errors.md"
+        )
     known = {name for detail in DETAILS.values() for name in _words_of(detail.text)}
     if not set(value) <= known:
         raise ValueError(f"has the members {', '.join(sorted(known))}")
     return dict(value)
+
+
+def _is_word(text: str) -> bool:
+    """Whether a text can stand in every answer: halves of surrogate pairs and control characters cannot."""
+    return len(text) <= 200 and text.isprintable()
 
 
 def _words_of(text: str) -> list[str]:

@@ -28,6 +28,9 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}\Z")
 _PATIENT: Final = re.compile(r"[0-9]{10}")
 _ASID: Final = re.compile(r"[0-9]{12}\Z")
 _INTERACTION_NAMES: Final = frozenset({*(name for _, name in INTERACTIONS), ALERT_FHIR})
+_MOST_TIMES: Final = 1_000_000
+"""It stands in logs, so that it must not have room for an NHS number."""
+
 _CONDITIONS: Final = ("name", "behaviour", "nhs_number", "interaction", "asid", "times")
 
 
@@ -123,8 +126,11 @@ def _times(form: Mapping[str, Any]) -> int:
     times = form.get("times", 0)
     if isinstance(times, str) and times.isascii() and times.isdigit() and len(times) < 8:
         times = int(times)
-    if isinstance(times, bool) or not isinstance(times, int) or times < 0 or (times == 0 and "times" in form):
-        raise MistakenScenario("times is how often it takes part: 1 or more; leave it out for always")
+    least = 1 if "times" in form else 0
+    if isinstance(times, bool) or not isinstance(times, int) or not least <= times <= _MOST_TIMES:
+        raise MistakenScenario(
+            f"times is how often it takes part: 1 or more, {_MOST_TIMES} at most; leave it out for always"
+        )
     return times
 
 
