@@ -50,7 +50,7 @@ class Diagnosis:
         return f"{self.wrong} {self.mend}".strip()
 
     def form(self) -> dict[str, Any]:
-        """Return the finding as JSON has it; nothing of the message's content is in it."""
+        """Return the finding as JSON has it; of the content only what Spine's own text quotes (rule S11) is in it."""
         return {
             "rule": self.rule,
             "severity": self.severity.value,

@@ -1,7 +1,7 @@
 """Reports as SARIF 2.1.0, the form in which code hosts and editors take findings of a checker.
 
 One run; every rule that was broken is described once, with its words; a finding has its line and the XPath as logical
-location. Nothing of a message's content is in it.
+location. Nothing of a message's content is in it, but the two words that rule S11 of consent quotes, as Spine does.
 
 Spec: 00 §4 ``validate``, ``validate --json`` for what a finding says.
 """
