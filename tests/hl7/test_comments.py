@@ -17,7 +17,7 @@ from openscr.hl7.document_query import read_document_query
 from openscr.hl7.gp_summary import read_summary_message
 from openscr.hl7.permission_check import read_permission_message
 from openscr.hl7.psis import HeaderFacts, read_query
-from openscr.hl7.rules.consent import PAYLOADS
+from openscr.hl7.rules.consent_wrapper import PAYLOADS
 from openscr.hl7.scr_application import read_permissions_query
 from openscr.hl7.wrapper import read_wrapper
 from openscr.spine import Document, Upload

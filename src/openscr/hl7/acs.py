@@ -22,13 +22,12 @@ from openscr.hl7.acknowledgement import read_outcome, write_acknowledgement
 from openscr.hl7.psis import HeaderFacts, read_consent
 from openscr.hl7.rules.consent import (
     ASKED_PATIENT,
-    CONSENT_WRAPPERS,
     GET_REQUEST,
     HAS_REQUEST,
-    PAYLOADS,
     PERMISSION_WORD,
     SET_REQUEST,
 )
+from openscr.hl7.rules.consent_wrapper import CONSENT_WRAPPERS, PAYLOADS
 from openscr.hl7.wrapper import (
     Finding,
     Heading,

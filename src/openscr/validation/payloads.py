@@ -54,7 +54,7 @@ from openscr.hl7.deviations import deviations_of
 from openscr.hl7.document_query import read_document_query
 from openscr.hl7.gp_summary import check_document, document_interaction, read_summary_message
 from openscr.hl7.psis import HeaderFacts, QueryMessage, read_query
-from openscr.hl7.rules.consent import LONE_WRAPPER, PARTICIPANTS
+from openscr.hl7.rules.consent_wrapper import LONE_WRAPPER, PARTICIPANTS
 from openscr.hl7.rules.queries import QUERY_WRAPPER
 from openscr.hl7.scr_application import read_permissions_query
 from openscr.hl7.strict import STRICT_INTERACTIONS, check_strict

@@ -8,7 +8,7 @@ Spec: 10 §11; 20 §12; 30 §5; 40 §4.2, §10.4.
 
 from typing import Final
 
-from openscr.hl7.rules import alerts, consent, documents, queries, scr_application, summaries
+from openscr.hl7.rules import alerts, consent, consent_wrapper, documents, queries, scr_application, summaries
 from openscr.hl7.rules.book import Rule, RuleSet, Words, in_document_order
 
 __all__ = ["RULE_BOOK", "Rule", "RuleSet", "Words", "in_document_order", "rules_of"]
@@ -33,9 +33,9 @@ RULE_BOOK: Final[tuple[RuleSet, ...]] = (
     scr_application.PERMISSIONS_WRAPPER,
     scr_application.PERMISSIONS_QUERY,
     queries.QUERIED_PATIENT,
-    *consent.CONSENT_WRAPPERS.values(),
-    consent.LONE_WRAPPER,
-    consent.PARTICIPANTS,
+    *consent_wrapper.CONSENT_WRAPPERS.values(),
+    consent_wrapper.LONE_WRAPPER,
+    consent_wrapper.PARTICIPANTS,
     consent.SET_REQUEST,
     consent.PERMISSION_WORD,
     consent.GET_REQUEST,
