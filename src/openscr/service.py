@@ -361,7 +361,7 @@ def _switched_off(settings: Settings) -> frozenset[str]:
 
 def _tell_consent(changed: ConsentChanged) -> None:
     """Log that a consent was set; whose it is, and by which message, stands in the audit."""
-    _log.info("consent set", changed=changed.version.value is not changed.previous, source=changed.version.source)
+    _log.debug("consent set", changed=changed.version.value is not changed.previous, source=changed.version.source)
 
 
 def _hold(data: Path) -> IO[bytes]:

@@ -42,7 +42,7 @@ OpenSCR: a complete Summary Care Record service.
   openscr list NHS              all events of a patient     openscr get NHS
   openscr consent get NHS       the patient's consent       openscr consent set NHS yes|no|ask
 
-  openscr alert NHS --type 2 --reason 5                     tell the privacy officer of an access
+  openscr alert NHS --type 2 --reason 5 --user URP          tell the privacy officer of an access
 
   openscr validate FILE...      what is wrong with a message, and how to mend it
   openscr scenario              make a demo service answer badly, late or not at all
