@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openscr.errors import ConfigurationError
 from openscr.http_protocol import Limits, SpineProtocol
@@ -100,15 +100,27 @@ class _Server(uvicorn.Server):
 
 
 def _until_cut_off(app: ASGIApp) -> ASGIApp:
-    """Answer 503 to a request that a stop has cut off: its sender may try again."""
+    """Answer 503 to a request that a stop has cut off: its sender may try again.
+
+    An answer of which a part has gone out already ends there, and the connection with it.
+    """
 
     async def answered(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        begun = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         try:
-            await app(scope, receive, send)
+            await app(scope, receive, send_on)
         except asyncio.CancelledError:
             _log.warning("request cut off by the stop")
+            if begun:
+                return
             headers = [(b"content-length", b"0"), (b"connection", b"close")]
             await send({"type": "http.response.start", "status": 503, "headers": headers})
             await send({"type": "http.response.body"})

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from journeys.wire import Connection, connected, request_bytes
+from journeys.wire import Connection, Ended, connected, request_bytes
 from openscr.faces.spine.exchange import BodyCutOff, BodyTooLarge, Reply, read_body, send_reply
 from openscr.http_protocol import Limits
 from openscr.listeners import Listener, bind, client_tls, server_tls
@@ -323,6 +323,28 @@ async def test_a_request_that_a_stop_cuts_off_is_503(caplog: pytest.LogCaptureFi
             answer = await connection.answer()
             await listener.stopped()
     assert (answer.status, answer.header("connection")) == (503, "close")
+    assert "Exception in ASGI application" not in caplog.text
+
+
+@on_uvloop
+async def test_an_answer_that_a_stop_cuts_off_in_the_middle_ends_there(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is said after the part that has gone out, and the log has no exception to tell of."""
+    begun = asyncio.Event()
+
+    async def half(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
+        await send({"type": "http.response.body", "body": b"12345", "more_body": True})
+        begun.set()
+        await asyncio.Event().wait()
+
+    with caplog.at_level(logging.INFO):
+        async with listening(half, PATIENT, grace=0) as listener, connected(listener.url) as connection:
+            await connection.send(request_bytes("/", b"", ()))
+            await begun.wait()
+            listener.stop_accepting()
+            with pytest.raises(Ended):
+                await connection.answer()
+            await listener.stopped()
     assert "Exception in ASGI application" not in caplog.text
 
 
