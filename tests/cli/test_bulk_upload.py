@@ -176,9 +176,14 @@ def test_a_journal_belongs_to_one_sender_and_one_upload(openscr: Run, at: tuple[
 def cut_short(arguments: list[str], cwd: Path, answers: int, how: signal.Signals) -> int:
     """Run an upload and end it after so many answers; return how it ended."""
     command = [sys.executable, "-m", "openscr", *arguments, "--json"]
-    process = subprocess.Popen(
-        command, cwd=cwd, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    # Tests that run in the background of a shell ignore SIGINT, and so would whatever they start.
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            command, cwd=cwd, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, ours)
     assert process.stdout is not None
     with process.stdout as lines:
         for _ in range(answers):
