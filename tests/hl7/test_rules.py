@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from openscr.hl7.acs import ConsentMessage, check_has, read_consent_message
+from openscr.hl7.acs import ConsentMessage, read_consent_message
 from openscr.hl7.gp_summary import SummaryMessage, read_summary_message
+from openscr.hl7.permission_check import read_permission_message
 from openscr.hl7.psis import HeaderFacts, QueryMessage, read_query
 from openscr.hl7.rules.summaries import UPLOAD_WRAPPER
 from openscr.hl7.wrapper import Finding, read_wrapper
@@ -198,7 +199,8 @@ def test_has_rules(row: Row) -> None:
     request = read_request(read_xml(mutated(message("acs", HAS), row.change)), "HAS_RESOURCE_PERMISSIONS_INUK01")
     assert request.body is not None
     facts = HeaderFacts(request.action.partition("/")[2], request.receiver_asid, request.sender_asid)
-    found = check_has(read_wrapper(request.body), facts)
+    read = read_permission_message(read_wrapper(request.body), facts)
+    found = [*read.rejected, *read.findings]
     assert told(found) == list(row.found)
     issued = dict.fromkeys((finding.issue.code, finding.issue.display) for finding in found)
     assert list(issued) == list(row.issues)[1:]

@@ -3,7 +3,7 @@
 Spec: 30 §3-§6, §10.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lxml import etree
 
@@ -105,7 +105,7 @@ def check_acs_wrapper(wrapper: Wrapper, interaction: str, header: HeaderFacts | 
     return rules.judge(wrapper.root, header.variables if header is not None else {"interaction": interaction})
 
 
-def _payload(wrapper: Wrapper, interaction: str) -> etree._Element | None:
+def payload_of(wrapper: Wrapper, interaction: str) -> etree._Element | None:
     """Return the single non-empty payload element, or none."""
     if wrapper.control_act is None:
         return None
@@ -134,25 +134,29 @@ def read_consent_message(
 
     ``header`` is none for a SET over ebXML. ``accept_ask`` takes ``Ask`` in a SET for ``Clear``. Spec: 30 §5, §9.2.
     """
-    payload = _payload(wrapper, interaction)
+    judged = judge_consent_message(wrapper, interaction, header, accept_ask=accept_ask)
+    payload = payload_of(wrapper, interaction)
+    if judged.rejected or judged.findings or payload is None:
+        return judged
+    ids, number = MessageIds(wrapper.message_id, interaction), stated_number(payload, interaction)
+    if interaction == ACS_SET:
+        word = word_at(payload, "permissions/accessControlAssertion/permission")
+        return replace(judged, request=ConsentChange(ids, number, _PERMISSION_WORDS[word]))
+    return replace(judged, request=ConsentQuery(ids, number, _criteria(payload)))
+
+
+def judge_consent_message(
+    wrapper: Wrapper, interaction: str, header: HeaderFacts | None, *, accept_ask: bool = False
+) -> ConsentMessage:
+    """Judge a SET, GET or HAS by all its rules: the wrapper's and, when they are kept, the payload's. Spec: 30 §9.2."""
+    payload = payload_of(wrapper, interaction)
     number = stated_number(payload, interaction)
     nhs_number = number if has_ten_digits(number) else None
     rejected = check_acs_wrapper(wrapper, interaction, header)
-    if rejected:
+    if rejected or payload is None:
         return ConsentMessage(wrapper, nhs_number, tuple(rejected))
-    if payload is None:
-        raise TypeError("a wrapper that breaks no rule holds a payload")
     findings = _judge_payload(payload, interaction, number, accept_ask=accept_ask)
-    if findings:
-        return ConsentMessage(wrapper, nhs_number, (), tuple(findings))
-    ids = MessageIds(wrapper.message_id, interaction)
-    request: ConsentChange | ConsentQuery
-    if interaction == ACS_SET:
-        word = word_at(payload, "permissions/accessControlAssertion/permission")
-        request = ConsentChange(ids, number, _PERMISSION_WORDS[word])
-    else:
-        request = ConsentQuery(ids, number, _criteria(payload))
-    return ConsentMessage(wrapper, nhs_number, (), (), request)
+    return ConsentMessage(wrapper, nhs_number, (), tuple(findings))
 
 
 def stated_number(payload: etree._Element | None, interaction: str) -> str:
@@ -173,15 +177,6 @@ def _judge_payload(
     variables["context"] = word_at(payload, "accessControlQuery/queryCriteria/function/context")
     request = GET_REQUEST if interaction == ACS_GET else HAS_REQUEST
     return request.judge_document(payload, variables) or ASKED_PATIENT[interaction].judge_document(payload)
-
-
-def check_has(wrapper: Wrapper, header: HeaderFacts | None = None) -> list[Finding]:
-    """Judge a HAS: rules 9-21 of the wrapper, and when it is in order H1-H13 and the NHS number. Spec: 30 §5.3."""
-    rejected = check_acs_wrapper(wrapper, ACS_HAS, header)
-    payload = _payload(wrapper, ACS_HAS)
-    if rejected or payload is None:
-        return rejected
-    return _judge_payload(payload, ACS_HAS, stated_number(payload, ACS_HAS))
 
 
 def _criteria(payload: etree._Element) -> ConsentCriteria:

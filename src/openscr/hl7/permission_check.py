@@ -5,17 +5,19 @@ Its rules H1-H13 are in the rule book of the service.
 Spec: 30 §4, §5.3, §6.
 """
 
+from dataclasses import replace
+
 from lxml import etree
 
 from openscr.codes import ACS_HAS, ACS_HAS_ANSWER
 from openscr.errors import SUPERSEDED, UnreadableMessage
 from openscr.hl7.acknowledgement import read_outcome
 from openscr.hl7.acs import (
-    CRS,
     NAMESPACES,
     WRAPPERS,
     ConsentMessage,
-    check_has,
+    judge_consent_message,
+    payload_of,
     stated_number,
     steps,
     word_at,
@@ -26,16 +28,15 @@ from openscr.hl7.acs import (
     write_permissions,
 )
 from openscr.hl7.psis import HeaderFacts
+from openscr.hl7.rules.consent_wrapper import PAYLOADS
 from openscr.hl7.wrapper import (
     Heading,
     Wrapper,
-    child,
     descend,
     local_name,
     write_acknowledgement_element,
     write_message,
 )
-from openscr.identifiers import has_ten_digits
 from openscr.spine import (
     Accessor,
     AskedPermission,
@@ -47,22 +48,16 @@ from openscr.spine import (
 )
 from openscr.transport.xml import text_of
 
-_REQUEST = "hasResourcePermissionsRequest"
-
 
 def read_permission_message(wrapper: Wrapper, header: HeaderFacts | None) -> ConsentMessage:
     """Read a HAS whose wrapper was read already. Nothing is raised. Spec: 30 §5.3, §9.2."""
-    payload = None if wrapper.control_act is None else child(wrapper.control_act, f"{CRS}{_REQUEST}")
+    judged = judge_consent_message(wrapper, ACS_HAS, header)
+    payload = payload_of(wrapper, ACS_HAS)
+    if judged.rejected or judged.findings or payload is None:
+        return judged
     number = stated_number(payload, ACS_HAS)
-    nhs_number = number if has_ten_digits(number) else None
-    found = check_has(wrapper, header)
-    rejected = tuple(finding for finding in found if finding.rule.startswith("soap-"))
-    if found or payload is None:
-        return ConsentMessage(wrapper, nhs_number, rejected, () if rejected else tuple(found))
     asked = tuple(_asked(one, number) for one in descend(payload, *steps("accessControlQuery/accessControlSet")))
-    return ConsentMessage(
-        wrapper, nhs_number, request=PermissionQuery(MessageIds(wrapper.message_id, ACS_HAS), number, asked)
-    )
+    return replace(judged, request=PermissionQuery(MessageIds(wrapper.message_id, ACS_HAS), number, asked))
 
 
 def _asked(one: etree._Element, number: str) -> AskedPermission:
@@ -107,12 +102,13 @@ def write_has_answer(
 
 def write_has(heading: Heading, query: PermissionQuery, person: Person | None) -> bytes:
     """Write a HAS. Spec: 30 §4."""
+    request = PAYLOADS[ACS_HAS]
     sets = "".join(
         f"<crs:accessControlSet>{write_asked(query.nhs_number, asked)}</crs:accessControlSet>" for asked in query.asked
     )
     payload = (
-        f"<crs:{_REQUEST}><crs:accessControlQuery>{write_context(query.nhs_number)}{sets}</crs:accessControlQuery>"
-        f"</crs:{_REQUEST}>"
+        f"<crs:{request}><crs:accessControlQuery>{write_context(query.nhs_number)}{sets}</crs:accessControlQuery>"
+        f"</crs:{request}>"
     )
     return write_message(ACS_HAS, heading, payload.encode(), person=person, prefix=NAMESPACES)
 

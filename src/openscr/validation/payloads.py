@@ -48,11 +48,12 @@ from openscr.codes import (
 )
 from openscr.errors import FAULTS, WRAPPER_ERRORS, UnreadableMessage
 from openscr.hl7.acknowledgement import read_outcome
-from openscr.hl7.acs import check_has, read_consent_message
+from openscr.hl7.acs import read_consent_message
 from openscr.hl7.alert import read_alert_message
 from openscr.hl7.deviations import deviations_of
 from openscr.hl7.document_query import read_document_query
 from openscr.hl7.gp_summary import check_document, document_interaction, read_summary_message
+from openscr.hl7.permission_check import read_permission_message
 from openscr.hl7.psis import HeaderFacts, QueryMessage, read_query
 from openscr.hl7.rules.consent_wrapper import LONE_WRAPPER, PARTICIPANTS
 from openscr.hl7.rules.queries import QUERY_WRAPPER
@@ -299,7 +300,8 @@ def _check_request(
         alert = read_alert_message(wrapper)
         found = (*alert.rejected, *alert.findings)
     else:
-        found = check_has(wrapper, header)
+        asked = read_permission_message(wrapper, header)
+        found = (*asked.rejected, *asked.findings)
     findings.add(document, wrapper.root, found)
 
 

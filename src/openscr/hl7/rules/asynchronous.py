@@ -8,6 +8,10 @@ from typing import Final
 from openscr.errors import WRAPPER_ERRORS
 from openscr.hl7.rules.book import Rule, Words
 from openscr.hl7.rules.participants import (
+    AT_MOST_ONE_AUTHOR,
+    HAS_CREATION_TIME,
+    HAS_ID,
+    HAS_VERSION,
     INTERACTION,
     IS_HL7,
     NO_CREATION_TIME,
@@ -27,22 +31,22 @@ from openscr.hl7.rules.participants import (
 _ID_AGREES: Final = "count(h:interactionId) = 1 and h:interactionId/@extension = $interaction"
 
 _ROWS: Final = (
-    ("501", "INVALID_ID", "count(h:id/@root) = 1 and string-length(h:id/@root) > 0", "h:id", NO_ID),
+    ("501", "INVALID_ID", HAS_ID, "h:id", NO_ID),
     (
         "502",
         "INVALID_CREATION_TIME",
-        "string-length(h:creationTime/@value) > 0",
+        HAS_CREATION_TIME,
         "h:creationTime",
         NO_CREATION_TIME,
     ),
-    ("503", "INVALID_VERSION_CODE", "string-length(h:versionCode/@code) > 0", "h:versionCode", NO_VERSION),
+    ("503", "INVALID_VERSION_CODE", HAS_VERSION, "h:versionCode", NO_VERSION),
     ("504", "INVALID_CONTROL_ACT", "count(h:ControlActEvent) = 1", "h:ControlActEvent", ONE_CONTROL_ACT),
     ("506", "INVALID_COMM_FUNC_RCV", RECEIVER, RECEIVER_PLACE, NO_RECEIVER),
     ("507", "INVALID_COMM_FUNC_SND", SENDER, SENDER_PLACE, NO_SENDER),
     (
         "508",
         "CONTROL_ACT_AUTHOR_INVALID",
-        "count(h:ControlActEvent) != 1 or count(h:ControlActEvent/h:author) <= 1",
+        AT_MOST_ONE_AUTHOR,
         "h:ControlActEvent/h:author",
         TWO_AUTHORS,
     ),

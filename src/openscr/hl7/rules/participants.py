@@ -30,6 +30,18 @@ RECEIVER_PLACE: Final = "h:communicationFunctionRcv/h:device/h:id"
 SENDER_PLACE: Final = "h:communicationFunctionSnd/h:device/h:id"
 """The ASIDs of the wrapper, seen from the root."""
 
+RECEIVER_AGREES: Final = f"{RECEIVER} and string({RECEIVER}/@extension) = $receiver"
+SENDER_AGREES: Final = f"{SENDER} and string({SENDER}/@extension) = $sender"
+"""They are the ASIDs of the SOAP header."""
+
+HAS_ID: Final = "count(h:id/@root) = 1 and string-length(h:id/@root) > 0"
+HAS_CREATION_TIME: Final = "string-length(h:creationTime/@value) > 0"
+HAS_VERSION: Final = "string-length(h:versionCode/@code) > 0"
+AT_MOST_ONE_AUTHOR: Final = f"count({ACT}) != 1 or count({ACT}/h:author) <= 1"
+ONE_OR_TWO_SYSTEMS: Final = f"count({ACT}) = 1 and count({ACT}/h:author1) >= 1 and count({ACT}/h:author1) <= 2"
+FIRST_SYSTEM: Final = f"not({ACT}/h:author1) or {ACT}/h:author1[1]/{SYSTEM}/{SYSTEM_ID}{FILLED}"
+"""What every wrapper is asked, under the label of its domain."""
+
 SECOND_SYSTEM_PLACE: Final = f"{ACT}/h:author1[2]/{SYSTEM}/{SYSTEM_PLACE}"
 SECOND_SYSTEM: Final = (
     f"count({ACT}) != 1 or count({ACT}/h:author1) != 2 or (count({SECOND_SYSTEM_PLACE}) = 1 and "
