@@ -71,8 +71,7 @@ def get_consent(
         fail(refusal_line(answer.outcome))
     if not as_json:
         say(answer.consent.value)
-        if answer.superseded:
-            note("the number has been superseded; this is the consent of the number that holds now")
+        _note_superseded(answer.superseded)
 
 
 class Function(StrEnum):
@@ -124,8 +123,12 @@ def has_permissions(
         fail(refusal_line(answer.outcome))
     if not as_json:
         say_table(("function", "accessor", "permission"), [tuple(each.values()) for each in permissions])
-        if answer.superseded:
-            note("the number has been superseded; this is the consent of the number that holds now")
+        _note_superseded(answer.superseded)
+
+
+def _note_superseded(superseded: bool) -> None:
+    if superseded:
+        note("the number has been superseded; this is the consent of the number that holds now")
 
 
 def _accessor(word: str) -> "Accessor":

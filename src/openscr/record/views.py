@@ -96,12 +96,15 @@ class Views:
         query: Query,
         override: DissentOverride,
         operation: Operation = Operation.VIEW,
+        *,
+        consent_counts: bool = True,
     ) -> _Look:
-        """Decide whether this may be looked at. Spec: 20 §10.3 steps 4-6."""
+        """Decide whether this may be looked at; whether consent allows it, where that counts. 20 §10.3 steps 4-6."""
         now = self._clock()
         authorisation = self._policy.authorise(self._directory.snapshot, operation, caller, override=override)
         state = await transaction.read_patient(query.nhs_number)
-        decision = decide_view(override, state, authorisation, self._rules, caller, now, self._mint())
+        judged = state if consent_counts else replace(state, consent=Consent.ASK)
+        decision = decide_view(override, judged, authorisation, self._rules, caller, now, self._mint())
         return _Look(caller, query, now, state, authorisation, decision)
 
     async def _conclude(self, transaction: Transaction, look: _Look, details: Mapping[str, str] | None = None) -> None:
@@ -279,14 +282,8 @@ class Views:
         """
 
         async def work(transaction: Transaction) -> ScrPermissionsOutcome:
-            look = await self._look(transaction, caller, query, DissentOverride())
+            look = await self._look(transaction, caller, query, DissentOverride(), consent_counts=False)
             consent = look.state.consent
-            if look.decision.reason == "consent":
-                asked = replace(look.state, consent=Consent.ASK)
-                allowed = decide_view(
-                    DissentOverride(), asked, look.authorisation, self._rules, caller, look.now, self._mint()
-                )
-                look = replace(look, decision=allowed)
             named = {"asker": query.asker, "looker": query.role_profile or query.workgroup}
             await self._conclude(transaction, look, named)
             if not look.allowed:
