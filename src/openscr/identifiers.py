@@ -64,6 +64,14 @@ def has_ten_digits(text: str) -> bool:
     return _TEN_DIGITS.match(text) is not None
 
 
+def addressed_number(numbers: list[str]) -> str | None:
+    """Return the number under which a message is kept: the only one that it names, when it has ten digits.
+
+    Whether the digits are an NHS number does not matter for that. Spec: 40 §8.
+    """
+    return numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or IP address means this machine alone; any name but ``localhost`` may lead elsewhere."""
     if host.lower() == "localhost":

@@ -29,7 +29,7 @@ from openscr.hl7.wrapper import (
     descend,
     write_message,
 )
-from openscr.identifiers import UuidFactory, has_ten_digits
+from openscr.identifiers import UuidFactory, addressed_number
 from openscr.spine import AckType, Alert, AlertUser, CodedValue, MessageIds, Outcome, Person
 from openscr.transport.xml import escape
 
@@ -77,7 +77,7 @@ def read_alert_message(wrapper: Wrapper) -> AlertMessage:
     """Read an alert whose wrapper was read already. Nothing is raised. Spec: 35 §6.1, 80 §5.2."""
     event = alert_event(wrapper)
     numbers = _numbers(event)
-    nhs_number = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
+    nhs_number = addressed_number(numbers)
     rejected = ALERT_WRAPPER.judge(wrapper.root, {"interaction": ALERT})
     if rejected:
         return AlertMessage(nhs_number, tuple(rejected))

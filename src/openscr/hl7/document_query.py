@@ -13,7 +13,7 @@ from openscr.hl7.psis import HeaderFacts, QueryMessage, queried_numbers, read_ov
 from openscr.hl7.rules.documents import BARE_QUERY, DOCUMENT_PARAMETERS
 from openscr.hl7.rules.queries import QUERIED_PATIENT, QUERY_WRAPPER
 from openscr.hl7.wrapper import HL7, NAMESPACE, Heading, Wrapper, attributes_of, write_message
-from openscr.identifiers import has_ten_digits, is_hl7_time
+from openscr.identifiers import addressed_number, is_hl7_time
 from openscr.spine import (
     CodedValue,
     DocumentFilter,
@@ -89,7 +89,7 @@ def read_document_query(wrapper: Wrapper, header: HeaderFacts | None, interactio
     if element is None:
         return QueryMessage(wrapper, None, tuple(findings), unanswerable)
     numbers = queried_numbers(element)
-    known = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
+    known = addressed_number(numbers)
     findings = findings or QUERIED_PATIENT.judge_document(element)
     if findings:
         return QueryMessage(wrapper, known, tuple(findings), unanswerable)

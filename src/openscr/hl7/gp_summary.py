@@ -59,7 +59,7 @@ from openscr.hl7.wrapper import (
     read_person,
     write_message,
 )
-from openscr.identifiers import has_ten_digits
+from openscr.identifiers import addressed_number
 from openscr.spine import AckType, Document, MessageIds, Outcome, Person, Upload, Withdrawal
 from openscr.transport.xml import element_span, escape, inherited_declarations, outermost, text_of, write_element
 
@@ -141,7 +141,7 @@ def read_summary_message(root: etree._Element, wrapper: Wrapper, payload: bytes,
     documents = list(subject.iterchildren(name)) if subject is not None else []
     document = documents[0] if len(documents) == 1 else None
     numbers = _nhs_numbers(document)
-    nhs_number = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
+    nhs_number = addressed_number(numbers)
     upload = interaction in UPLOADS
     rejected = (UPLOAD_WRAPPER if upload else WITHDRAWAL_WRAPPER).judge(root, {"interaction": interaction})
     if rejected:

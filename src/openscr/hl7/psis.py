@@ -47,7 +47,7 @@ from openscr.hl7.wrapper import (
     write_message,
     write_reasons,
 )
-from openscr.identifiers import LONDON, has_ten_digits, hl7_timestamp
+from openscr.identifiers import LONDON, addressed_number, hl7_timestamp
 from openscr.spine import (
     AckType,
     Consent,
@@ -140,7 +140,7 @@ def read_query(wrapper: Wrapper, header: HeaderFacts) -> QueryMessage:
         return QueryMessage(wrapper, None, tuple(findings), unanswerable)
     findings += (EVENT_QUERY if wrapper.name == EVENT else EVENT_LIST_QUERY).judge_document(query)
     numbers = queried_numbers(query)
-    nhs_number = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
+    nhs_number = addressed_number(numbers)
     findings = findings or QUERIED_PATIENT.judge_document(query)
     if findings:
         return QueryMessage(wrapper, nhs_number, tuple(findings), unanswerable)

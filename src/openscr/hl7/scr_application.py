@@ -46,7 +46,7 @@ from openscr.hl7.wrapper import (
     write_acknowledgement_element,
     write_message,
 )
-from openscr.identifiers import has_ten_digits
+from openscr.identifiers import addressed_number
 from openscr.spine import (
     Consent,
     EventAuthor,
@@ -83,7 +83,7 @@ def read_permissions_query(wrapper: Wrapper, header: HeaderFacts) -> QueryMessag
         return QueryMessage(wrapper, None, tuple(findings), unanswerable)
     findings += PERMISSIONS_QUERY.judge_document(query)
     numbers = queried_numbers(query)
-    known = numbers[0] if len(numbers) == 1 and has_ten_digits(numbers[0]) else None
+    known = addressed_number(numbers)
     findings = findings or QUERIED_PATIENT.judge_document(query)
     if findings:
         return QueryMessage(wrapper, known, tuple(findings), unanswerable)
