@@ -20,6 +20,7 @@ run: $(STAMP)    ## start the demo service on localhost
 
 test: $(STAMP)   ## format, lint, types, floors, then every test
 	@$(MAKE) --no-print-directory lint
+	@$(BIN)/python scripts/system_packages.py slapd=slapd ldapsearch=ldap-utils chromium=chromium
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMP)   ## check format, lint and types

@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Protocol
 
+from openscr.directory.model import Role
 from openscr.errors import Issue
 
 
@@ -55,9 +56,33 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """A person whom an identity provider has authenticated, in the one role that is active. Spec: 35 §4.2, §9.1.
+
+    ``name`` is for display and the audit. ``role`` carries the activities of this role and of no other.
+    ``assurance_level`` is 1 to 3 (AAL), ``methods`` the ``amr`` of the sign-in, ``issuer`` who vouches.
+    ``session_hash`` is a digest of the session's id: the id itself is kept nowhere.
+    """
+
+    user_id: str
+    name: str
+    role: Role
+    assurance_level: int
+    issuer: str
+    methods: tuple[str, ...] = ()
+    session_hash: str = ""
+
+    @property
+    def person(self) -> Person:
+        """The same person in the words of a message."""
+        return Person(self.user_id, self.role.role_profile_id, self.role.job_role)
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who sends a request: the accredited system, and the person that it says is present.
 
+    ``session`` is there when an identity provider vouches for the person; then it counts, and ``person`` says the same.
     ``certificate`` is the name in the client certificate (none on the loopback demo listener), ``address`` the network
     address of the peer; both are for the audit only.
     """
@@ -67,6 +92,7 @@ class Caller:
     person: Person | None = None
     certificate: str | None = None
     address: str | None = None
+    session: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from openscr.directory.model import Directory
 from openscr.spine import Caller, DissentOverride, Person
 
 MATRIX = load_matrix()
-UPLOAD, WITHDRAW, VIEW, SUBJECT_ACCESS, SET, GET, ALERT = Operation
+UPLOAD, WITHDRAW, VIEW, SUBJECT_ACCESS, SET, GET, ALERT, *_ = Operation
 GP, VIEWER, BATCH, DISABLED = "200000000115", "200000000116", "200000000117", "200000000118"
 
 DOCTOR = Person("555000000101", "555000000102", "S8000:G8000:R8000")

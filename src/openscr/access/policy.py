@@ -29,6 +29,11 @@ class Operation(StrEnum):
     SET_CONSENT = "set_consent"
     GET_CONSENT = "get_consent"
     RAISE_ALERT = "raise_alert"
+    RECORD_PERMISSION = "record_permission"
+    CLAIM_RELATIONSHIP = "claim_relationship"
+    HANDLE_RELATIONSHIP_ALERTS = "handle_relationship_alerts"
+    HANDLE_ACCESS_ALERTS = "handle_access_alerts"
+    READ_AUDIT = "read_audit"
 
 
 class Reason(StrEnum):
@@ -92,6 +97,11 @@ _ACTIVITY: Final = {
     Operation.SUBJECT_ACCESS: Right.SUBJECT_ACCESS,
     Operation.SET_CONSENT: Right.SET_CONSENT,
     Operation.GET_CONSENT: Right.GET_CONSENT,
+    Operation.RECORD_PERMISSION: Right.VIEW,
+    Operation.CLAIM_RELATIONSHIP: Right.CLAIM_RELATIONSHIP,
+    Operation.HANDLE_RELATIONSHIP_ALERTS: Right.ALERTS_RELATIONSHIP,
+    Operation.HANDLE_ACCESS_ALERTS: Right.ALERTS_ACCESS,
+    Operation.READ_AUDIT: Right.AUDIT_READ,
 }
 
 
