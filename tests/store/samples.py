@@ -8,6 +8,7 @@ from pathlib import Path
 
 from openscr.identifiers import slot_of
 from openscr.spine import Consent, EventStatus
+from openscr.standing import Holder, HolderKind, StandingKind
 from openscr.store.interface import (
     AlertRow,
     AuditEntry,
@@ -19,6 +20,7 @@ from openscr.store.interface import (
     PollResult,
     RawMessage,
     Receipt,
+    StandingRow,
     Store,
     Transaction,
 )
@@ -159,6 +161,27 @@ def an_alert(number: int) -> AlertRow:
     )
 
 
+def a_standing(number: int, nhs_number: str = PATIENT, **changes: object) -> StandingRow:
+    """Return a permission to view of a role profile, for an hour from the minute of its number on."""
+    values: dict[str, object] = {
+        "id": an_id(number),
+        "nhs_number": nhs_number,
+        "kind": StandingKind.PERMISSION,
+        "holder": Holder(HolderKind.ROLE_PROFILE, "900000000302"),
+        "reason": "04",
+        "starts_at": at(number),
+        "ends_at": at(number + 3600),
+        "recorded_at": at(number),
+        "asid": ASID,
+        "organisation": "B99901",
+        "user_id": "900000000301",
+        "role_profile_id": "900000000302",
+        "job_role": "R8000",
+        "text": "Synthetic",
+    }
+    return StandingRow(**{**values, **changes})  # type: ignore[arg-type]
+
+
 def an_entry(number: int, nhs_number: str | None = PATIENT) -> AuditEntry:
     """Return an audit entry."""
     return AuditEntry(at(number), "upload", "AA", nhs_number, {"message_id": an_id(number), "asid": ASID})
@@ -212,6 +235,7 @@ async def append(store: Store, rows: Sequence[object], slot: int = SLOT) -> None
             OutboxRow: transaction.append_outbox,
             PollResult: transaction.keep_poll_result,
             AlertRow: transaction.append_alert,
+            StandingRow: transaction.append_standing,
             AuditEntry: transaction.append_audit,
         }
         for row in rows:

@@ -30,10 +30,12 @@ class Operation(StrEnum):
     GET_CONSENT = "get_consent"
     RAISE_ALERT = "raise_alert"
     RECORD_PERMISSION = "record_permission"
+    EMERGENCY_ACCESS = "emergency_access"
     CLAIM_RELATIONSHIP = "claim_relationship"
     HANDLE_RELATIONSHIP_ALERTS = "handle_relationship_alerts"
     HANDLE_ACCESS_ALERTS = "handle_access_alerts"
     READ_AUDIT = "read_audit"
+    ACTIVITY_REPORT = "activity_report"
 
 
 class Reason(StrEnum):
@@ -98,10 +100,12 @@ _ACTIVITY: Final = {
     Operation.SET_CONSENT: Right.SET_CONSENT,
     Operation.GET_CONSENT: Right.GET_CONSENT,
     Operation.RECORD_PERMISSION: Right.VIEW,
+    Operation.EMERGENCY_ACCESS: Right.EMERGENCY_VIEW,
     Operation.CLAIM_RELATIONSHIP: Right.CLAIM_RELATIONSHIP,
     Operation.HANDLE_RELATIONSHIP_ALERTS: Right.ALERTS_RELATIONSHIP,
     Operation.HANDLE_ACCESS_ALERTS: Right.ALERTS_ACCESS,
     Operation.READ_AUDIT: Right.AUDIT_READ,
+    Operation.ACTIVITY_REPORT: Right.ACTIVITY_REPORT,
 }
 
 

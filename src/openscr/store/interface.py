@@ -21,6 +21,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from openscr.spine import Consent, EventStatus
+from openscr.standing import Basis, Holder, StandingKind
 
 T = TypeVar("T")
 
@@ -197,6 +198,37 @@ class AlertRow:
 
 
 @dataclass(frozen=True, slots=True)
+class StandingRow:
+    """A permission to view or a legitimate relationship, as it was recorded. Key: (slot, ``id``).
+
+    ``ends_at`` is none for one without an end. ``ended_at`` and ``ended_by`` say that, and by what, it was ended before
+    its time: nothing else of a row ever changes. Spec: 35 §6, 70 §9.
+    """
+
+    id: str
+    nhs_number: str
+    kind: StandingKind
+    holder: Holder
+    reason: str
+    starts_at: datetime
+    ends_at: datetime | None
+    recorded_at: datetime
+    asid: str
+    organisation: str
+    user_id: str | None
+    role_profile_id: str | None
+    job_role: str | None
+    basis: Basis = Basis.ASKED
+    text: str = ""
+    ended_at: datetime | None = None
+    ended_by: str | None = None
+
+    def in_force(self, at: datetime) -> bool:
+        """Whether it holds at an instant: from its start on, until its end, which is no longer part of it."""
+        return self.starts_at <= at and self.ended_at is None and (self.ends_at is None or at < self.ends_at)
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One row of the audit, before it has its place in the chain of its slot.
 
@@ -316,6 +348,18 @@ class Transaction(Protocol):
 
     async def append_alert(self, alert: AlertRow) -> None:
         """Keep a privacy alert."""
+
+    async def find_standing(self, id: str) -> StandingRow | None:
+        """Return the permission or relationship of an id, whether or not it still holds."""
+
+    async def read_standings(self, nhs_number: str) -> tuple[StandingRow, ...]:
+        """Return a patient's permissions and relationships that nobody ended, the newest first."""
+
+    async def append_standing(self, row: StandingRow) -> None:
+        """Keep a permission or relationship. Raises `Conflict` when its id exists."""
+
+    async def end_standing(self, row: StandingRow) -> None:
+        """Write when and by what a permission or relationship was ended."""
 
     async def append_audit(self, entry: AuditEntry) -> None:
         """Add an entry to the audit chain of this slot."""

@@ -15,6 +15,7 @@ import msgspec
 
 from openscr.errors import StoreError
 from openscr.spine import Consent, EventStatus
+from openscr.standing import Basis, Holder, HolderKind, StandingKind
 from openscr.store.compression import Codec
 from openscr.store.interface import (
     AlertRow,
@@ -26,6 +27,7 @@ from openscr.store.interface import (
     PollResult,
     RawMessage,
     Receipt,
+    StandingRow,
 )
 
 Values = tuple[Any, ...]
@@ -437,6 +439,65 @@ def read_alert(row: Row) -> AlertRow:
         raise StoreError("the stored row is damaged") from error
     alert = AlertRow(id, nhs_number, type, reason, text, from_microseconds(raised_at), *rest)
     return replace(alert, details=known)
+
+
+def standing_values(row: StandingRow) -> Values:
+    """Return the columns of a permission to view or a legitimate relationship."""
+    return (
+        row.id,
+        row.nhs_number,
+        row.kind.value,
+        row.holder.kind.value,
+        row.holder.id,
+        row.basis.value,
+        row.reason,
+        row.text,
+        to_microseconds(row.starts_at),
+        _optional_time(row.ends_at),
+        to_microseconds(row.recorded_at),
+        row.asid,
+        row.organisation,
+        row.user_id,
+        row.role_profile_id,
+        row.job_role,
+        _optional_time(row.ended_at),
+        row.ended_by,
+    )
+
+
+def ended_values(row: StandingRow) -> Values:
+    """Return the columns of a permission or relationship that may change."""
+    return (_optional_time(row.ended_at), row.ended_by)
+
+
+def read_standing(row: Row) -> StandingRow:
+    """Return a permission or relationship. Raises: `StoreError` when the row is damaged."""
+    (
+        id, nhs_number, kind, holder_kind, holder, basis, reason, text, starts_at, ends_at, recorded_at, asid,
+        organisation, user_id, role_profile_id, job_role, ended_at, ended_by,
+    ) = row  # fmt: skip
+    try:
+        return StandingRow(
+            id,
+            nhs_number,
+            StandingKind(kind),
+            Holder(HolderKind(holder_kind), holder),
+            reason,
+            from_microseconds(starts_at),
+            _read_optional_time(ends_at),
+            from_microseconds(recorded_at),
+            asid,
+            organisation,
+            user_id,
+            role_profile_id,
+            job_role,
+            Basis(basis),
+            text,
+            _read_optional_time(ended_at),
+            ended_by,
+        )
+    except (ValueError, OverflowError) as error:
+        raise StoreError("the stored row is damaged") from error
 
 
 def patient_values(slot: int, patient: PatientEntry) -> Values:

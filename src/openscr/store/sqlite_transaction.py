@@ -24,12 +24,14 @@ from openscr.store.interface import (
     PatientState,
     PollResult,
     Receipt,
+    StandingRow,
     Transaction,
 )
 from openscr.store.rows import (
     Values,
     alert_values,
     consent_values,
+    ended_values,
     event_values,
     outbox_values,
     poll_values,
@@ -38,7 +40,9 @@ from openscr.store.rows import (
     read_patient_entry,
     read_poll,
     read_receipt,
+    read_standing,
     receipt_values,
+    standing_values,
     status_values,
     to_microseconds,
 )
@@ -132,6 +136,15 @@ class SqliteTransaction:
         """Return all versions of the consent, oldest first. Spec: 30 §9.1."""
         return tuple(map(read_consent, self._execute(statements.CONSENT_HISTORY, (self.slot, nhs_number))))
 
+    async def find_standing(self, id: str) -> StandingRow | None:
+        """Return a permission or relationship by its id. Spec: 70 §9."""
+        row = self._execute(statements.FIND_STANDING, (self.slot, id)).fetchone()
+        return None if row is None else read_standing(row)
+
+    async def read_standings(self, nhs_number: str) -> tuple[StandingRow, ...]:
+        """Return a patient's permissions and relationships that nobody ended, newest first. Spec: 70 §9."""
+        return tuple([read_standing(row) for row in self._execute(statements.READ_STANDINGS, (self.slot, nhs_number))])
+
     # --- writing ---
 
     async def append_receipt(self, receipt: Receipt) -> None:
@@ -169,6 +182,15 @@ class SqliteTransaction:
     async def append_alert(self, alert: AlertRow) -> None:
         """Keep a privacy alert. Raises: `Conflict`. Spec: 35 §6.1."""
         self._append(statements.APPEND_ALERT, (self.slot, *alert_values(alert)))
+
+    async def append_standing(self, row: StandingRow) -> None:
+        """Keep a permission or relationship. Raises: `Conflict`. Spec: 70 §9."""
+        self._append(statements.APPEND_STANDING, (self.slot, *standing_values(row)))
+
+    async def end_standing(self, row: StandingRow) -> None:
+        """Write the end of a permission or relationship. Raises: `StoreError` when there is none. Spec: 70 §9."""
+        if self._execute(statements.END_STANDING, (*ended_values(row), self.slot, row.id)).rowcount != 1:
+            raise StoreError("the record to end is not in the store")
 
     async def append_audit(self, entry: AuditEntry) -> None:
         """Add an entry to the audit chain of this slot. Spec: 35 §7."""

@@ -21,7 +21,16 @@ from openscr.store.chain import GENESIS, link, read_row
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
 from openscr.store.interface import EventRow, VerifyReport
-from openscr.store.rows import check_texts, read_alert, read_consent, read_event, read_outbox, read_poll, readable
+from openscr.store.rows import (
+    check_texts,
+    read_alert,
+    read_consent,
+    read_event,
+    read_outbox,
+    read_poll,
+    read_standing,
+    readable,
+)
 from openscr.store.sqlite_outbox import any_text
 
 FAULT_LIMIT: Final = 1000
@@ -92,6 +101,7 @@ def check_slots(connection: sqlite3.Connection, slots: Iterable[int], codec: Cod
                 _check_outbox(connection, slot, codec, findings)
                 _check_polls(connection, slot, codec, findings)
                 _check_alerts(connection, slot, findings)
+                _check_standings(connection, slot, findings)
         except sqlite3.DatabaseError as error:
             findings.add(f"slot {slot}: rows cannot be read ({getattr(error, 'sqlite_errorname', 'no code')})")
         finally:
@@ -217,6 +227,19 @@ def _check_alerts(connection: sqlite3.Connection, slot: int, findings: Findings)
             read_alert(row)
         except _UNREADABLE as error:
             findings.add(f"slot {slot}: alert {readable(row[0])}: {_reason(error)}")
+
+
+def _check_standings(connection: sqlite3.Connection, slot: int, findings: Findings) -> None:
+    for row in connection.execute(statements.SLOT_STANDINGS, (slot,)):
+        place = f"slot {slot}: permission or relationship {readable(row[0])}"
+        try:
+            check_texts(row)
+            read_standing(row)
+        except _UNREADABLE as error:
+            findings.add(f"{place}: {_reason(error)}")
+            continue
+        if slot_of(row[1]) != slot:
+            findings.add(f"{place}: it is not in the slot of its patient")
 
 
 def _reason(error: Exception) -> str:

@@ -34,6 +34,10 @@ ALERT_COLUMNS: Final = (
     "id, nhs_number, type, reason, text, raised_at, asid, organisation, user_id, role_profile_id, job_role, state,"
     " source, details"
 )
+STANDING_COLUMNS: Final = (
+    "id, nhs_number, kind, holder_kind, holder, basis, reason, text, starts_at, ends_at, recorded_at, asid,"
+    " organisation, user_id, role_profile_id, job_role, ended_at, ended_by"
+)
 
 # --- hot ------------------------------------------------------------------------------------------------------------
 
@@ -91,6 +95,15 @@ KEEP_POLL: Final = (
     " sender_asid = excluded.sender_asid, expires_at = excluded.expires_at, content = excluded.content"
 )
 APPEND_ALERT: Final = f"INSERT INTO alert (slot, {ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+FIND_STANDING: Final = f"SELECT {STANDING_COLUMNS} FROM standing WHERE slot = ? AND id = ?"
+READ_STANDINGS: Final = (
+    f"SELECT {STANDING_COLUMNS} FROM standing WHERE slot = ? AND nhs_number = ? AND ended_at IS NULL"
+    " ORDER BY recorded_at DESC, id"
+)
+APPEND_STANDING: Final = (
+    f"INSERT INTO standing (slot, {STANDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+END_STANDING: Final = "UPDATE standing SET ended_at = ?, ended_by = ? WHERE slot = ? AND id = ?"
 MOVE_CHAIN: Final = (
     "INSERT INTO chain (slot, sequence, hash) VALUES (?, ?, ?)"
     " ON CONFLICT (slot) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash"
@@ -125,6 +138,7 @@ SLOT_CONSENTS: Final = f"SELECT {CONSENT_COLUMNS} FROM consent WHERE slot = ? OR
 SLOT_OUTBOX: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE slot = ? ORDER BY id"
 SLOT_POLLS: Final = f"SELECT {POLL_COLUMNS} FROM poll WHERE slot = ? ORDER BY from_party, message_id"
 SLOT_ALERTS: Final = f"SELECT {ALERT_COLUMNS} FROM alert WHERE slot = ? ORDER BY id"
+SLOT_STANDINGS: Final = f"SELECT {STANDING_COLUMNS} FROM standing WHERE slot = ? ORDER BY id"
 
 HOT: Final = (
     FIND_RECEIPT, FIND_BY_WRAPPER, FIND_BY_WSA, READ_RAW, READ_PATIENT, READ_CONSENT, READ_EVENTS, COUNT_EVENTS,
@@ -132,6 +146,7 @@ HOT: Final = (
     CHANGE_OUTBOX, FAIL_DAMAGED_OUTBOX, REMOVE_OUTBOX, FIND_POLL, POLL_OF_MESSAGE, KEEP_POLL, APPEND_ALERT,
     MOVE_CHAIN, APPEND_AUDIT, WRITE_PATIENT,
     READ_AUDIT, SLOT_AUDIT, SLOT_RECEIPTS, SLOT_EVENTS, SLOT_CONSENTS, SLOT_OUTBOX, SLOT_POLLS, SLOT_ALERTS,
+    FIND_STANDING, READ_STANDINGS, APPEND_STANDING, END_STANDING, SLOT_STANDINGS,
 )  # fmt: skip
 
 # --- background -----------------------------------------------------------------------------------------------------
