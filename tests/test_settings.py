@@ -31,7 +31,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert settings.override_vocabulary == "7.2.02"
     assert settings.tls_ca == Path("openscr-data/pki/ca.pem") == settings.pki / "ca.pem"
     switches = [name for name, field in Settings.model_fields.items() if field.annotation is bool]
-    assert len(switches) == 10
+    assert len(switches) == 12
     assert not any(getattr(settings, name) for name in switches)
 
 
@@ -154,6 +154,8 @@ BY_SPEC_NAME = {
     "alerts.reason_oid": ("2.25.1", "2.25.1"),
     "psis.override_vocabulary": ("4.2.00", "4.2.00"),
     "acf.trust_system_flags": (True, True),
+    "lr.enforce": (True, True),
+    "lr.claim_activity": ("B0085", ("B0085",)),
     "tls.max": ("1.2", "1.2"),
     "tls.legacy_ciphers": (True, True),
     "tls.crl_file": ("crl.pem", Path("crl.pem")),

@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openscr.access import pki
-from openscr.access.matrix import load_matrix
+from openscr.access.matrix import load_matrix, with_claim_activity
 from openscr.access.policy import AccessPolicy
 from openscr.codes import SCR_PERMISSIONS, SUBJECT_ACCESS
 from openscr.delivery.carriers import HttpCarrier
@@ -39,6 +39,7 @@ from openscr.metrics import Metrics
 from openscr.record.consent import ConsentChanged
 from openscr.record.decision import RecordRules
 from openscr.record.record import Record
+from openscr.record.standings import StandingRecords
 from openscr.settings import Address, Settings, default_public_url
 from openscr.store.interface import OutboxState, Store
 from openscr.store.opening import open_store
@@ -72,6 +73,7 @@ class Service:
         self.store: Store = open_store(settings.store)
         self.directory = CurrentDirectory(Directory())
         self.record: Record
+        self.standings: StandingRecords
         self.outbox: Outbox | None = None
         self.demo: Demo | None = None
         self.scenarios: Scenarios | None = None
@@ -226,11 +228,14 @@ class Service:
     def _build(self) -> Outbox:
         settings = self.settings
         policy = AccessPolicy(
-            matrix=load_matrix(settings.rbac),
+            matrix=with_claim_activity(load_matrix(settings.rbac), settings.claim_activity),
             unknown_author=settings.unknown_author,
             require_person_for_query=settings.require_person_for_query,
             trust_system_flags=settings.trust_system_flags,
             override_vocabulary=settings.override_vocabulary,
+            enforce_relationship=settings.enforce_relationship,
+            enforce_permission=settings.enforce_permission,
+            clock=self._clock,
         )
         rules = RecordRules(
             open_index=settings.patient_index == "open",
@@ -247,6 +252,15 @@ class Service:
             clock=self._clock,
             mint=self._mint,
             on_consent=(_tell_consent,),
+        )
+        self.standings = StandingRecords(
+            self.store,
+            self.directory,
+            policy,
+            rules,
+            clock=self._clock,
+            mint=self._mint,
+            organisation_hours=dict(settings.organisation_permission_hours),
         )
         self._http = HttpCarrier(
             client_tls(settings.tls_certificate, settings.tls_key, settings.tls_ca),

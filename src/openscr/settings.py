@@ -40,6 +40,8 @@ SPEC_NAMES: Final = {
     "alerts.reason_oid": "alert_reason_oid",
     "acs.best_interest_overrides_dissent": "best_interest_overrides_dissent",
     "psis.override_vocabulary": "override_vocabulary",
+    "lr.enforce": "enforce_relationship",
+    "lr.claim_activity": "claim_activity",
     "acf.trust_system_flags": "trust_system_flags",
     "tls.max": "tls_max_version",
     "tls.legacy_ciphers": "legacy_ciphers",
@@ -106,6 +108,24 @@ def _read_faces(value: object) -> object:
     if not faces or not set(faces) <= set(FACES):
         raise ValueError(f"faces are one or more of {', '.join(FACES)}")
     return faces
+
+
+def _read_activities(value: object) -> object:
+    activities = _read_names(value)
+    if not all(re.fullmatch(r"B[0-9]{4}", activity) for activity in activities):
+        raise ValueError("activities are B codes such as B0370, separated by commas")
+    return activities
+
+
+def _read_hours(value: object) -> object:
+    pairs = [name.partition("=") for name in _read_names(value)]
+    try:
+        found = tuple((ods.strip(), float(hours)) for ods, _, hours in pairs)
+    except ValueError:
+        found = (("", 0.0),)
+    if not all(ods and 1 <= hours <= 8760 for ods, hours in found):
+        raise ValueError("hours are ODS=HOURS between 1 and 8760, such as RZZ01=168, separated by commas")
+    return found
 
 
 def _read_store(value: object) -> object:
@@ -205,6 +225,18 @@ class Settings(BaseSettings):
         None, description="code system of the reason of alerts that are sent (80 §5.2)"
     )
     trust_system_flags: bool = Field(False, description="systems with RBAC check activities themselves (35 §3.3)")
+    enforce_relationship: bool = Field(
+        False, description="show a record only to those with a legitimate relationship on record (35 §8, §9.4)"
+    )
+    enforce_permission: bool = Field(
+        False, description="show a record only to those with a permission to view on record (35 §6, 20 §10.1)"
+    )
+    claim_activity: Annotated[tuple[str, ...], BeforeValidator(_read_activities)] = Field(
+        (), description="activities (B codes) of which one lets claim a relationship (35 §9.3); default any view right"
+    )
+    organisation_permission_hours: Annotated[tuple[tuple[str, float], ...], BeforeValidator(_read_hours)] = Field(
+        (), description="ODS=HOURS, separated by commas: how long a permission for its staff holds; default 24 (70 §9)"
+    )
     rbac: _Path | None = Field(
         None, description="file with the authorisation matrix (35 §9.3); default the shipped one"
     )

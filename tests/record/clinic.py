@@ -37,6 +37,7 @@ from openscr.identifiers import check_digit, hl7_timestamp, slot_of
 from openscr.record.consent import ConsentSubscriber
 from openscr.record.decision import RecordRules
 from openscr.record.record import Received, Reception, Record
+from openscr.record.standings import StandingRecords
 from openscr.spine import (
     Caller,
     Consent,
@@ -53,6 +54,7 @@ from openscr.spine import (
     Person,
     Withdrawal,
 )
+from openscr.standing import PermissionRequest, RecordedOutcome, RelationshipRequest, StandingOutcome, StandingQuery
 from openscr.store.interface import (
     AuditEntry,
     ConsentRow,
@@ -141,6 +143,9 @@ class Clinic:
         self.directory = directory
         self._policy, self._rules = policy, rules
         self.record = Record(store, directory, policy, rules, clock=self.clock, mint=self.mint)
+        self.standings = StandingRecords(
+            store, directory, policy, rules, clock=self.clock, mint=self.mint, organisation_hours={"RZZ01": 168}
+        )
         self.now = NOON
         self.documents: dict[str, bytes] = {}
         self._minted = 1_000_000
@@ -376,6 +381,20 @@ class Clinic:
 
     # --- what is there ----------------------------------------------------------------------------------------------
 
+    async def permit(self, caller: Caller, **changes: object) -> RecordedOutcome:
+        """Record a permission to view of `PATIENT`."""
+        values: dict[str, object] = {"ids": MessageIds(self.mint(), "record permission"), "nhs_number": PATIENT}
+        return await self.standings.record_permission(caller, PermissionRequest(**{**values, **changes}))  # type: ignore[arg-type]
+
+    async def relate(self, caller: Caller, **changes: object) -> RecordedOutcome:
+        """Record a relationship to `PATIENT`, or claim one."""
+        values: dict[str, object] = {"ids": MessageIds(self.mint(), "record relationship"), "nhs_number": PATIENT}
+        return await self.standings.record_relationship(caller, RelationshipRequest(**{**values, **changes}))  # type: ignore[arg-type]
+
+    async def standing(self, caller: Caller, nhs_number: str = PATIENT) -> StandingOutcome:
+        """Ask what is in force."""
+        return await self.standings.standing(caller, StandingQuery(MessageIds(self.mint(), "standing"), nhs_number))
+
     async def index(self, *entries: PatientEntry) -> None:
         """Tell the patient index."""
         await self.store.write_patients(entries)
@@ -426,8 +445,9 @@ async def open_clinic(
     *,
     unknown_author: Literal["accept", "refuse"] = "accept",
     require_person_for_query: bool = False,
+    **enforced: bool,
 ) -> AsyncIterator[Clinic]:
-    """Open a clinic whose store is in ``folder``."""
+    """Open a clinic whose store is in ``folder``; ``enforced`` are further switches of the policy."""
     rules = rules or RecordRules(open_index=True)
     store = open_store(str(folder / "openscr.db"))
     await store.open()
@@ -441,6 +461,7 @@ async def open_clinic(
             require_person_for_query=require_person_for_query,
             override_vocabulary="4.2.00" if rules.override_vocabulary == "4.2.00" else "7.2.02",
             clock=lambda: NOON,
+            **enforced,
         )
         yield Clinic(store, directory, policy, rules)
     finally:

@@ -15,10 +15,8 @@ from openscr.codes import DOCUMENT, DOCUMENT_LIST, GP_INITIAL_SUMMARY, GP_SUMMAR
 from openscr.codes import SUBJECT_ACCESS as SUBJECT_ACCESS_QUERY
 from openscr.directory.model import Directory, Party
 from openscr.identifiers import slot_of
-from openscr.record.decision import Decision, RecordRules
+from openscr.record.decision import Decision
 from openscr.record.documents import choose, covers, describe, has_heading, matching
-from openscr.record.record import Record
-from openscr.record.scr_application import Standing
 from openscr.record.views import LARGEST_RECORD
 from openscr.spine import (
     Caller,
@@ -41,6 +39,7 @@ from openscr.spine import (
     SubjectAccessQuery,
     TimeRange,
 )
+from openscr.standing import Holder, HolderKind
 from openscr.store.interface import EventRow, OutboxRow, PatientEntry
 
 from .clinic import (
@@ -543,28 +542,25 @@ async def test_strangers_learn_nothing_from_that_question(clinic: Clinic) -> Non
 
 
 async def test_recorded_relationships_are_told(clinic: Clinic) -> None:
-    """What keeps them is another's business: the record asks it. Spec: 20 §11.2."""
-
-    class Kept:
-        """One relationship, for one role profile."""
-
-        def standing(self, query: ScrPermissionsQuery) -> Standing:
-            known = query.role_profile == "555000000102"
-            relationship = LegitimateRelationship(exists=known, reason="care")
-            return Standing(PermissionToView(exists=known), relationship, protection_order=known)
-
-    record = Record(
-        clinic.store,
-        clinic.directory,
-        clinic.record._policy,
-        RecordRules(open_index=True),
-        relationships=Kept(),
-        clock=clinic.clock,
-        mint=clinic.mint,
-    )
-    query = ScrPermissionsQuery(MessageIds(clinic.mint(), SCR_PERMISSIONS), PATIENT, "1", "555000000102")
-    told = await record.check_scr_permissions(GP, query)
-    assert (told.permission.exists, told.relationship.reason, told.protection_order) == (True, "care", True)
+    """Permission and relationship of the role profile, its organisation and its workgroups. Spec: 20 §11.2."""
+    await clinic.permit(NURSE, hours=2)
+    group = Holder(HolderKind.WORKGROUP, "555000000900")
+    await clinic.relate(CLERK, holder=group, reason="06", hours=24)
+    ids = MessageIds(clinic.mint(), SCR_PERMISSIONS)
+    query = ScrPermissionsQuery(ids, PATIENT, "555000000102", "555000000302", workgroups=("555000000900",))
+    told = await clinic.record.check_scr_permissions(GP, query)
+    assert told.permission.exists
+    assert (told.permission.author, told.permission.assessor_id) == ("555000000302", "555000000302")
+    assert told.permission.assessor_group == ""
+    assert len(told.permission.start) == len(told.permission.end) == 14
+    assert told.permission.start < told.permission.end
+    assert (told.relationship.exists, told.relationship.claimed, told.relationship.referred) == (True, False, True)
+    assert (told.relationship.reason, told.relationship.staff) == ("06", "555000000900")
+    other = await clinic.record.check_scr_permissions(GP, replace(query, role_profile="555000000502", workgroups=()))
+    assert not other.permission.exists
+    assert not other.relationship.exists
+    by_group = replace(query, role_profile="", workgroups=(), workgroup="555000000900")
+    assert (await clinic.record.check_scr_permissions(GP, by_group)).relationship.exists
 
 
 async def test_the_extended_list(clinic: Clinic) -> None:

@@ -11,7 +11,7 @@ An operation is allowed when of every inner list of ``needs`` at least one activ
 Spec: 35 §9.3, §5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -100,6 +100,12 @@ class Matrix:
 def job_role_code(job_role: str) -> str:
     """Return the role code of ``R8000`` or ``S8000:G8000:R8000``: what stands after the last colon. Spec: 35 §9.2."""
     return job_role.rpartition(":")[2]
+
+
+def with_claim_activity(matrix: Matrix, activities: Iterable[str]) -> Matrix:
+    """Return the matrix with other activities for claiming a relationship; the same when there are none. 35 §9.3."""
+    wanted = frozenset(activities)
+    return Matrix({**matrix.needs, Right.CLAIM_RELATIONSHIP: Need((wanted,))}) if wanted else matrix
 
 
 def load_matrix(path: Path | None = None) -> Matrix:

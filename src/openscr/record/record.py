@@ -30,7 +30,7 @@ from openscr.record.consent import (
     permission_of,
 )
 from openscr.record.decision import Decision, RecordRules, refuse, survivor_of
-from openscr.record.scr_application import NothingRecorded, Relationships
+from openscr.record.ties import end_permissions
 from openscr.record.upload import decide_upload
 from openscr.record.views import Views
 from openscr.record.withdrawal import decide_withdrawal
@@ -38,6 +38,7 @@ from openscr.spine import (
     AckType,
     Alert,
     Caller,
+    Consent,
     ConsentChange,
     ConsentOutcome,
     ConsentQuery,
@@ -152,8 +153,7 @@ class Record:
     """The record of all patients. Satisfies `openscr.spine.Spine`.
 
     ``store`` keeps everything; ``directory`` and ``policy`` say who may do what; ``rules`` are the switches.
-    ``relationships`` knows permissions to view and legitimate relationships. ``clock`` and ``mint`` are the present
-    instant and fresh ids.
+    ``clock`` and ``mint`` are the present instant and fresh ids.
     ``on_consent`` are told of every consent that was set, once it is durable: none of them can undo it.
     """
 
@@ -164,12 +164,11 @@ class Record:
         policy: AccessPolicy,
         rules: RecordRules,
         *,
-        relationships: Relationships | None = None,
         clock: Clock = utc_now,
         mint: UuidFactory = mint_uuid,
         on_consent: Sequence[ConsentSubscriber] = (),
     ) -> None:
-        self._views = Views(store, directory, policy, rules, relationships or NothingRecorded(), clock=clock, mint=mint)
+        self._views = Views(store, directory, policy, rules, clock=clock, mint=mint)
         self._on_consent = tuple(on_consent)
         self._store = store
         self._directory = directory
@@ -404,6 +403,8 @@ class Record:
             await transaction.change_event(event)
         if decision.consent is not None:
             await transaction.append_consent(decision.consent)
+            if decision.consent.value is Consent.NO:
+                await end_permissions(transaction, decision.consent.nhs_number, decision.consent.set_at, "consent")
         if decision.alert is not None:
             await transaction.append_alert(decision.alert)
 

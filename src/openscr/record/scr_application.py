@@ -3,10 +3,11 @@
 Spec: 20 §11; 30 §5.4.
 """
 
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from openscr.directory.model import Directory
+from openscr.identifiers import hl7_timestamp
+from openscr.record.ties import is_claim
 from openscr.record.viewing import show
 from openscr.spine import (
     Event,
@@ -16,34 +17,55 @@ from openscr.spine import (
     PermissionToView,
     ScrPermissionsQuery,
 )
-from openscr.store.interface import EventRow
+from openscr.standing import Basis, Holder, HolderKind
+from openscr.store.interface import EventRow, StandingRow
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How those who would look stand to the patient. ``protection_order``: a child protection order is in force."""
-
-    permission: PermissionToView
-    relationship: LegitimateRelationship
-    protection_order: bool = False
-
-
-class Relationships(Protocol):
-    """Where permissions to view and legitimate relationships are kept."""
-
-    def standing(self, query: ScrPermissionsQuery) -> Standing:
-        """Return what is recorded between those of the query and its patient."""
-
-
-class NothingRecorded:
-    """No relationships are kept: what is asked for does not exist, and the answer says so."""
-
-    def standing(self, query: ScrPermissionsQuery) -> Standing:
-        """Return that there is nothing."""
-        return _NOTHING
+def permission_of(row: StandingRow | None) -> PermissionToView:
+    """Return what is told of a permission to view. Spec: 20 §11.2."""
+    if row is None:
+        return PermissionToView()
+    group = row.holder.id if row.holder.kind is not HolderKind.ROLE_PROFILE else ""
+    return PermissionToView(
+        exists=True,
+        claimed=row.basis is Basis.EMERGENCY,
+        start=hl7_timestamp(row.starts_at),
+        end=hl7_timestamp(row.ends_at) if row.ends_at else "",
+        author=row.role_profile_id or "",
+        assessor_id="" if group else row.holder.id,
+        assessor_group=group,
+    )
 
 
-_NOTHING: Final = Standing(PermissionToView(), LegitimateRelationship())
+def relationship_of(row: StandingRow | None) -> LegitimateRelationship:
+    """Return what is told of a legitimate relationship. Spec: 20 §11.2."""
+    if row is None:
+        return LegitimateRelationship()
+    return LegitimateRelationship(
+        exists=True,
+        claimed=is_claim(row),
+        referred=row.reason in _REFERRALS,
+        start=hl7_timestamp(row.starts_at),
+        end=hl7_timestamp(row.ends_at) if row.ends_at else "",
+        reason=row.reason,
+        staff=row.holder.id,
+    )
+
+
+def holders_of(query: ScrPermissionsQuery, directory: Directory) -> frozenset[Holder]:
+    """Return everybody whose records count for those who would look: role profile, its organisation, workgroups."""
+    workgroups = (*query.workgroups, query.workgroup)
+    found = {Holder(HolderKind.WORKGROUP, workgroup) for workgroup in workgroups if workgroup}
+    if query.role_profile:
+        found.add(Holder(HolderKind.ROLE_PROFILE, query.role_profile))
+        known = directory.role(query.role_profile)
+        if known is not None:
+            found.add(Holder(HolderKind.ORGANISATION, known[1].ods))
+    return frozenset(found)
+
+
+_REFERRALS: Final = frozenset({"06", "09"})
+"""Reasons of a relationship that began with a referral. Spec: 35 §6."""
 
 
 def listed(event: EventRow, directory: Directory) -> ListedEvent:

@@ -38,8 +38,13 @@ def decide_view(
     caller: Caller,
     now: datetime,
     alert_id: str,
+    *,
+    past_permission: str = "",
 ) -> Decision:
-    """Decide whether this patient's record may be looked at now. Spec: 20 §10.3 steps 4-6, 30 §9."""
+    """Decide whether this patient's record may be looked at now. Spec: 20 §10.3 steps 4-6, 30 §9.
+
+    ``past_permission`` is the alert reason of an access that no permission to view covers. Spec: 35 §9.4.
+    """
     notes = {"author": authorisation.reason} if authorisation.reason else {}
     if override.code != "0":
         notes["override_code"] = override.code
@@ -52,7 +57,7 @@ def decide_view(
         return _with_notes(refuse("30307", "merged"), notes)
     if is_restricted(state):
         return _with_notes(refuse(ACCESS_DENIED, "restricted"), notes)
-    alert_reason = ""
+    alert_reason = past_permission
     best_interest = rules.override_vocabulary == "4.2.00" and override.code in ("4", "5")
     if state.consent is Consent.NO:
         if override.code in LEGAL_OVERRIDES:
@@ -80,14 +85,28 @@ def access_alert(
     now: datetime,
     alert_id: str,
 ) -> AlertRow:
-    """Return the alert of an access that consent did not cover. Spec: 20 §10.4, 35 §6.1."""
+    """Return the alert of an access that consent or permission did not cover. Spec: 20 §10.4, 35 §6.1."""
+    return raised_alert(ACCESS_ALERT, reason, override.text, state.nhs_number, authorisation, caller, now, alert_id)
+
+
+def raised_alert(
+    type: str,
+    reason: str,
+    text: str,
+    nhs_number: str,
+    authorisation: Authorisation,
+    caller: Caller,
+    now: datetime,
+    alert_id: str,
+) -> AlertRow:
+    """Return an alert that we raise ourselves, with what the user typed as its text. Spec: 35 §6.1."""
     person = authorisation.person
     return AlertRow(
         id=alert_id,
-        nhs_number=state.nhs_number,
-        type=ACCESS_ALERT,
+        nhs_number=nhs_number,
+        type=type,
         reason=reason,
-        text=override.text,
+        text=text,
         raised_at=now,
         asid=caller.asid,
         organisation=authorisation.organisation,

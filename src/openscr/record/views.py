@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from openscr.access.policy import AccessPolicy, Authorisation, Operation
+from openscr.access.policy import AccessPolicy, Admission, Authorisation, Operation
 from openscr.directory.model import CurrentDirectory
 from openscr.identifiers import Clock, UuidFactory, slot_of
 from openscr.record.audit import audit_entry
 from openscr.record.decision import Decision, RecordRules, refuse
 from openscr.record.documents import choose, criteria_of, describe, matching, with_heading
-from openscr.record.scr_application import Relationships, listed
+from openscr.record.scr_application import holders_of, listed, permission_of, relationship_of
+from openscr.record.ties import find_in_force, ties_of
 from openscr.record.viewing import access_alert, decide_view, in_list_order, no_record, show
 from openscr.spine import (
     Caller,
@@ -36,6 +37,7 @@ from openscr.spine import (
     SubjectAccessOutcome,
     SubjectAccessQuery,
 )
+from openscr.standing import StandingKind
 from openscr.store.interface import OutboxRow, PatientState, Store, Transaction
 
 LARGEST_RECORD = 64 * 1024 * 1024
@@ -43,6 +45,8 @@ LARGEST_RECORD = 64 * 1024 * 1024
 
 SUBJECT_ACCESS_ALERT = "subject-access"
 """Reason of the alert that every subject access raises. Spec: 20 §10.5."""
+
+_ADMITTED = Admission()
 
 Query = EventListQuery | EventQuery | DocumentListQuery | DocumentQuery | SubjectAccessQuery | ScrPermissionsQuery
 
@@ -77,7 +81,6 @@ class Views:
         directory: CurrentDirectory,
         policy: AccessPolicy,
         rules: RecordRules,
-        relationships: Relationships,
         clock: Clock,
         mint: UuidFactory,
     ) -> None:
@@ -85,7 +88,6 @@ class Views:
         self._directory = directory
         self._policy = policy
         self._rules = rules
-        self._relationships = relationships
         self._clock = clock
         self._mint = mint
 
@@ -97,14 +99,30 @@ class Views:
         override: DissentOverride,
         operation: Operation = Operation.VIEW,
         *,
-        consent_counts: bool = True,
+        only_asking: bool = False,
     ) -> _Look:
-        """Decide whether this may be looked at; whether consent allows it, where that counts. 20 §10.3 steps 4-6."""
+        """Decide whether this may be looked at: the steps 4 to 6 of 20 §10.3, 35 §9.4.
+
+        With ``only_asking`` it is what stands in the way that is asked for: consent, relationship and permission are
+        part of the answer then, and refuse nothing.
+        """
         now = self._clock()
         authorisation = self._policy.authorise(self._directory.snapshot, operation, caller, override=override)
         state = await transaction.read_patient(query.nhs_number)
-        judged = state if consent_counts else replace(state, consent=Consent.ASK)
-        decision = decide_view(override, judged, authorisation, self._rules, caller, now, self._mint())
+        if only_asking:
+            judged = replace(state, consent=Consent.ASK)
+            decision = decide_view(override, judged, authorisation, self._rules, caller, now, self._mint())
+            return _Look(caller, query, now, state, authorisation, decision)
+        ties = ties_of(state, await transaction.read_standings(query.nhs_number), authorisation, now)
+        admission = self._policy.admit(authorisation, override, ties) if authorisation.allowed else _ADMITTED
+        if not admission.allowed:
+            authorisation = replace(authorisation, allowed=False, reason=admission.reason)
+        decision = decide_view(
+            override, state, authorisation, self._rules, caller, now, self._mint(), past_permission=admission.alert
+        )
+        told = {"relationship": ties.relationship, "permission": ties.permission}
+        told["registered"] = "here" if ties.registered else ""
+        decision = replace(decision, notes={**decision.notes, **{name: said for name, said in told.items() if said}})
         return _Look(caller, query, now, state, authorisation, decision)
 
     async def _conclude(self, transaction: Transaction, look: _Look, details: Mapping[str, str] | None = None) -> None:
@@ -176,9 +194,8 @@ class Views:
             if not look.allowed:
                 return ExtendedListOutcome(look.decision.outcome, query.nhs_number)
             directory = self._directory.snapshot
-            standing = self._relationships.standing(ScrPermissionsQuery(query.ids, query.nhs_number, ""))
             events = tuple(listed(event, directory) for event in in_list_order(look.state.events))
-            return ExtendedListOutcome(look.decision.outcome, query.nhs_number, events, standing.protection_order)
+            return ExtendedListOutcome(look.decision.outcome, query.nhs_number, events)
 
         return await self._store.transact(slot_of(query.nhs_number), work)
 
@@ -282,7 +299,7 @@ class Views:
         """
 
         async def work(transaction: Transaction) -> ScrPermissionsOutcome:
-            look = await self._look(transaction, caller, query, DissentOverride(), consent_counts=False)
+            look = await self._look(transaction, caller, query, DissentOverride(), only_asking=True)
             consent = look.state.consent
             named = {"asker": query.asker, "looker": query.role_profile or query.workgroup}
             await self._conclude(transaction, look, named)
@@ -293,16 +310,18 @@ class Views:
                 for event in in_list_order(look.state.events)
                 if event.status is EventStatus.NORMAL and consent is not Consent.NO
             ]
-            standing = self._relationships.standing(query)
+            rows = await transaction.read_standings(query.nhs_number)
+            holders = holders_of(query, self._directory.snapshot)
+            known = self._directory.snapshot.role(query.role_profile)
+            looker = known[0].user_id if known else None
             return ScrPermissionsOutcome(
                 look.decision.outcome,
                 query.nhs_number,
                 tuple(listed(event, self._directory.snapshot) for event in current),
                 consent,
                 consent,
-                standing.permission,
-                standing.relationship,
-                standing.protection_order,
+                permission_of(find_in_force(rows, StandingKind.PERMISSION, holders, look.now, looker)),
+                relationship_of(find_in_force(rows, StandingKind.RELATIONSHIP, holders, look.now, looker)),
             )
 
         return await self._store.transact(slot_of(query.nhs_number), work)

@@ -1,0 +1,69 @@
+"""How those who would look stand to a patient: which records hold for whom at an instant.
+
+Spec: 35 §6, §9.4; 20 §10.1; 70 §9.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from openscr.access.policy import Authorisation, Ties
+from openscr.standing import SELF_CLAIMED, Holder, HolderKind, StandingKind
+from openscr.store.interface import PatientState, StandingRow, Transaction
+
+
+def ties_of(state: PatientState, rows: tuple[StandingRow, ...], authorisation: Authorisation, now: datetime) -> Ties:
+    """Return how those who were authorised stand to the patient. Spec: 35 §6, 20 §10.1."""
+    holders, user_id = holders_of_role(authorisation), authorisation.person.user_id if authorisation.person else None
+    permission = find_in_force(rows, StandingKind.PERMISSION, holders, now, user_id)
+    relationship = find_in_force(rows, StandingKind.RELATIONSHIP, holders, now, user_id)
+    return Ties(
+        relationship=relationship.id if relationship else "",
+        permission=permission.id if permission else "",
+        registered=is_registered(state, authorisation.organisation),
+    )
+
+
+def is_registered(state: PatientState, organisation: str) -> bool:
+    """Whether the patient is registered at this practice: a relationship of its own. Spec: 20 §10.1, 80 §3."""
+    practice = state.index.demographics.get("practice") if state.index is not None else None
+    return bool(organisation) and practice == organisation
+
+
+def holders_of_role(authorisation: Authorisation) -> frozenset[Holder]:
+    """Return everybody whose records count for those who were authorised: role profile and organisation."""
+    found = {Holder(HolderKind.ORGANISATION, authorisation.organisation)}
+    if authorisation.person is not None:
+        found.add(Holder(HolderKind.ROLE_PROFILE, authorisation.person.role_profile_id))
+    return frozenset(found)
+
+
+def find_in_force(
+    rows: Iterable[StandingRow], kind: StandingKind, holders: frozenset[Holder], now: datetime, user_id: str | None
+) -> StandingRow | None:
+    """Return the newest record that holds for one of these holders, or none.
+
+    A relationship that the user of ``user_id`` gave to all around himself is none of his own. Spec: 35 §6.
+    """
+
+    def counts(row: StandingRow) -> bool:
+        # Who gives one to everybody around him has given it to himself; without a claim nobody would be alerted.
+        to_himself = user_id is not None and row.user_id == user_id and kind is StandingKind.RELATIONSHIP
+        return not to_himself or is_claim(row)
+
+    found = (row for row in rows if row.kind is kind and row.holder in holders and row.in_force(now) and counts(row))
+    return next(found, None)
+
+
+def is_claim(row: StandingRow) -> bool:
+    """Whether somebody claimed a relationship for himself, which raised an alert. Spec: 35 §6."""
+    own = Holder(HolderKind.ROLE_PROFILE, row.role_profile_id or "")
+    return row.kind is StandingKind.RELATIONSHIP and (row.reason == SELF_CLAIMED or row.holder == own)
+
+
+async def end_permissions(transaction: Transaction, nhs_number: str, now: datetime, by: str) -> int:
+    """End every permission of a patient, because the patient dissents; return how many. Spec: 70 §9 "end"."""
+    rows = [row for row in await transaction.read_standings(nhs_number) if row.kind is StandingKind.PERMISSION]
+    for row in rows:
+        await transaction.end_standing(replace(row, ended_at=now, ended_by=by))
+    return len(rows)
