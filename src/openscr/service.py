@@ -21,13 +21,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from openscr.access import pki
 from openscr.access.matrix import load_matrix, with_claim_activity
 from openscr.access.policy import AccessPolicy
-from openscr.codes import SCR_PERMISSIONS, SUBJECT_ACCESS
+from openscr.access.verification import Verification
+from openscr.codes import LOCAL_REALM, SCR_PERMISSIONS, SUBJECT_ACCESS
 from openscr.delivery.carriers import HttpCarrier
 from openscr.delivery.outbox import Carrier, Outbox
 from openscr.demo_pages import DemoPages
 from openscr.directory.form import build_directory, merge, read_directory
 from openscr.directory.model import CurrentDirectory, Directory
 from openscr.errors import ConfigurationError, Conflict, StoreError
+from openscr.faces.governance.application import GovernanceFace
 from openscr.faces.operations.application import OperationsFace, not_yet, plain_landing
 from openscr.faces.operations.landing import LandingPage
 from openscr.faces.operations.scenarios import ScenarioFace
@@ -78,6 +80,7 @@ class Service:
         self.demo: Demo | None = None
         self.scenarios: Scenarios | None = None
         self.switches: Switches | None = None
+        self.verification: Verification | None = None
         self._http: HttpCarrier | None = None
         self._door = _Door()
         self._hold: IO[bytes] | None = None
@@ -173,6 +176,8 @@ class Service:
             await self.outbox.stop(max(0.5, deadline - monotonic()))
         if self._http is not None:
             await self._http.close()
+        if self.verification is not None:
+            await self.verification.close()
         await self.store.close()
         if self._hold is not None:
             self._hold.close()
@@ -312,6 +317,8 @@ class Service:
             if self.switches is not None:
                 routes += ScenarioFace(self.switches).routes()
             routes += self._landing()
+        if "governance" in self.settings.faces:
+            routes += self._governance().routes()
         pages = Starlette(routes=routes)
         spine: ASGIApp | None = None
         if self.demo is not None and "spine" in self.settings.faces:
@@ -322,6 +329,19 @@ class Service:
             await application(scope, receive, send)
 
         return web
+
+    def _governance(self) -> GovernanceFace:
+        issuers = self.settings.token_issuers
+        if self.demo is not None and self.settings.source("token_issuers") == "default":
+            issuers = (f"{self.urls[0]}{LOCAL_REALM}",)
+        self.verification = Verification(self.settings, issuers, self.directory, self._clock)
+        return GovernanceFace(
+            self.verification.authenticator,
+            self.record,
+            self.metrics,
+            logout=self.verification.logout,
+            mint=self._mint,
+        )
 
     def _landing(self) -> list[BaseRoute]:
         if self.demo is None:

@@ -7,6 +7,7 @@ by that name too (`SPEC_NAMES`).
 Spec: 00 §3, §4 "Configuration", §7; the section of every setting stands at it.
 """
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -29,7 +30,7 @@ T = TypeVar("T")
 FILE: Final = "openscr.toml"
 PREFIX: Final = "OPENSCR_"
 _FLAG: Final = "flag --"
-FACES: Final = ("spine", "operations")
+FACES: Final = ("spine", "operations", "governance")
 """Faces that can run: those that are built, and no others. Spec: 00 §3."""
 
 SPEC_NAMES: Final = {
@@ -149,6 +150,20 @@ def _read_path(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str | os.PathLike) else value
 
 
+def _read_networks(value: object) -> object:
+    names = _read_names(value)
+    try:
+        for name in names:
+            ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        raise ValueError("this is a list of IP addresses or networks, separated by commas") from None
+    return names
+
+
+def _read_urls(value: object) -> object:
+    return tuple(_read_url(name) for name in _read_names(value))
+
+
 def _read_oid(value: object) -> object:
     if isinstance(value, str) and _OID.fullmatch(value):
         return value
@@ -159,6 +174,10 @@ _OID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _Oid = Annotated[str, BeforeValidator(_read_oid)]
 _Listener = Annotated[Address, BeforeValidator(read_address)]
 _Path = Annotated[Path, BeforeValidator(_read_path)]
+_Names = Annotated[tuple[str, ...], BeforeValidator(_read_names)]
+_Networks = Annotated[tuple[str, ...], BeforeValidator(_read_networks)]
+_Urls = Annotated[tuple[str, ...], BeforeValidator(_read_urls)]
+_Url = Annotated[str, BeforeValidator(_read_url)]
 
 
 def default_public_url(spine: Address) -> str:
@@ -187,7 +206,8 @@ class Settings(BaseSettings):
     web: _Listener = Field(Address("127.0.0.1", 8080), description="web listener, HOST:PORT (00 §3)")
     spine: _Listener = Field(Address("127.0.0.1", 8443), description="spine listener, HOST:PORT (00 §3)")
     faces: Annotated[tuple[str, ...], BeforeValidator(_read_faces)] = Field(
-        ("spine", "operations"), description="the faces that run, separated by commas (00 §3)"
+        default_factory=_from("demo", lambda demo: FACES if demo else ("spine", "operations")),
+        description="the faces that run, separated by commas (00 §3); a demo runs all",
     )
     public_url: Annotated[str, BeforeValidator(_read_url)] = Field(
         default_factory=_from("spine", default_public_url),
@@ -256,6 +276,32 @@ class Settings(BaseSettings):
     tls_crl_file: _Path | None = Field(None, description="revocation list, checked when set (35 §3.1)")
     tls_max_version: Literal["1.2", "1.3"] = Field("1.3", description="highest TLS version (35 §3.1)")
     legacy_ciphers: bool = Field(False, description="allow the CBC suites of 35 §3.1 too")
+
+    token_issuers: _Urls = Field(
+        (), description="identity providers whose access tokens count (35 §9.1); default in a demo its own provider"
+    )
+    token_audience: _Names = Field(("openscr",), description="whom access tokens must be meant for (35 §9.1)")
+    logout_audience: _Names = Field(("openscr",), description="whom logout tokens must be meant for (35 §4.2)")
+    token_ca: _Path | None = Field(
+        None, description="authorities of identity providers; default those of the operating system"
+    )
+    introspection_url: _Url | None = Field(None, description="where opaque tokens are looked up (RFC 7662, 35 §9.1)")
+    introspection_client: str = Field("openscr", min_length=1, description="who we are at that place")
+    introspection_secret_file: _Path | None = Field(None, description="file with our secret for that place")
+    trusted_gateways: _Networks = Field(
+        (), description="addresses of API gateways whose NHSD-… headers count (35 §4.4), separated by commas"
+    )
+    rate_per_second: int = Field(5, ge=0, description="requests of an application in a second; 0: any number (35 §4.4)")
+    rate_per_minute: int = Field(300, ge=0, description="the same in a minute (35 §4.4)")
+    smartcard_url: _Url | None = Field(
+        None, description="role assertions of the Spine Security Broker, https://…/saml/RoleAssertion (35 §4.1)"
+    )
+    smartcard_ca: _Path | None = Field(
+        None, description="authorities of that broker; default those of the operating system"
+    )
+    saml_certificate: _Path | None = Field(
+        None, description="certificate that must have signed role assertions; default: none need be signed (35 §4.1)"
+    )
 
     delivery_timeout: float = Field(30.0, gt=0, le=600, description="seconds for one attempt to deliver")
     delivery_connect_timeout: float = Field(5.0, gt=0, le=600, description="seconds for the connection of an attempt")

@@ -130,6 +130,8 @@ class Directory:
         self.contracts = MappingProxyType({contract.name: contract for contract in contracts})
         self.parties = MappingProxyType({party.party_key: party for party in parties})
         self.systems = MappingProxyType({system.asid: system for system in systems})
+        # The first one counts, as it did when they were asked in turn.
+        self._system_of_app = {system.app: system for system in reversed(list(self.systems.values())) if system.app}
         self.users = MappingProxyType({user.user_id: user for user in users})
         self.endpoints = tuple(endpoints)
         self._endpoint_of = {
@@ -180,7 +182,7 @@ class Directory:
 
     def system_of_app(self, app: str) -> System | None:
         """Return the system registered for an app."""
-        return next((system for system in self.systems.values() if system.app == app), None)
+        return self._system_of_app.get(app)
 
     def systems_of(self, party_key: str) -> tuple[System, ...]:
         """Return the systems of a party."""

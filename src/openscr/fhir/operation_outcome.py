@@ -1,6 +1,6 @@
 """OperationOutcome: how a refusal is told in FHIR. Spec: 60 §11, §12.5."""
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -28,23 +28,21 @@ class _OperationOutcome(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_OperationOutcome)
 
 
-def write_outcome(issue: str, code: str, display: str, *, severity: str = "error") -> bytes:
-    """Write one issue: its FHIR type, and the Spine code with what it says. Spec: 60 §12.5."""
-    return msgspec.json.encode(
-        {
-            "resourceType": "OperationOutcome",
-            "issue": [
-                {
-                    "severity": severity,
-                    "code": issue,
-                    "details": {
-                        "coding": [{"system": ERROR_SYSTEM, "version": "1", "code": code, "display": display}],
-                        "text": display,
-                    },
-                }
-            ],
-        }
-    )
+def write_outcome(
+    issue: str, code: str, display: str, *, severity: str = "error", diagnostics: str | None = None
+) -> bytes:
+    """Write one issue: its FHIR type, the Spine code with what it says, and what else helps. Spec: 60 §12.5, §4.2."""
+    told: dict[str, Any] = {
+        "severity": severity,
+        "code": issue,
+        "details": {
+            "coding": [{"system": ERROR_SYSTEM, "version": "1", "code": code, "display": display}],
+            "text": display,
+        },
+    }
+    if diagnostics:
+        told["diagnostics"] = diagnostics
+    return msgspec.json.encode({"resourceType": "OperationOutcome", "issue": [told]})
 
 
 def text_of_outcome(body: bytes) -> str:

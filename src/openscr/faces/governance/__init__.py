@@ -1,0 +1,1 @@
+"""The governance face: JSON over HTTP for people whom an identity provider vouches for."""
