@@ -29,7 +29,8 @@ from openscr.demo_pages import DemoPages
 from openscr.directory.form import build_directory, merge, read_directory
 from openscr.directory.model import CurrentDirectory, Directory
 from openscr.errors import ConfigurationError, Conflict, StoreError
-from openscr.faces.governance.application import GovernanceFace
+from openscr.faces.governance.application import PREFIX, GovernanceFace
+from openscr.faces.governance.standing import StandingEndpoints
 from openscr.faces.operations.application import OperationsFace, not_yet, plain_landing
 from openscr.faces.operations.landing import LandingPage
 from openscr.faces.operations.scenarios import ScenarioFace
@@ -339,6 +340,7 @@ class Service:
             self.verification.authenticator,
             self.record,
             self.metrics,
+            StandingEndpoints(self.standings, self._clock, self._mint).endpoints(PREFIX),
             logout=self.verification.logout,
             mint=self._mint,
         )
