@@ -28,6 +28,8 @@ from openscr.demo_pages import DemoPages
 from openscr.directory.form import build_directory, merge, read_directory
 from openscr.directory.model import CurrentDirectory, Directory
 from openscr.errors import ConfigurationError, Conflict, StoreError
+from openscr.faces.identity.application import IdentityFace
+from openscr.faces.identity.apps import AppRegister
 from openscr.faces.operations.application import OperationsFace, not_yet, plain_landing
 from openscr.faces.operations.landing import LandingPage
 from openscr.faces.operations.scenarios import ScenarioFace
@@ -36,10 +38,11 @@ from openscr.faces.spine.context import SpineContext
 from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
 from openscr.listeners import Listener, bind, client_tls, server_tls
 from openscr.metrics import Metrics
+from openscr.pages.static_files import static_routes
 from openscr.record.consent import ConsentChanged
 from openscr.record.decision import RecordRules
 from openscr.record.record import Record
-from openscr.settings import Address, Settings, default_public_url
+from openscr.settings import TEST_FACES, Address, Settings, default_public_url
 from openscr.store.interface import OutboxState, Store
 from openscr.store.opening import open_store
 from openscr.testbench.demo import Demo
@@ -99,6 +102,12 @@ class Service:
                     raise ConfigurationError(
                         f"setting {name} (from {settings.source(name)}): scenarios are for test environments only; "
                         "start with --demo, or take the setting out"
+                    )
+            for name in TEST_FACES:
+                if name in settings.faces:
+                    raise ConfigurationError(
+                        f"setting faces (from {settings.source('faces')}): {name} is for test environments only; "
+                        "start with --demo, or take it out"
                     )
         settings.make_data_folder()
         self._hold = _hold(settings.data)
@@ -298,6 +307,8 @@ class Service:
             if self.switches is not None:
                 routes += ScenarioFace(self.switches).routes()
             routes += self._landing()
+        if "identity" in self.settings.faces:
+            routes += [*self._identity().routes(), *static_routes()]
         pages = Starlette(routes=routes)
         spine: ASGIApp | None = None
         if self.demo is not None and "spine" in self.settings.faces:
@@ -308,6 +319,14 @@ class Service:
             await application(scope, receive, send)
 
         return web
+
+    def _identity(self) -> IdentityFace:
+        """Build the local identity provider; the rest of the service is told when one of its sessions ends."""
+        apps = AppRegister(self.settings.identity)
+        return IdentityFace(self.urls[0], self.directory, apps, self._session_ended, clock=self._clock, mint=self._mint)
+
+    def _session_ended(self, _sid: str) -> None:
+        _log.info("session ended at the identity provider")
 
     def _landing(self) -> list[BaseRoute]:
         if self.demo is None:
