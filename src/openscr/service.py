@@ -31,6 +31,8 @@ from openscr.directory.model import CurrentDirectory, Directory
 from openscr.errors import ConfigurationError, Conflict, StoreError
 from openscr.faces.governance.application import PREFIX, GovernanceFace
 from openscr.faces.governance.standing import StandingEndpoints
+from openscr.faces.identity.application import IdentityFace
+from openscr.faces.identity.apps import AppRegister
 from openscr.faces.operations.application import OperationsFace, not_yet, plain_landing
 from openscr.faces.operations.landing import LandingPage
 from openscr.faces.operations.scenarios import ScenarioFace
@@ -39,11 +41,12 @@ from openscr.faces.spine.context import SpineContext
 from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
 from openscr.listeners import Listener, bind, client_tls, server_tls
 from openscr.metrics import Metrics
+from openscr.pages.static_files import static_routes
 from openscr.record.consent import ConsentChanged
 from openscr.record.decision import RecordRules
 from openscr.record.record import Record
 from openscr.record.standings import StandingRecords
-from openscr.settings import Address, Settings, default_public_url
+from openscr.settings import TEST_FACES, Address, Settings, default_public_url
 from openscr.store.interface import OutboxState, Store
 from openscr.store.opening import open_store
 from openscr.testbench.demo import Demo
@@ -105,6 +108,12 @@ class Service:
                     raise ConfigurationError(
                         f"setting {name} (from {settings.source(name)}): scenarios are for test environments only; "
                         "start with --demo, or take the setting out"
+                    )
+            for name in TEST_FACES:
+                if name in settings.faces:
+                    raise ConfigurationError(
+                        f"setting faces (from {settings.source('faces')}): {name} is for test environments only; "
+                        "start with --demo, or take it out"
                     )
         settings.make_data_folder()
         self._hold = _hold(settings.data)
@@ -320,6 +329,8 @@ class Service:
             routes += self._landing()
         if "governance" in self.settings.faces:
             routes += self._governance().routes()
+        if "identity" in self.settings.faces:
+            routes += [*self._identity().routes(), *static_routes()]
         pages = Starlette(routes=routes)
         spine: ASGIApp | None = None
         if self.demo is not None and "spine" in self.settings.faces:
@@ -333,8 +344,8 @@ class Service:
 
     def _governance(self) -> GovernanceFace:
         issuers = self.settings.token_issuers
-        if self.demo is not None and self.settings.source("token_issuers") == "default":
-            issuers = (f"{self.urls[0]}{LOCAL_REALM}",)
+        if "identity" in self.settings.faces and self.settings.source("token_issuers") == "default":
+            issuers = (self._local_issuer,)
         self.verification = Verification(self.settings, issuers, self.directory, self._clock)
         return GovernanceFace(
             self.verification.authenticator,
@@ -344,6 +355,20 @@ class Service:
             logout=self.verification.logout,
             mint=self._mint,
         )
+
+    def _identity(self) -> IdentityFace:
+        """Build the local identity provider; the rest of the service is told when one of its sessions ends."""
+        apps = AppRegister(self.settings.identity)
+        return IdentityFace(self.urls[0], self.directory, apps, self._session_ended, clock=self._clock, mint=self._mint)
+
+    @property
+    def _local_issuer(self) -> str:
+        """What the local identity provider calls itself."""
+        return f"{self.urls[0]}{LOCAL_REALM}"
+
+    def _session_ended(self, session_id: str) -> None:
+        if self.verification is not None:
+            self.verification.sessions.end(session_id, self._local_issuer)
 
     def _landing(self) -> list[BaseRoute]:
         if self.demo is None:

@@ -30,8 +30,11 @@ T = TypeVar("T")
 FILE: Final = "openscr.toml"
 PREFIX: Final = "OPENSCR_"
 _FLAG: Final = "flag --"
-FACES: Final = ("spine", "operations", "governance")
+FACES: Final = ("spine", "identity", "governance", "operations")
 """Faces that can run: those that are built, and no others. Spec: 00 §3."""
+
+TEST_FACES: Final = ("identity",)
+"""Faces that are for test environments only. Spec: 35 §9.5."""
 
 SPEC_NAMES: Final = {
     "author.unknown": "unknown_author",
@@ -206,8 +209,8 @@ class Settings(BaseSettings):
     web: _Listener = Field(Address("127.0.0.1", 8080), description="web listener, HOST:PORT (00 §3)")
     spine: _Listener = Field(Address("127.0.0.1", 8443), description="spine listener, HOST:PORT (00 §3)")
     faces: Annotated[tuple[str, ...], BeforeValidator(_read_faces)] = Field(
-        default_factory=_from("demo", lambda demo: FACES if demo else ("spine", "operations")),
-        description="the faces that run, separated by commas (00 §3); a demo runs all",
+        default_factory=_from("demo", lambda demo: tuple(face for face in FACES if demo or face not in TEST_FACES)),
+        description="the faces that run, separated by commas (00 §3); default all, but identity in a demo only",
     )
     public_url: Annotated[str, BeforeValidator(_read_url)] = Field(
         default_factory=_from("spine", default_public_url),
@@ -341,6 +344,11 @@ class Settings(BaseSettings):
     def pki(self) -> Path:
         """The folder of the development certificates. Spec: 00 §4."""
         return self.data / "pki"
+
+    @property
+    def identity(self) -> Path:
+        """The folder of what the local identity provider knows of its apps. Spec: 35 §9.5."""
+        return self.data / "identity"
 
     def make_data_folder(self) -> None:
         """Make the data folder, if there is none, for its owner alone: patients' data and keys will lie in it.

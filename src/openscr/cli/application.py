@@ -20,6 +20,7 @@ from openscr.cli import (
     demo,
     directory,
     get,
+    identity,
     listing,
     patients,
     pki,
@@ -48,6 +49,7 @@ OpenSCR: a complete Summary Care Record service.
   openscr scenario              make a demo service answer badly, late or not at all
 
   openscr directory|patients    who is registered           openscr pki        development certificates
+  openscr identity token        sign in without a browser   openscr identity app APP
   openscr admin                 schema, verification, messages still to be delivered
 
 Try:  openscr serve --demo      then, in another window:  openscr list 9990012318
@@ -105,6 +107,7 @@ for register in (
     pki,
     directory,
     patients,
+    identity,
     admin,
 ):
     register.register(app)

@@ -176,16 +176,17 @@ def read_profile(app: str, file: Path | None, user: str | None) -> "Profile":
     if file is not None:
         directory = build_directory(merge([], read_directory(file.read_bytes()), replace=True), 0)
     else:
-        directory = asyncio.run(_own_directory())
+        directory = asyncio.run(own_directory(None))
     return Profile.of_directory(directory, app, user)
 
 
-async def _own_directory() -> "Directory":
+async def own_directory(data: Path | None) -> "Directory":
+    """Return the directory of the data folder's store, else the demo's. Raises: `StoreError`, `ConfigurationError`."""
     from openscr.directory.form import build_directory, read_directory
     from openscr.store.opening import open_store
     from openscr.testbench.world import demo_directory
 
-    settings = read_settings(None, None)
+    settings = read_settings(data, None)
     if (settings.data / "openscr.db").is_file() or settings.source("store") != "default":
         store = open_store(settings.store, migrate=False)
         await store.open()
