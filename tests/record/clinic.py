@@ -4,8 +4,9 @@ Numbers are of the test range, persons and systems those of the demo's directory
 """
 
 import hashlib
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,6 +56,7 @@ from openscr.spine import (
     Withdrawal,
 )
 from openscr.standing import PermissionRequest, RecordedOutcome, RelationshipRequest, StandingOutcome, StandingQuery
+from openscr.store.chain import read_row
 from openscr.store.interface import (
     AuditEntry,
     ConsentRow,
@@ -148,6 +150,7 @@ class Clinic:
         )
         self.now = NOON
         self.documents: dict[str, bytes] = {}
+        self.file = Path()
         self._minted = 1_000_000
 
     def clock(self) -> datetime:
@@ -423,6 +426,16 @@ class Clinic:
         """The whole audit, in the order of time."""
         return sorted([row.entry async for row in self.store.read_audit()], key=lambda entry: entry.occurred_at)
 
+    async def last_audit_of(self, nhs_number: str) -> AuditEntry:
+        """The latest row of one patient's audit, from the file itself: the store reads a chain from its beginning."""
+        with closing(sqlite3.connect(self.file)) as connection:
+            row = connection.execute(
+                "SELECT slot, sequence, occurred_at, nhs_number, content, hash FROM audit"
+                " WHERE slot = ? AND nhs_number = ? ORDER BY sequence DESC LIMIT 1",
+                (slot_of(nhs_number), nhs_number),
+            ).fetchone()
+        return read_row(*row).entry
+
     async def last_audit(self) -> AuditEntry:
         """The latest row of the audit."""
         return (await self.audit())[-1]
@@ -463,6 +476,8 @@ async def open_clinic(
             clock=lambda: NOON,
             **enforced,
         )
-        yield Clinic(store, directory, policy, rules)
+        clinic = Clinic(store, directory, policy, rules)
+        clinic.file = folder / "openscr.db"
+        yield clinic
     finally:
         await store.close()
