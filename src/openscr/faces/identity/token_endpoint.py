@@ -186,7 +186,7 @@ class TokenEndpoint:
             "token_type": "Bearer",
             "scope": " ".join(scopes),
             "refresh_token": refresh_token,
-            "refresh_token_expires_in": str(int(seconds)),
+            "refresh_token_expires_in": str(round(seconds)),
             "refresh_count": str(grant.refresh_count),
         }
 
