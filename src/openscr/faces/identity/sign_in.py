@@ -192,6 +192,9 @@ class SignInPages:
         errors = []
         chosen, method = form.get("user", ""), METHODS.get(form.get("method", ""))
         typed = form.get("user_id", "").replace(" ", "")
+        if not chosen and typed:
+            # Without scripts typing does not choose what was typed.
+            chosen = _OTHER
         user = self._user(typed if chosen == _OTHER else chosen)
         if not chosen:
             errors.append(FormError("Choose who you are", "user"))
@@ -381,7 +384,7 @@ class SignInPages:
             return self._cannot_go_on(str(as_redirect_refusal(refusal)))
         if sign_in is None:
             return self._sign_out_page(None)
-        if not hmac.compare_digest(form.get("form_token", ""), self._sign_out_token(sign_in)):
+        if not _same(form.get("form_token", ""), self._sign_out_token(sign_in)):
             return self._cannot_go_on("This form does not come from this page.")
         self._sessions.end(sign_in.sid)
         answer = self._sign_out_page(None)
@@ -405,7 +408,7 @@ class SignInPages:
     def _of_this_browser(self, request: Request) -> _Waiting | None:
         waiting = self._waiting.get(request.path_params["key"])
         cookie = request.cookies.get(self._browser_cookie, "")
-        if waiting is None or not hmac.compare_digest(cookie.encode(), waiting.browser.encode()):
+        if waiting is None or not _same(cookie, waiting.browser):
             return None
         return waiting
 
@@ -418,7 +421,7 @@ class SignInPages:
             form = await form_of(request)
         except OAuthRefusal as refusal:
             return None, {}, self._cannot_go_on(str(as_redirect_refusal(refusal)))
-        if not hmac.compare_digest(form.get("form_token", "").encode(), waiting.form_token.encode()):
+        if not _same(form.get("form_token", ""), waiting.form_token):
             return None, {}, self._not_here()
         return waiting, form, None
 
@@ -433,6 +436,10 @@ class SignInPages:
     def _set_cookie(self, request: Request, answer: Response, name: str, value: str, seconds: float) -> None:
         secure = request.url.scheme == "https"
         answer.set_cookie(name, value, max_age=int(seconds), path="/", httponly=True, samesite="lax", secure=secure)
+
+
+def _same(given: str, secret: str) -> bool:
+    return hmac.compare_digest(given.encode(), secret.encode())
 
 
 def _see(path: str) -> Response:
