@@ -57,6 +57,7 @@ def test_these_are_the_commands_of_this_release() -> None:
         "identity apps",
         "identity app",
         "identity token",
+        "identity assertion",
         "identity sso-token",
         "identity rotate",
         "identity sign-out",

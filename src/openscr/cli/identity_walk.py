@@ -53,7 +53,7 @@ class Walk:
 
     async def application_token(self) -> dict[str, Any]:
         """Return the answer to client credentials. Raises: `AccessRefused`, `ConfigurationError`."""
-        return await self._token({"grant_type": "client_credentials", **await self._assertion()})
+        return await self._token({"grant_type": "client_credentials", **await self.assertion()})
 
     async def user_token(self, user_id: str, role_profile_id: str | None, level: int) -> dict[str, Any]:
         """Sign a person in, and return the answer to the code. Raises: `AccessRefused`, `DeliveryError`."""
@@ -88,7 +88,7 @@ class Walk:
     async def exchanged(self, id_token: str) -> dict[str, Any]:
         """Return the answer to an exchange of an ID token. Raises: `AccessRefused`, `ConfigurationError`."""
         form = {"grant_type": TOKEN_EXCHANGE, "subject_token_type": ID_TOKEN_TYPE, "subject_token": id_token}
-        return await self._token({**form, **await self._assertion()})
+        return await self._token({**form, **await self.assertion()})
 
     async def ticket(self, user_id: str, role_profile_id: str | None) -> str:
         """Return the ticket of a person's smartcard. Raises: `AccessRefused`, `DeliveryError`."""
@@ -150,7 +150,8 @@ class Walk:
         """Return the address by which the provider knows itself; ours may be another name of it."""
         return str((await self._discovery())["token_endpoint"]).removesuffix(TOKEN)
 
-    async def _assertion(self) -> dict[str, str]:
+    async def assertion(self) -> dict[str, str]:
+        """Return the members of a form by which the app proves who it is. Raises: `ConfigurationError`."""
         app = self._known_app()
         if not self._key_file.exists():
             raise ConfigurationError(

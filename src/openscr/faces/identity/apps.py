@@ -31,13 +31,12 @@ from openscr.errors import ConfigurationError
 from openscr.faces.identity.signing import new_key
 from openscr.identifiers import is_loopback
 
-SCR: Final = "summary-care-record"
 APPLICATION_SCOPES: Final = "urn:nhsd:apim:app:level3:"
 USER_SCOPES: Final = "urn:nhsd:apim:user-nhs-id:"
 APP_WITHOUT_SYSTEM: Final = "app-noasid"
 
 _NAMES: Final = {APP_WITHOUT_SYSTEM: "Demo app without a system"}
-_SCOPES: Final = {APP_WITHOUT_SYSTEM: (f"{USER_SCOPES}aal2:{SCR}", f"{USER_SCOPES}aal3:{SCR}")}
+SCOPES_WITHOUT_SYSTEM: Final = tuple(f"{USER_SCOPES}aal{level}:summary-care-record" for level in (2, 3))
 _REDIRECTS: Final = ("http://127.0.0.1:8000/callback", "http://localhost:8000/callback")
 """Where an app that was not told otherwise gets its codes; the provider's own page for codes is always allowed too."""
 
@@ -97,7 +96,7 @@ class AppRegister:
             return App(
                 client_id,
                 (system.name if system is not None else "") or _NAMES.get(client_id, client_id),
-                system.scopes if system is not None else _SCOPES.get(client_id, ()),
+                system.scopes if system is not None else SCOPES_WITHOUT_SYSTEM,
                 str(stored["client_secret"]),
                 tuple(map(str, stored["redirect_uris"])),
                 tuple(RSAKey.import_key(key) for key in stored["keys"]),
