@@ -1,8 +1,8 @@
 """Write what the documentation tells of the code: errors, commands, rules, and the tables of three more pages.
 
 Those are docs/demo-world.md, docs/scenarios.md and docs/identity.md. Run ``python scripts/write_pages.py`` after a
-change of the catalogue, a command, a rule, the demo world, the scenarios or the ways to sign in; with ``--check`` nothing is written, and the exit status
-says whether the pages are current.
+change of the catalogue, a command, a rule, the demo world, the scenarios or the ways to sign in; with ``--check``
+nothing is written, and the exit status says whether the pages are current.
 """
 
 import argparse

@@ -21,7 +21,8 @@ from openscr.faces.identity.application import REALM_PATH, TOKEN
 from openscr.faces.identity.apps import App
 from openscr.faces.identity.people import METHODS
 from openscr.faces.identity.refusals import ASSERTION_TYPE, ID_TOKEN_TYPE, TOKEN_EXCHANGE
-from openscr.faces.identity.sign_in import AUTHORIZE, CODE_PAGE, SSO_TOKEN
+from openscr.faces.identity.session_pages import CODE_PAGE
+from openscr.faces.identity.sign_in import AUTHORIZE, SSO_TOKEN
 from openscr.faces.identity.tokens import challenge_of
 from openscr.identifiers import mint_uuid
 

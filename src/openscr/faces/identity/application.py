@@ -34,8 +34,9 @@ from openscr.faces.identity.refusals import (
     invalid_request,
 )
 from openscr.faces.identity.saml import RoleAssertions
+from openscr.faces.identity.session_pages import SIGN_OUT, SessionPages
 from openscr.faces.identity.sessions import SessionEnded, Sessions
-from openscr.faces.identity.sign_in import AUTHORIZE, SIGN_OUT, SignInPages
+from openscr.faces.identity.sign_in import AUTHORIZE, SignInPages
 from openscr.faces.identity.signing import ALGORITHM, OVERLAP, SigningKeys
 from openscr.faces.identity.token_endpoint import TokenEndpoint
 from openscr.faces.identity.tokens import LOGOUT_EVENT, Tokens, invalid_token
@@ -84,6 +85,7 @@ class IdentityFace:
         self._endpoint = TokenEndpoint(f"{address}{TOKEN}", directory, apps, self._sessions, self._tokens, now)
         self._assertions = RoleAssertions(self.issuer, directory, self._sessions, self.keys, clock, mint)
         pages = Pages("openscr.faces.identity", service_name="OpenSCR sign-in", notice=TEST_NOTICE)
+        self._session_pages = SessionPages(address, directory, self._sessions, pages)
         self._pages = SignInPages(address, directory, apps, self._sessions, pages, mint, now, lambda: clock().date())
 
     def routes(self) -> list[BaseRoute]:
@@ -101,6 +103,7 @@ class IdentityFace:
             Route(CERTIFICATE, self._certificate, methods=["GET"]),
             Route(ROLE_ASSERTION, self._refusing(self._role_assertion), methods=["GET"]),
             *self._pages.routes(),
+            *self._session_pages.routes(),
         ]
 
     def _refusing(self, handler: _Handler) -> _Handler:
