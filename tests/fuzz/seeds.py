@@ -27,7 +27,7 @@ _ASSERTION: Final = b".".join(
     )
 )
 _FORM: Final = (
-    b"grant_type=authorization_code&client_id=app-gp&redirect_uri=http%3A%2F%2F127.0.0.1%3A8000%2Fcallback&code=x"
+    b"grant_type=authorization_code&client_id=app-gp&redirect_uri=http%3A%2F%2F127.0.0.1%3A8000%2Fback&code=x"
 )
 
 

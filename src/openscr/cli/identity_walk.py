@@ -16,8 +16,9 @@ from joserfc.jwk import RSAKey
 from lxml import html
 from yarl import URL
 
+from openscr.codes import LOCAL_REALM
 from openscr.errors import AccessRefused, ConfigurationError, DeliveryError
-from openscr.faces.identity.application import REALM_PATH, TOKEN
+from openscr.faces.identity.application import TOKEN
 from openscr.faces.identity.apps import App
 from openscr.faces.identity.people import METHODS
 from openscr.faces.identity.refusals import ASSERTION_TYPE, ID_TOKEN_TYPE, TOKEN_EXCHANGE
@@ -142,7 +143,7 @@ class Walk:
         return self._app
 
     async def _discovery(self) -> dict[str, Any]:
-        async with self._session.get(f"{self._at}{REALM_PATH}/.well-known/openid-configuration") as answer:
+        async with self._session.get(f"{self._at}{LOCAL_REALM}/.well-known/openid-configuration") as answer:
             if answer.status != 200:
                 raise DeliveryError(f"{self._at} has no identity provider: it is for test environments only")
             return dict(await answer.json())
