@@ -104,6 +104,11 @@ class Provider:
             is_json = answer.headers.get("Content-Type", "").startswith("application/json")
             return Reply(answer.status, answer.headers, text, await answer.json() if is_json else None)
 
+    async def unchecked(self, method: str, path: str, form: Any = None) -> tuple[int, str]:
+        """Ask for something that may be answered with 503."""
+        async with self.session.request(method, f"{self.at}{path}", data=form, allow_redirects=False) as answer:
+            return answer.status, await answer.text()
+
     # --- an app -----------------------------------------------------------------------------------------------------
 
     def secret(self, app: str = "app-gp") -> str:

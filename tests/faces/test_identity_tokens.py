@@ -766,3 +766,19 @@ async def test_two_first_looks_at_an_app_see_the_same_secret(tmp_path: Path) -> 
         assert (idp.apps.folder / "app-gp.json").stat().st_mode & 0o077 == 0
         assert idp.apps.key_file("app-gp").stat().st_mode & 0o077 == 0
         assert (await idp.application_token()).status == 200
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"client_secret": "x", "redirect_uris": [], "keys": [{}]}'])
+async def test_a_damaged_file_of_an_app_is_no_fault_of_whoever_asks(tmp_path: Path, damage: str) -> None:
+    async with provider(tmp_path / "damaged") as idp:
+        form = {"grant_type": "client_credentials", **idp.asserted()}
+        path = idp.apps.folder / "app-gp.json"
+        path.write_text(damage)
+        statuses = []
+        for request in (idp.unchecked("POST", "/oauth2/token", form), idp.unchecked("GET", idp.authorization())):
+            status, text = await request
+            statuses.append(status)
+            assert str(path) not in text
+        assert statuses == [503, 400]
+        path.unlink()
+        assert (await idp.application_token()).status == 200, "it gets a new secret"

@@ -10,6 +10,7 @@ that a command may change them while it runs.
 Spec: 35 §4.3, §9.5.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -23,13 +24,17 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import structlog
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import RSAKey
 
 from openscr.directory.model import Directory
 from openscr.errors import ConfigurationError
+from openscr.faces.identity.refusals import OAuthRefusal
 from openscr.faces.identity.signing import new_key
 from openscr.identifiers import is_loopback
+
+_log = structlog.get_logger("identity")
 
 APPLICATION_SCOPES: Final = "urn:nhsd:apim:app:level3:"
 USER_SCOPES: Final = "urn:nhsd:apim:user-nhs-id:"
@@ -75,7 +80,10 @@ class App:
 
 
 class AppRegister:
-    """The apps of a directory, with what a folder knows of them. Files are read and written: call it in a thread."""
+    """The apps of a directory, with what a folder knows of them.
+
+    But for `look_up` everything here reads and writes files, and waits for them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,6 +93,14 @@ class AppRegister:
         """Return the client ids of all apps."""
         named = {system.app for system in directory.systems.values() if system.app and _APP.match(system.app)}
         return tuple(sorted(named | {APP_WITHOUT_SYSTEM}))
+
+    async def look_up(self, directory: Directory, client_id: str) -> App | None:
+        """Return an app for a request. Raises: `OAuthRefusal` (503) when its file cannot be read."""
+        try:
+            return await asyncio.to_thread(self.find, directory, client_id)
+        except ConfigurationError as error:
+            _log.warning("app not usable", reason=error.diagnostics)
+            raise OAuthRefusal(503, "temporarily_unavailable", "What is known of the app cannot be read") from None
 
     def find(self, directory: Directory, client_id: str) -> App | None:
         """Return an app, or none when there is none of this name. Raises: `ConfigurationError`."""

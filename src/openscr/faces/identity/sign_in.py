@@ -9,7 +9,6 @@ The same pages lead a smartcard user to a ticket (`/saml/token`): then no app ha
 Spec: 35 §4.1, §4.2, §9.5; 80 §6.1, §8.
 """
 
-import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from openscr.directory.model import CurrentDirectory, Role, User
-from openscr.faces.identity.apps import App, AppRegister
+from openscr.faces.identity.apps import AppRegister
 from openscr.faces.identity.authorization import (
     Asked,
     AuthorizationRefused,
@@ -115,7 +114,7 @@ class SignInPages:
     async def _authorize(self, request: Request) -> Response:
         try:
             parameters = await form_of(request) if request.method == "POST" else query_of(request)
-            app = await self._find(parameters.get("client_id", ""))
+            app = await self._apps.look_up(self._directory.snapshot, parameters.get("client_id", ""))
             asked = read_redirect(parameters, app, f"{self._address}{CODE_PAGE}")
         except OAuthRefusal as refusal:
             return self._cannot_go_on(str(as_redirect_refusal(refusal)))
@@ -126,9 +125,6 @@ class SignInPages:
             return self._go_on(request, asked)
         except AuthorizationRefused as refusal:
             return _leave(refused_redirect(refusal))
-
-    async def _find(self, client_id: str) -> App | None:
-        return await asyncio.to_thread(self._apps.find, self._directory.snapshot, client_id)
 
     def _go_on(self, request: Request, asked: Asked | None) -> Response:
         """Lead a request to the page that is next. Raises: `AuthorizationRefused` when there may be none."""
