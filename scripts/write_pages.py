@@ -1,8 +1,8 @@
-"""Write what the documentation tells of the code: errors, commands, rules, and the tables of two more pages.
+"""Write what the documentation tells of the code: errors, commands, rules, and the tables of three more pages.
 
-Those two are docs/demo-world.md and docs/scenarios.md. Run ``python scripts/write_pages.py`` after a change of the
-catalogue, a command, a rule, the demo world or the scenarios; with ``--check`` nothing is written, and the exit status
-says whether the pages are current.
+Those are docs/demo-world.md, docs/scenarios.md and docs/identity.md. Run ``python scripts/write_pages.py`` after a
+change of the catalogue, a command, a rule, the demo world, the scenarios or the ways to sign in; with ``--check``
+nothing is written, and the exit status says whether the pages are current.
 """
 
 import argparse
@@ -21,6 +21,9 @@ from typer.main import get_command
 from openscr import advice, errors
 from openscr.cli.application import app
 from openscr.codes import UPLOAD
+from openscr.directory.form import build_directory, read_directory
+from openscr.faces.identity.apps import SCOPES_WITHOUT_SYSTEM, AppRegister
+from openscr.faces.identity.people import METHODS, acr_of, job_role, name_of
 from openscr.testbench.population import CORE_ONLY, NAMED_NUMBERS, TURNS, demo_numbers, population
 from openscr.testbench.scenarios.behaviours import BEHAVIOURS, Behaviour
 from openscr.testbench.scenarios.running import Scenario
@@ -325,6 +328,48 @@ def demo_tables() -> dict[str, str]:
     }
 
 
+# --- the identity provider ------------------------------------------------------------------------------------------
+
+
+def identity_tables() -> dict[str, str]:
+    """Return the tables of docs/identity.md by name."""
+    directory = build_directory(read_directory(demo_directory()), 0)
+    systems = {system.app: system for system in directory.systems.values() if system.app}
+    return {
+        "people": table(
+            ("user id", "name", "role profile", "role", "activities"),
+            (
+                (
+                    code(user.user_id),
+                    name_of(user),
+                    code(role.role_profile_id) if role else "none",
+                    f"{job_role(role.job_role).name}, {role.ods}" if role else "",
+                    f"closed on {role.closed}"
+                    if role and role.closed
+                    else ", ".join(sorted(role.activities if role else ())),
+                )
+                for user in directory.users.values()
+                for role in user.roles or [None]
+            ),
+        ),
+        "apps": table(
+            ("app", "ASID", "may have"),
+            (
+                (
+                    code(app),
+                    code(systems[app].asid) if app in systems else "none",
+                    " ".join(map(code, systems[app].scopes if app in systems else SCOPES_WITHOUT_SYSTEM)),
+                )
+                for app in AppRegister.names(directory)
+            ),
+        ),
+        "methods": table(
+            ("way to sign in", "`--level`", "`acr`", "`amr`"),
+            ((each.words, str(each.level), code(acr_of(each.level)), code(each.amr)) for each in METHODS.values()),
+        ),
+    }
+
+
 STATES = {
     State.CORE: "core summary",
     State.ADDITIONAL: "summary with additional information",
@@ -445,13 +490,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     check = parser.parse_args().check
-    demo, scenarios = DOCS / "demo-world.md", DOCS / "scenarios.md"
+    demo, scenarios, identity = (DOCS / f"{name}.md" for name in ("demo-world", "scenarios", "identity"))
     pages = {
         DOCS / "errors.md": errors_page(),
         DOCS / "commands.md": commands_page(),
         DOCS / "rules.md": rule_page(table, text),
         demo: page_with_tables(demo, demo_tables()),
         scenarios: page_with_tables(scenarios, scenario_tables()),
+        identity: page_with_tables(identity, identity_tables()),
     }
     stale = [path for path, page in pages.items() if not path.is_file() or path.read_text("utf-8") != page]
     for path in stale:

@@ -5,6 +5,7 @@ readers slow: many of something, or much of something inside deep nesting.
 """
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from functools import cache
 from typing import Final
@@ -47,6 +48,7 @@ def _in(name: str, place: str, one: str, *, deep: tuple[str, str] = ("", ""), le
     return build
 
 
+_HEADER: Final = urlsafe_b64encode(b'{"alg":"RS512","typ":"JWT","kid":"k"}').rstrip(b"=").decode()
 _MULTIPART: Final = 'multipart/related; boundary="b"\n'
 _PRESENTED: Final = (
     '<GPSummary xmlns="urn:hl7-org:v3" xmlns:h="xhtml:NPfIT:PresentationText"><presentationText><value><h:html>'
@@ -246,6 +248,17 @@ SHAPES: Final[dict[str, dict[str, Shape]]] = {
             {"next": n, "messages": [{"ref_to_message_id": "a", "payload": "<a/>"}] * n}
         ).encode(),
         "nesting": _many("", "[", ""),
+    },
+    "client_assertion": {
+        "parts": _many("", "a.", ""),
+        "one part": _many("", "eyJh", ".e30.AA"),
+        "claims": _many(f"{_HEADER}.", "eyJh", ".AA"),
+        "nesting": lambda n: f"{_HEADER}.{urlsafe_b64encode(b'[' * n).decode()}.AA".encode(),
+    },
+    "parameters": {
+        "parameters": _many("", "a@=b&", ""),
+        "one value": _many("a=", "%41+", ""),
+        "separators": _many("", "&", ""),
     },
 }
 

@@ -1,5 +1,6 @@
 """Where the fuzzers begin: our own good messages, cut to what each target takes, and the kept corpus."""
 
+from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +18,27 @@ _INBOX: Final = (
 )
 
 
+_ASSERTION: Final = b".".join(
+    urlsafe_b64encode(part).rstrip(b"=")
+    for part in (
+        b'{"alg":"RS512","typ":"JWT","kid":"a-key"}',
+        b'{"iss":"app-gp","sub":"app-gp","aud":"http://127.0.0.1:8080/oauth2/token","jti":"1","exp":1795390000}',
+        bytes(range(256)),
+    )
+)
+_FORM: Final = (
+    b"grant_type=authorization_code&client_id=app-gp&redirect_uri=http%3A%2F%2F127.0.0.1%3A8000%2Fback&code=x"
+)
+
+
 def seeds(name: str) -> list[bytes]:
     """Return the good inputs of a target, always in the same order."""
     if name == "inbox":
         return [_INBOX, b'{"next": 0, "messages": []}']
+    if name == "client_assertion":
+        return [_ASSERTION]
+    if name == "parameters":
+        return [_FORM]
     target = TARGETS[name]
     paths = sorted({path for pattern in target.seeds for path in MESSAGES.glob(pattern)})
     assert paths, name

@@ -16,6 +16,9 @@ from openscr.client.connection import Connection
 from openscr.clinical import MistakenForm, read_json, write_json
 from openscr.codes import ACS_GET, ACS_SET, EVENT, EVENT_LIST, INITIAL_UPLOAD, QUERY_FAILED, UPLOAD, WITHDRAW
 from openscr.errors import DeliveryError, UnreadableMessage, UnsafeXml, WireError
+from openscr.faces.identity.assertions import ClientAssertions
+from openscr.faces.identity.parameters import read_parameters
+from openscr.faces.identity.refusals import OAuthRefusal
 from openscr.hl7.acknowledgement import read_acknowledgement
 from openscr.hl7.acs import read_consent_message, read_get_answer
 from openscr.hl7.datatypes import NotWritable
@@ -255,6 +258,20 @@ def inbox(data: bytes) -> None:
         _finished(expectation.came_within(0))
 
 
+def client_assertion(data: bytes) -> None:
+    """What an app sends to prove who it is, as far as it is read before its signature is verified."""
+    with suppress(OAuthRefusal):
+        assert ClientAssertions("http://127.0.0.1/oauth2/token", lambda: 0.0).client_of(data.decode("latin-1"))
+
+
+def parameters(data: bytes) -> None:
+    """Parameters of a form or an address: each once, not empty, without control characters."""
+    with suppress(OAuthRefusal):
+        for name, value in read_parameters(data.decode("latin-1")).items():
+            assert value
+            assert not any(ord(character) < 32 for character in name + value)
+
+
 def _finished(coroutine: Coroutine[None, None, T]) -> T:
     """Run a coroutine that waits for nothing but its turn."""
     while True:
@@ -300,4 +317,6 @@ TARGETS: Final = {
     "summary": Target(summary, ("gp-summary/0[12356]*.xml",)),
     "summary_json": Target(summary_json, ("gp-summary/*.json",)),
     "inbox": Target(inbox, ()),
+    "client_assertion": Target(client_assertion, ()),
+    "parameters": Target(parameters, ()),
 }

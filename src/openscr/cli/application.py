@@ -49,8 +49,7 @@ OpenSCR: a complete Summary Care Record service.
   openscr scenario              make a demo service answer badly, late or not at all
 
   openscr directory|patients    who is registered           openscr pki        development certificates
-  openscr identity token        sign in without a browser   openscr identity app APP
-  openscr admin                 schema, verification, messages still to be delivered
+  openscr admin                 schema, checks, outbox      openscr identity   tokens, without a browser
 
 Try:  openscr serve --demo      then, in another window:  openscr list 9990012318
 Each command explains itself with --help.

@@ -125,6 +125,28 @@ def token(
         say(answer["access_token"])
 
 
+@commands.command("assertion", epilog="Example:  openscr identity assertion --as app-gp")
+def assertion(
+    app: AsApp = "app-gp", at: At = DEMO, data: Data = None, as_json: Json = False, verbose: Verbose = False
+) -> None:
+    """Print a client assertion for an app, signed with its key: good for one request within four minutes."""
+    from openscr.cli.identity_walk import Walk
+
+    directory, register_ = _apps(data)
+    known = _find(register_, directory, app)
+
+    async def run() -> dict[str, str]:
+        async with Walk(at, known, register_.key_file(app)) as walk:
+            return await walk.assertion()
+
+    asyncio.run(reach(at))
+    made = asyncio.run(run())
+    if as_json:
+        say_json(made)
+    else:
+        say(made["client_assertion"])
+
+
 @commands.command("sso-token", epilog="Example:  openscr identity sso-token --user 555000000102")
 def sso_token(
     user: Who = None, at: At = DEMO, data: Data = None, as_json: Json = False, verbose: Verbose = False

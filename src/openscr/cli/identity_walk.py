@@ -16,12 +16,14 @@ from joserfc.jwk import RSAKey
 from lxml import html
 from yarl import URL
 
+from openscr.codes import LOCAL_REALM
 from openscr.errors import AccessRefused, ConfigurationError, DeliveryError
-from openscr.faces.identity.application import REALM_PATH, TOKEN
+from openscr.faces.identity.application import TOKEN
 from openscr.faces.identity.apps import App
 from openscr.faces.identity.people import METHODS
 from openscr.faces.identity.refusals import ASSERTION_TYPE, ID_TOKEN_TYPE, TOKEN_EXCHANGE
-from openscr.faces.identity.sign_in import AUTHORIZE, CODE_PAGE, SSO_TOKEN
+from openscr.faces.identity.session_pages import CODE_PAGE
+from openscr.faces.identity.sign_in import AUTHORIZE, SSO_TOKEN
 from openscr.faces.identity.tokens import challenge_of
 from openscr.identifiers import mint_uuid
 
@@ -53,7 +55,7 @@ class Walk:
 
     async def application_token(self) -> dict[str, Any]:
         """Return the answer to client credentials. Raises: `AccessRefused`, `ConfigurationError`."""
-        return await self._token({"grant_type": "client_credentials", **await self._assertion()})
+        return await self._token({"grant_type": "client_credentials", **await self.assertion()})
 
     async def user_token(self, user_id: str, role_profile_id: str | None, level: int) -> dict[str, Any]:
         """Sign a person in, and return the answer to the code. Raises: `AccessRefused`, `DeliveryError`."""
@@ -88,7 +90,7 @@ class Walk:
     async def exchanged(self, id_token: str) -> dict[str, Any]:
         """Return the answer to an exchange of an ID token. Raises: `AccessRefused`, `ConfigurationError`."""
         form = {"grant_type": TOKEN_EXCHANGE, "subject_token_type": ID_TOKEN_TYPE, "subject_token": id_token}
-        return await self._token({**form, **await self._assertion()})
+        return await self._token({**form, **await self.assertion()})
 
     async def ticket(self, user_id: str, role_profile_id: str | None) -> str:
         """Return the ticket of a person's smartcard. Raises: `AccessRefused`, `DeliveryError`."""
@@ -141,7 +143,7 @@ class Walk:
         return self._app
 
     async def _discovery(self) -> dict[str, Any]:
-        async with self._session.get(f"{self._at}{REALM_PATH}/.well-known/openid-configuration") as answer:
+        async with self._session.get(f"{self._at}{LOCAL_REALM}/.well-known/openid-configuration") as answer:
             if answer.status != 200:
                 raise DeliveryError(f"{self._at} has no identity provider: it is for test environments only")
             return dict(await answer.json())
@@ -150,7 +152,8 @@ class Walk:
         """Return the address by which the provider knows itself; ours may be another name of it."""
         return str((await self._discovery())["token_endpoint"]).removesuffix(TOKEN)
 
-    async def _assertion(self) -> dict[str, str]:
+    async def assertion(self) -> dict[str, str]:
+        """Return the members of a form by which the app proves who it is. Raises: `ConfigurationError`."""
         app = self._known_app()
         if not self._key_file.exists():
             raise ConfigurationError(

@@ -14,11 +14,13 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from openscr import __version__
+from openscr.codes import LOCAL_REALM
 from openscr.directory.model import CurrentDirectory
 from openscr.faces.identity.apps import AppRegister
 from openscr.faces.identity.authorization import SCOPES
@@ -32,21 +34,22 @@ from openscr.faces.identity.refusals import (
     invalid_request,
 )
 from openscr.faces.identity.saml import RoleAssertions
+from openscr.faces.identity.session_pages import SIGN_OUT, SessionPages
 from openscr.faces.identity.sessions import SessionEnded, Sessions
-from openscr.faces.identity.sign_in import AUTHORIZE, SIGN_OUT, SignInPages
+from openscr.faces.identity.sign_in import AUTHORIZE, SignInPages
 from openscr.faces.identity.signing import ALGORITHM, OVERLAP, SigningKeys
 from openscr.faces.identity.token_endpoint import TokenEndpoint
-from openscr.faces.identity.tokens import LOGOUT_EVENT, REALM, Tokens, invalid_token
+from openscr.faces.identity.tokens import LOGOUT_EVENT, Tokens, invalid_token
 from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
 from openscr.pages.rendering import TEST_NOTICE, Pages
 
-REALM_PATH: Final = f"/realms/{REALM}"
 TOKEN: Final = "/oauth2/token"  # noqa: S105  an address
 USERINFO: Final = "/oauth2/userinfo"
 LOGOUT: Final = "/oauth2/backchannel-logout"
 ROLE_ASSERTION: Final = "/saml/RoleAssertion"
-KEYS: Final = f"{REALM_PATH}/keys"
-LOGOUT_TOKENS: Final = f"{REALM_PATH}/logout-tokens"
+CERTIFICATE: Final = "/saml/certificate"
+KEYS: Final = f"{LOCAL_REALM}/keys"
+LOGOUT_TOKENS: Final = f"{LOCAL_REALM}/logout-tokens"
 
 _LONGEST_OVERLAP: Final = 86_400
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -71,7 +74,7 @@ class IdentityFace:
         def now() -> float:
             return clock().timestamp()
 
-        self.issuer = f"{address}{REALM_PATH}"
+        self.issuer = f"{address}{LOCAL_REALM}"
         self.keys = SigningKeys(clock)
         self._address = address
         self._directory = directory
@@ -82,13 +85,14 @@ class IdentityFace:
         self._endpoint = TokenEndpoint(f"{address}{TOKEN}", directory, apps, self._sessions, self._tokens, now)
         self._assertions = RoleAssertions(self.issuer, directory, self._sessions, self.keys, clock, mint)
         pages = Pages("openscr.faces.identity", service_name="OpenSCR sign-in", notice=TEST_NOTICE)
+        self._session_pages = SessionPages(address, directory, self._sessions, pages)
         self._pages = SignInPages(address, directory, apps, self._sessions, pages, mint, now, lambda: clock().date())
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes to mount on the web listener of a test environment."""
         return [
-            Route(f"{REALM_PATH}/.well-known/openid-configuration", self._discovery, methods=["GET"]),
-            Route(f"{REALM_PATH}/jwks", self._jwks, methods=["GET"]),
+            Route(f"{LOCAL_REALM}/.well-known/openid-configuration", self._discovery, methods=["GET"]),
+            Route(f"{LOCAL_REALM}/jwks", self._jwks, methods=["GET"]),
             Route(KEYS, self._refusing(self._rotate), methods=["POST"]),
             Route(LOGOUT_TOKENS, self._refusing(self._logout_tokens), methods=["POST"]),
             Route(TOKEN, self._refusing(self._token), methods=["POST"]),
@@ -96,8 +100,10 @@ class IdentityFace:
             Route(LOGOUT, self._refusing(self._logout), methods=["POST"]),
             Route("/oauth2/_ping", self._ping, methods=["GET"]),
             Route("/oauth2/_status", self._status, methods=["GET"]),
+            Route(CERTIFICATE, self._certificate, methods=["GET"]),
             Route(ROLE_ASSERTION, self._refusing(self._role_assertion), methods=["GET"]),
             *self._pages.routes(),
+            *self._session_pages.routes(),
         ]
 
     def _refusing(self, handler: _Handler) -> _Handler:
@@ -213,6 +219,11 @@ class IdentityFace:
         return JSONResponse({"logout_tokens": tokens}, headers=PRIVATE)
 
     # --- smartcards -------------------------------------------------------------------------------------------------
+
+    async def _certificate(self, _request: Request) -> Response:
+        """Show the certificate of the key that signs assertions now, for those who demand a signature."""
+        _, certificate = await self.keys.certificate()
+        return PlainTextResponse(certificate.public_bytes(Encoding.PEM).decode(), headers=PRIVATE)
 
     async def _role_assertion(self, request: Request) -> Response:
         token = query_of(request).get("token")

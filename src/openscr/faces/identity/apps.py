@@ -10,38 +10,42 @@ that a command may change them while it runs.
 Spec: 35 §4.3, §9.5.
 """
 
+import asyncio
 import contextlib
 import json
 import os
 import re
 import secrets
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from joserfc.errors import JoseError
+import structlog
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import RSAKey
 
 from openscr.directory.model import Directory
 from openscr.errors import ConfigurationError
+from openscr.faces.identity.refusals import OAuthRefusal
 from openscr.faces.identity.signing import new_key
 from openscr.identifiers import is_loopback
 
-SCR: Final = "summary-care-record"
+_log = structlog.get_logger("identity")
+
 APPLICATION_SCOPES: Final = "urn:nhsd:apim:app:level3:"
 USER_SCOPES: Final = "urn:nhsd:apim:user-nhs-id:"
 APP_WITHOUT_SYSTEM: Final = "app-noasid"
 
 _NAMES: Final = {APP_WITHOUT_SYSTEM: "Demo app without a system"}
-_SCOPES: Final = {APP_WITHOUT_SYSTEM: (f"{USER_SCOPES}aal2:{SCR}", f"{USER_SCOPES}aal3:{SCR}")}
+SCOPES_WITHOUT_SYSTEM: Final = tuple(f"{USER_SCOPES}aal{level}:summary-care-record" for level in (2, 3))
 _REDIRECTS: Final = ("http://127.0.0.1:8000/callback", "http://localhost:8000/callback")
 """Where an app that was not told otherwise gets its codes; the provider's own page for codes is always allowed too."""
 
 _APP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-_SMALLEST_KEY: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,10 @@ class App:
 
 
 class AppRegister:
-    """The apps of a directory, with what a folder knows of them. Files are read and written: call it in a thread."""
+    """The apps of a directory, with what a folder knows of them.
+
+    But for `look_up` everything here reads and writes files, and waits for them.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -86,6 +93,14 @@ class AppRegister:
         """Return the client ids of all apps."""
         named = {system.app for system in directory.systems.values() if system.app and _APP.match(system.app)}
         return tuple(sorted(named | {APP_WITHOUT_SYSTEM}))
+
+    async def look_up(self, directory: Directory, client_id: str) -> App | None:
+        """Return an app for a request. Raises: `OAuthRefusal` (503) when its file cannot be read."""
+        try:
+            return await asyncio.to_thread(self.find, directory, client_id)
+        except ConfigurationError as error:
+            _log.warning("app not usable", reason=error.diagnostics)
+            raise OAuthRefusal(503, "temporarily_unavailable", "What is known of the app cannot be read") from None
 
     def find(self, directory: Directory, client_id: str) -> App | None:
         """Return an app, or none when there is none of this name. Raises: `ConfigurationError`."""
@@ -97,7 +112,7 @@ class AppRegister:
             return App(
                 client_id,
                 (system.name if system is not None else "") or _NAMES.get(client_id, client_id),
-                system.scopes if system is not None else _SCOPES.get(client_id, ()),
+                system.scopes if system is not None else SCOPES_WITHOUT_SYSTEM,
                 str(stored["client_secret"]),
                 tuple(map(str, stored["redirect_uris"])),
                 tuple(RSAKey.import_key(key) for key in stored["keys"]),
@@ -163,17 +178,20 @@ def read_public_keys(data: bytes) -> tuple[RSAKey, ...]:
     Raises: `ConfigurationError` when it is none, or too short.
     """
     try:
-        if data.lstrip().startswith(b"{"):
-            form = json.loads(data)
-            forms = form.get("keys", [form])
-            read = [RSAKey.import_key(each) for each in forms]
-        else:
-            read = [RSAKey.import_key(data)]
-        public = [RSAKey.import_key(key.as_dict(private=False)) for key in read]
-    except (JoseError, ValueError, TypeError, KeyError):
-        raise ConfigurationError("identity: the file holds no RSA key as JWK, JWK set or PEM") from None
-    if not public or any(key.public_key.key_size < _SMALLEST_KEY for key in public):
-        raise ConfigurationError(f"identity: an RSA key has at least {_SMALLEST_KEY} bits")
+        # The library warns of short keys, and would take them.
+        with warnings.catch_warnings(action="error", category=SecurityWarning):
+            if data.lstrip().startswith(b"{"):
+                form = json.loads(data)
+                read = [RSAKey.import_key(each) for each in form.get("keys", [form])]
+            else:
+                read = [RSAKey.import_key(data)]
+    except SecurityWarning:
+        raise ConfigurationError("identity: an RSA key has at least 2048 bits") from None
+    except (JoseError, ValueError, TypeError, AttributeError):
+        read = []
+    public = [RSAKey.import_key(key.as_dict(private=False)) for key in read]
+    if not public:
+        raise ConfigurationError("identity: the file holds no RSA key as JWK, JWK set or PEM")
     for key in public:
         key.ensure_kid()
     return tuple(public)
@@ -193,7 +211,9 @@ def check_redirect(address: str) -> None:
 
 
 def _own_key(path: Path) -> RSAKey:
-    return read_public_keys(path.read_bytes())[0]
+    key = RSAKey.import_key(path.read_bytes())
+    key.ensure_kid()
+    return key
 
 
 def _form(app: App) -> bytes:

@@ -44,7 +44,7 @@ def _read(token: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
     except (JoseError, ValueError, TypeError, RecursionError):
         return None
     # Extensions that we would have to understand (RFC 7515 §4.1.11, RFC 7797) have no place in a JWT of ours.
-    if not isinstance(claims, dict) or "crit" in header or "b64" in header:
+    if not isinstance(claims, dict) or not isinstance(header, dict) or "crit" in header or "b64" in header:
         return None
     return header, claims
 

@@ -191,3 +191,24 @@ def _person_in(user: User, ods: str) -> str:
 
 def _joined(part: object) -> str:
     return " ".join(map(str, part)) if isinstance(part, list | tuple) else str(part or "")
+
+
+# --- words for pages ------------------------------------------------------------------------------------------------
+
+
+def person_words(directory: Directory, user: User, today: date) -> dict[str, Any]:
+    """Return what a page says of a person: id, name, and the words of each role."""
+    roles = [role_words(directory, role, today) for role in user.roles]
+    return {"id": user.user_id, "name": name_of(user), "roles": roles}
+
+
+def role_words(directory: Directory, role: Role, today: date) -> dict[str, Any]:
+    """Return what a page says of a role."""
+    return {
+        "id": role.role_profile_id,
+        "name": job_role(role.job_role).name,
+        "organisation": organisation_name(directory, role.ods),
+        "ods": role.ods,
+        "activities": ", ".join(activity_name(code) for code in sorted(role.activities)),
+        "closed": role.closed is not None and role.closed <= today,
+    }

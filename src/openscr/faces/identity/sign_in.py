@@ -9,22 +9,18 @@ The same pages lead a smartcard user to a ticket (`/saml/token`): then no app ha
 Spec: 35 §4.1, §4.2, §9.5; 80 §6.1, §8.
 """
 
-import asyncio
-import hmac
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from openscr.directory.model import CurrentDirectory, Role, User
-from openscr.faces.identity.apps import App, AppRegister
+from openscr.faces.identity.apps import AppRegister
 from openscr.faces.identity.authorization import (
     Asked,
     AuthorizationRefused,
@@ -38,13 +34,13 @@ from openscr.faces.identity.parameters import Parameters, form_of, query_of
 from openscr.faces.identity.people import (
     METHODS,
     SMARTCARD,
-    activity_name,
-    job_role,
     name_of,
     open_roles,
-    organisation_name,
+    person_words,
+    role_words,
 )
 from openscr.faces.identity.refusals import OAuthRefusal
+from openscr.faces.identity.session_pages import CODE_PAGE, cookie_name, refused_page, same
 from openscr.faces.identity.sessions import CODE_LIFE, SIGN_IN_LIFE, SSO_TOKEN_LIFE, Code, Sessions, SignIn, SsoToken
 from openscr.faces.identity.shelf import Shelf
 from openscr.identifiers import UuidFactory
@@ -53,8 +49,6 @@ from openscr.pages.rendering import FormError, Pages, page_headers
 AUTHORIZE: Final = "/oauth2/authorize"
 SIGN_IN: Final = "/oauth2/sign-in"
 ROLE: Final = "/oauth2/role"
-SIGN_OUT: Final = "/oauth2/sign-out"
-CODE_PAGE: Final = "/oauth2/code"
 SSO_TOKEN: Final = "/saml/token"  # noqa: S105  an address
 
 WAITING_LIFE: Final = 900.0
@@ -62,7 +56,6 @@ WAITING_LIFE: Final = 900.0
 
 _LISTED: Final = 30
 _OTHER: Final = "other"
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +94,9 @@ class SignInPages:
         self._mint = mint
         self._now = now
         self._today = today
-        self._sign_out_key = secrets.token_bytes(32)
         self._waiting: Shelf[_Waiting] = Shelf(now, most=2_000)
-        # Cookies do not tell ports apart; two demos on one machine shall not sign each other out.
-        port = urlsplit(address).port or 0
-        self._browser_cookie = f"openscr-browser-{port}"
-        self._session_cookie = f"openscr-session-{port}"
+        self._browser_cookie = cookie_name("browser", address)
+        self._session_cookie = cookie_name("session", address)
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes to mount."""
@@ -116,9 +106,6 @@ class SignInPages:
             Route(f"{SIGN_IN}/{{key}}", self._told_who, methods=["POST"]),
             Route(f"{ROLE}/{{key}}", self._ask_role, methods=["GET"]),
             Route(f"{ROLE}/{{key}}", self._told_role, methods=["POST"]),
-            Route(CODE_PAGE, self._show_code, methods=["GET"]),
-            Route(SIGN_OUT, self._ask_sign_out, methods=["GET"]),
-            Route(SIGN_OUT, self._sign_out, methods=["POST"]),
             Route(SSO_TOKEN, self._begin_sso, methods=["GET"]),
         ]
 
@@ -127,7 +114,7 @@ class SignInPages:
     async def _authorize(self, request: Request) -> Response:
         try:
             parameters = await form_of(request) if request.method == "POST" else query_of(request)
-            app = await self._find(parameters.get("client_id", ""))
+            app = await self._apps.look_up(self._directory.snapshot, parameters.get("client_id", ""))
             asked = read_redirect(parameters, app, f"{self._address}{CODE_PAGE}")
         except OAuthRefusal as refusal:
             return self._cannot_go_on(str(as_redirect_refusal(refusal)))
@@ -138,9 +125,6 @@ class SignInPages:
             return self._go_on(request, asked)
         except AuthorizationRefused as refusal:
             return _leave(refused_redirect(refusal))
-
-    async def _find(self, client_id: str) -> App | None:
-        return await asyncio.to_thread(self._apps.find, self._directory.snapshot, client_id)
 
     def _go_on(self, request: Request, asked: Asked | None) -> Response:
         """Lead a request to the page that is next. Raises: `AuthorizationRefused` when there may be none."""
@@ -192,6 +176,9 @@ class SignInPages:
         errors = []
         chosen, method = form.get("user", ""), METHODS.get(form.get("method", ""))
         typed = form.get("user_id", "").replace(" ", "")
+        if not chosen and typed:
+            # Without scripts typing does not choose what was typed.
+            chosen = _OTHER
         user = self._user(typed if chosen == _OTHER else chosen)
         if not chosen:
             errors.append(FormError("Choose who you are", "user"))
@@ -238,7 +225,7 @@ class SignInPages:
             values={
                 "app_name": waiting.asked.app_name if waiting.asked is not None else "Smartcard ticket",
                 "form_token": waiting.form_token,
-                "people": [self._described(user, directory) for user in listed],
+                "people": [person_words(directory, user, self._today()) for user in listed],
                 "chosen": chosen,
                 "other": _OTHER,
                 "typed": given.get("user_id", ""),
@@ -251,20 +238,6 @@ class SignInPages:
         if waiting.asked is None:
             return [method for method in METHODS.values() if method.amr == SMARTCARD]
         return [method for method in METHODS.values() if method.level in waiting.asked.levels]
-
-    def _described(self, user: User, directory: Any) -> dict[str, Any]:
-        roles = [self._role_words(role, directory) for role in user.roles]
-        return {"id": user.user_id, "name": name_of(user), "roles": roles}
-
-    def _role_words(self, role: Role, directory: Any) -> dict[str, Any]:
-        return {
-            "id": role.role_profile_id,
-            "name": job_role(role.job_role).name,
-            "organisation": organisation_name(directory, role.ods),
-            "ods": role.ods,
-            "activities": ", ".join(activity_name(code) for code in sorted(role.activities)),
-            "closed": role.closed is not None and role.closed <= self._today(),
-        }
 
     # --- in which role ----------------------------------------------------------------------------------------------
 
@@ -308,7 +281,7 @@ class SignInPages:
                 "form_token": waiting.form_token,
                 "back": f"{SIGN_IN}/{request.path_params['key']}",
                 "person": name_of(user) if user is not None else "",
-                "roles": [self._role_words(role, directory) for role in roles],
+                "roles": [role_words(directory, role, self._today()) for role in roles],
             },
         )
 
@@ -341,56 +314,6 @@ class SignInPages:
         refusal = AuthorizationRefused(waiting.asked, "access_denied", "The person did not sign in")
         return _leave(refused_redirect(refusal))
 
-    async def _show_code(self, request: Request) -> Response:
-        """Show a code to a person who has no app that listens yet, or why there is none."""
-        try:
-            parameters = query_of(request)
-        except OAuthRefusal as refusal:
-            return self._cannot_go_on(str(as_redirect_refusal(refusal)))
-        # Whatever stands in the address may come from anybody, and the page shows it inside a command.
-        code, error = parameters.get("code", ""), parameters.get("error", "")
-        code, error = (text if _PLAIN.match(text) else "" for text in (code, error))
-        title = "Your authorization code" if code else "There is no code"
-        values = {
-            "code": code,
-            "error": error,
-            "address": self._address,
-            "own_page": f"{self._address}{CODE_PAGE}",
-        }
-        return self._pages.answer("code.html", title=title, values=values)
-
-    # --- signing out ------------------------------------------------------------------------------------------------
-
-    async def _ask_sign_out(self, request: Request) -> Response:
-        sign_in = self._sessions.of_browser(request.cookies.get(self._session_cookie))
-        return self._sign_out_page(sign_in)
-
-    def _sign_out_page(self, sign_in: SignIn | None) -> Response:
-        user = self._user(sign_in.user_id) if sign_in is not None else None
-        values = {
-            "person": name_of(user) if user is not None else "",
-            "form_token": self._sign_out_token(sign_in) if sign_in is not None else "",
-        }
-        return self._pages.answer("sign_out.html", title="Sign out" if user else "You are signed out", values=values)
-
-    async def _sign_out(self, request: Request) -> Response:
-        sign_in = self._sessions.of_browser(request.cookies.get(self._session_cookie))
-        try:
-            form = await form_of(request)
-        except OAuthRefusal as refusal:
-            return self._cannot_go_on(str(as_redirect_refusal(refusal)))
-        if sign_in is None:
-            return self._sign_out_page(None)
-        if not hmac.compare_digest(form.get("form_token", ""), self._sign_out_token(sign_in)):
-            return self._cannot_go_on("This form does not come from this page.")
-        self._sessions.end(sign_in.sid)
-        answer = self._sign_out_page(None)
-        answer.delete_cookie(self._session_cookie, path="/", httponly=True, samesite="lax")
-        return answer
-
-    def _sign_out_token(self, sign_in: SignIn) -> str:
-        return hmac.new(self._sign_out_key, sign_in.sid.encode(), "sha256").hexdigest()
-
     # --- smartcard tickets ------------------------------------------------------------------------------------------
 
     async def _begin_sso(self, request: Request) -> Response:
@@ -405,7 +328,7 @@ class SignInPages:
     def _of_this_browser(self, request: Request) -> _Waiting | None:
         waiting = self._waiting.get(request.path_params["key"])
         cookie = request.cookies.get(self._browser_cookie, "")
-        if waiting is None or not hmac.compare_digest(cookie.encode(), waiting.browser.encode()):
+        if waiting is None or not same(cookie, waiting.browser):
             return None
         return waiting
 
@@ -418,7 +341,7 @@ class SignInPages:
             form = await form_of(request)
         except OAuthRefusal as refusal:
             return None, {}, self._cannot_go_on(str(as_redirect_refusal(refusal)))
-        if not hmac.compare_digest(form.get("form_token", "").encode(), waiting.form_token.encode()):
+        if not same(form.get("form_token", ""), waiting.form_token):
             return None, {}, self._not_here()
         return waiting, form, None
 
@@ -428,7 +351,7 @@ class SignInPages:
         )
 
     def _cannot_go_on(self, why: str) -> Response:
-        return self._pages.answer("refused.html", title="You cannot sign in here", status=400, values={"why": why})
+        return refused_page(self._pages, why)
 
     def _set_cookie(self, request: Request, answer: Response, name: str, value: str, seconds: float) -> None:
         secure = request.url.scheme == "https"

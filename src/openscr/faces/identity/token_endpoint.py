@@ -5,7 +5,6 @@ Numbers in the answers are JSON strings, as they are there.
 Spec: 35 §4.3, §9.5.
 """
 
-import asyncio
 import hmac
 from collections.abc import Callable
 from typing import Any, Final
@@ -55,10 +54,6 @@ class TokenEndpoint:
         self._assertions = ClientAssertions(address, now)
         self._now = now
 
-    async def find(self, client_id: str) -> App | None:
-        """Return an app. Raises: `ConfigurationError`."""
-        return await asyncio.to_thread(self._apps.find, self._directory.snapshot, client_id)
-
     async def answer(self, form: Parameters) -> dict[str, str]:
         """Return what a token request is answered. Raises: `OAuthRefusal`."""
         match form.get("grant_type"):
@@ -76,13 +71,16 @@ class TokenEndpoint:
 
     # --- who asks ---------------------------------------------------------------------------------------------------
 
+    async def _find(self, client_id: str) -> App | None:
+        return await self._apps.look_up(self._directory.snapshot, client_id)
+
     async def _by_assertion(self, form: Parameters) -> App:
         if form.get("client_assertion_type") != ASSERTION_TYPE:
             raise invalid_request(f"Missing or invalid client_assertion_type - must be '{ASSERTION_TYPE}'")
         assertion = form.get("client_assertion")
         if assertion is None:
             raise invalid_request("Missing client_assertion")
-        app = await self.find(self._assertions.client_of(assertion))
+        app = await self._find(self._assertions.client_of(assertion))
         return self._assertions.check(assertion, app, form.get("client_id"))
 
     async def _by_secret(self, form: Parameters) -> App:
@@ -91,7 +89,7 @@ class TokenEndpoint:
         client_id, secret = form.get("client_id"), form.get("client_secret")
         if client_id is None or secret is None:
             raise OAuthRefusal(401, "invalid_client", "client_id or client_secret is missing")
-        app = await self.find(client_id)
+        app = await self._find(client_id)
         # Compared also for an app that does not exist: the time tells nothing.
         if not hmac.compare_digest(secret.encode(), (app.secret if app is not None else "").encode()) or app is None:
             raise invalid_client()
@@ -186,7 +184,7 @@ class TokenEndpoint:
             "token_type": "Bearer",
             "scope": " ".join(scopes),
             "refresh_token": refresh_token,
-            "refresh_token_expires_in": str(int(seconds)),
+            "refresh_token_expires_in": str(round(seconds)),
             "refresh_count": str(grant.refresh_count),
         }
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
+from openscr.codes import LOCAL_REALM
 from openscr.faces.identity.assertions import read_header
 from openscr.faces.identity.refusals import OAuthRefusal
 from openscr.faces.identity.sessions import Grant, Sessions, SignIn
 from openscr.faces.identity.signing import CLOCK_SKEW, SigningKeys
 from openscr.identifiers import UuidFactory
 
-REALM: Final = "cis2-mock"
 AUDIENCE: Final = "openscr"
 ACCESS_LIFE: Final = 599
 REFRESH_LIFE: Final = 43_199
@@ -78,7 +78,7 @@ class Tokens:
             "iat": now,
             "exp": now + ID_TOKEN_LIFE,
             "at_hash": half_hash(access_token),
-            "realm": f"/{REALM}",
+            "realm": LOCAL_REALM.removeprefix("/realms"),
             "tokenName": "id_token",
             "tokenType": "JWTToken",
             "auditTrackingId": self._new_id(),
