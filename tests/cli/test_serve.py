@@ -101,7 +101,7 @@ def test_a_data_folder_that_cannot_be_made_is_told(openscr: Run, tmp_path: Path)
 
 
 def test_show_config_tells_every_setting_and_its_source(openscr: Run, tmp_path: Path) -> None:
-    (tmp_path / "openscr.toml").write_text('inbox_size = 7\nstore = "postgresql://u:secret@h/d"\n')
+    (tmp_path / "openscr.toml").write_text('inbox_size = 7\nstore = "postgresql://u:hidden-one@h/d"\n')
     ended = openscr("serve", "--demo", "--show-config", "--web", "127.0.0.1:1", OPENSCR_SPINE="127.0.0.1:2").done()
     lines = ended.out.splitlines()
     assert "demo = true  (flag --demo)" in lines
@@ -109,7 +109,7 @@ def test_show_config_tells_every_setting_and_its_source(openscr: Run, tmp_path: 
     assert "spine = 127.0.0.1:2  (environment OPENSCR_SPINE)" in lines
     assert "inbox_size = 7  (openscr.toml)" in lines
     assert "log_level = info  (default)" in lines
-    assert "secret" not in ended.out
+    assert "hidden-one" not in ended.out
     assert not (tmp_path / "openscr-data").exists()
 
     form = openscr("serve", "--show-config", "--json").done().json
