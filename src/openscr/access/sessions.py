@@ -117,7 +117,7 @@ class LogoutReceiver:
             raise RequestRefused(refusals.TOKEN_CLAIMS)
         seen = digest(f"{issuer.url}\n{token_id}")
         if seen in self._seen:
-            raise RequestRefused(_unusable("token_replayed"))
+            raise RequestRefused(refusals.TOKEN_REPLAYED)
         self._seen.add(seen, now + LOGOUT_SECONDS + 2 * LEEWAY, now)
         self._sessions.end(str(session_id), issuer.url)
         return session_digest(issuer.url, str(session_id))
