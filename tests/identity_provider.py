@@ -77,6 +77,7 @@ class IdentityProvider:
         self.userinfo_answer: web.Response | None = None
         self.introspections: dict[str, Any] = {}
         self.hold: asyncio.Event | None = None
+        self.arrived = asyncio.Event()
         self.secrets: list[str] = []
         self._runner: web.AppRunner | None = None
 
@@ -110,6 +111,7 @@ class IdentityProvider:
 
     async def _keys(self, _request: web.Request) -> web.Response:
         self.asked["keys"] += 1
+        self.arrived.set()
         if self.hold is not None:
             await self.hold.wait()
         if self.keys_answer is not None:
