@@ -72,9 +72,6 @@ SESSION_ENDED: Final = _token("Invalid access token", "session_ended")
 ASSURANCE_TOO_LOW: Final = _token("Authentication assurance level 2 or higher is needed", "assurance_too_low")
 GATEWAY_DIFFERS: Final = _token("Invalid access token", "gateway_headers_differ")
 USER_INACTIVE: Final = _token("Invalid access token", "user_inactive")
-SMARTCARD_REFUSED: Final = Refusal(
-    401, "forbidden", "AUTHOR_CREDENTIALS_ERROR", "Author credentials error", "smartcard_refused", challenge="Bearer"
-)
 KEYS_UNAVAILABLE: Final = Refusal(
     503,
     "transient",
@@ -83,6 +80,13 @@ KEYS_UNAVAILABLE: Final = Refusal(
     "issuer_unavailable",
     retry_after=5,
 )
+
+
+def smartcard(cause: str) -> Refusal:
+    """Return the refusal of a smartcard token; ``cause`` is for the audit. Spec: 35 §4.1."""
+    display = "Author credentials error"
+    return Refusal(401, "forbidden", "AUTHOR_CREDENTIALS_ERROR", display, f"smartcard_{cause}", challenge="Bearer")
+
 
 # --- the role: 400, the texts of 35 §4.4 ----------------------------------------------------------------------------
 
