@@ -1,4 +1,4 @@
-"""A smartcard broker of the tests' own: real HTTP on loopback; its assertions can be bent before they are signed, or after.
+"""A smartcard broker of the tests' own: real HTTP on loopback; its assertions can be bent, before and after signing.
 
 Spec: 35 §4.1.
 """

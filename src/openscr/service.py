@@ -317,6 +317,7 @@ class Service:
             clock=self._clock,
             mint=self._mint,
             interference=self.scenarios,
+            smartcards=self._verify().smartcards,
         )
 
     def _web_application(self, context: SpineContext) -> ASGIApp:
@@ -342,17 +343,23 @@ class Service:
 
         return web
 
+    def _verify(self) -> Verification:
+        """Return what verifies people, the same for every face."""
+        if self.verification is None:
+            issuers = self.settings.token_issuers
+            if "identity" in self.settings.faces and self.settings.source("token_issuers") == "default":
+                issuers = (self._local_issuer,)
+            self.verification = Verification(self.settings, issuers, self.directory, self._clock)
+        return self.verification
+
     def _governance(self) -> GovernanceFace:
-        issuers = self.settings.token_issuers
-        if "identity" in self.settings.faces and self.settings.source("token_issuers") == "default":
-            issuers = (self._local_issuer,)
-        self.verification = Verification(self.settings, issuers, self.directory, self._clock)
+        verification = self._verify()
         return GovernanceFace(
-            self.verification.authenticator,
+            verification.authenticator,
             self.record,
             self.metrics,
             StandingEndpoints(self.standings, self._clock, self._mint).endpoints(PREFIX),
-            logout=self.verification.logout,
+            logout=verification.logout,
             mint=self._mint,
         )
 

@@ -185,9 +185,10 @@ async def test_user_info_that_no_longer_takes_the_token(both: Both) -> None:
 
 
 @pytest.mark.parametrize("name", ["sub", "nhsid_useruid"])
-async def test_user_info_of_somebody_else(both: Both, name: str) -> None:
+@pytest.mark.parametrize("user", [NURSE, [GP], None, int(GP)])
+async def test_user_info_of_somebody_else(both: Both, name: str, user: Any) -> None:
     provider, verifier = both
-    provider.users[GP] = {"nhsid_nrbac_roles": [role_claim(GP_ROLE)], name: NURSE}
+    provider.users[GP] = {"nhsid_nrbac_roles": [role_claim(GP_ROLE)], name: user}
     assert await verifier.refusal(provider.token()) == refusals.TOKEN_OF_ANOTHER
 
 

@@ -33,7 +33,7 @@ class UserInfo:
 
 def read_userinfo(document: Mapping[str, Any], user_id: str) -> UserInfo:
     """Read the claims of 35 §4.2. Raises: `RequestRefused`: another user's claims, or roles that cannot be read."""
-    if {document.get("sub", user_id), document.get("nhsid_useruid", user_id)} != {user_id}:
+    if any(document.get(name, user_id) != user_id for name in ("sub", "nhsid_useruid")):
         raise RequestRefused(refusals.TOKEN_OF_ANOTHER)
     claim = document.get("nhsid_nrbac_roles", [])
     if not isinstance(claim, list):
