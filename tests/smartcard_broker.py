@@ -35,7 +35,7 @@ GP_BLOCK = {
     "nhsJobRoleCode": ["S8000:G8000:R8000"],
     "uniqueIdentifier": [GP_ROLE],
     "nhsBusinessFunctions": ["Perform Detailed Health Record", "View Summary Health Records"],
-    "nhsBusinessFunctionsCodes": ["B0370", "B0380"],
+    "nhsBusinessFunctionsCodes": ["B0370", "B0380", "B0020"],
 }
 OTHER_BLOCK = {
     "nhsIDCode": ["RZZ01"],

@@ -31,7 +31,7 @@ from openscr.directory.model import CurrentDirectory, Directory
 from openscr.errors import ConfigurationError, Conflict, StoreError
 from openscr.faces.governance.application import PREFIX, GovernanceFace
 from openscr.faces.governance.standing import StandingEndpoints
-from openscr.faces.identity.application import IdentityFace
+from openscr.faces.identity.application import ROLE_ASSERTION, IdentityFace
 from openscr.faces.identity.apps import AppRegister
 from openscr.faces.operations.application import OperationsFace, not_yet, plain_landing
 from openscr.faces.operations.landing import LandingPage
@@ -346,10 +346,11 @@ class Service:
     def _verify(self) -> Verification:
         """Return what verifies people, the same for every face."""
         if self.verification is None:
-            issuers = self.settings.token_issuers
-            if "identity" in self.settings.faces and self.settings.source("token_issuers") == "default":
-                issuers = (self._local_issuer,)
-            self.verification = Verification(self.settings, issuers, self.directory, self._clock)
+            issuers, broker = self.settings.token_issuers, self.settings.smartcard_url
+            if "identity" in self.settings.faces:
+                issuers = issuers or (self._local_issuer,)
+                broker = broker or f"{self.urls[0]}{ROLE_ASSERTION}"
+            self.verification = Verification(self.settings, issuers, broker, self.directory, self._clock)
         return self.verification
 
     def _governance(self) -> GovernanceFace:

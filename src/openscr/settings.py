@@ -305,7 +305,9 @@ class Settings(BaseSettings):
         description="the same in a minute (35 §4.4); default 0, any number, in a demo",
     )
     smartcard_url: _Url | None = Field(
-        None, description="role assertions of the Spine Security Broker, https://…/saml/RoleAssertion (35 §4.1)"
+        None,
+        description="role assertions of the Spine Security Broker, https://…/saml/RoleAssertion (35 §4.1); "
+        "default in a demo its own provider",
     )
     smartcard_ca: _Path | None = Field(
         None, description="authorities of that broker; default those of the operating system"

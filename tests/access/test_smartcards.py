@@ -79,7 +79,7 @@ async def test_a_token_is_its_holder_in_the_session_role_alone() -> None:
         assert (session.user_id, session.name, session.assurance_level) == (GP, "Gita Demopractice", 3)
         role = session.role
         assert (role.role_profile_id, role.job_role, role.ods) == (GP_ROLE, "S8000:G8000:R8000", "Y90001")
-        assert role.activities == {"B0370", "B0380"}
+        assert role.activities == {"B0370", "B0380", "B0020"}
         assert TOKEN not in repr(session)
 
 
@@ -304,7 +304,7 @@ async def test_a_signed_assertion_counts(signer: Signer) -> None:
     async with desk(certificate=signer.certificate) as it:
         it.broker.issue(TOKEN, signer=signer)
         session = await it.session()
-        assert (session.user_id, session.role.activities) == (GP, {"B0370", "B0380"})
+        assert (session.user_id, session.role.activities) == (GP, {"B0370", "B0380", "B0020"})
 
 
 def _assertion(response: etree._Element) -> etree._Element:

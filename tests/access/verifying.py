@@ -28,6 +28,7 @@ class Verifier:
         self.verification = Verification(
             load_settings({"rate_per_second": 0, "rate_per_minute": 0} | settings),
             [provider.base],
+            None,
             self.directory,
             clock,
         )

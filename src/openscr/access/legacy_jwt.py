@@ -54,8 +54,10 @@ def read_legacy_token(
         raise RequestRefused(refusals.TOKEN_CLAIMS)
     if claims.get("aud") != audience:
         raise RequestRefused(refusals.TOKEN_AUDIENCE)
-    reason, scope, issuer, subject = (claims.get(name) for name in ("reason_for_request", "scope", "iss", "sub"))
-    if not isinstance(reason, str) or reason not in REASONS or not isinstance(scope, str) or not all(_is_said(each) for each in (issuer, subject)):
+    reason, scope = claims.get("reason_for_request"), claims.get("scope")
+    if not isinstance(reason, str) or reason not in REASONS or not isinstance(scope, str):
+        raise RequestRefused(refusals.TOKEN_CLAIMS)
+    if not all(_is_said(claims.get(name)) for name in ("iss", "sub")):
         raise RequestRefused(refusals.TOKEN_CLAIMS)
     system, asid = _identifier(claims, "requesting_system")
     if system != ASID_SYSTEM or not asid.isascii() or not asid.isdigit():

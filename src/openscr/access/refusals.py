@@ -17,9 +17,10 @@ from openscr.spine import Caller
 class Refusal:
     """What is answered, and why, for the audit.
 
-    ``issue`` is the FHIR issue type, ``code`` and ``display`` the Spine code with its text. ``phrase`` is what the
-    reference puts into the HTTP reason phrase, ``retry_after`` seconds. ``challenge`` is the value of
-    ``WWW-Authenticate``, empty when there is none.
+    ``issue`` is the FHIR issue type, ``code`` and ``display`` the Spine code with its text. ``text`` stands in
+    place of the display where people read it (the reference puts it into the HTTP reason phrase, which not every
+    version of HTTP has), ``retry_after`` is seconds. ``challenge`` is the value of ``WWW-Authenticate``, empty when there
+    is none.
     """
 
     status: int
@@ -28,7 +29,7 @@ class Refusal:
     display: str
     reason: str
     diagnostics: str = ""
-    phrase: str = ""
+    text: str = ""
     challenge: str = ""
     retry_after: int = 0
 
@@ -161,7 +162,7 @@ def refuse_application(method: str, resource: str) -> Refusal | None:
             "Unknown Error",
             "application_restricted",
             _ASK_SUPPORT,
-            phrase=f"Application-restricted access is not available on this {method} request",
+            text=f"Application-restricted access is not available on this {method} request",
         )
     return Refusal(
         403,

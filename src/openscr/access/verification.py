@@ -25,10 +25,18 @@ from openscr.settings import Settings
 class Verification:
     """Who vouches for people, and what they are asked with. ``close`` lets go of the connections.
 
-    ``issuers`` are the URLs of the providers whose tokens count. Raises: `ConfigurationError`.
+    ``issuers`` are the URLs of the providers whose tokens count, ``broker`` that of the smartcards' role assertions, if
+    smartcards count at all. Raises: `ConfigurationError`.
     """
 
-    def __init__(self, settings: Settings, issuers: Iterable[str], directory: CurrentDirectory, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        issuers: Iterable[str],
+        broker: str | None,
+        directory: CurrentDirectory,
+        clock: Clock,
+    ) -> None:
         def now() -> float:
             return clock().timestamp()
 
@@ -47,9 +55,9 @@ class Verification:
             )
         self._broker_fetcher = Fetcher(tls=_trusting(settings.smartcard_ca, "smartcard_ca"))
         self.smartcards: SmartcardBroker | None = None
-        if settings.smartcard_url is not None:
+        if broker is not None:
             self.smartcards = SmartcardBroker(
-                settings.smartcard_url,
+                broker,
                 self._broker_fetcher,
                 clock,
                 certificate=_certificate(settings.saml_certificate),
