@@ -192,6 +192,16 @@ async def test_user_info_of_somebody_else(both: Both, name: str, user: Any) -> N
     assert await verifier.refusal(provider.token()) == refusals.TOKEN_OF_ANOTHER
 
 
+@pytest.mark.parametrize("name", ["Gita\nlevel=error", "Gita\ud800", "Gita\u202eatiG", "G" * 10_000, 7, ["Gita"]])
+async def test_a_name_is_one_bearable_line(both: Both, name: Any) -> None:
+    provider, verifier = both
+    provider.users[GP] = {"nhsid_nrbac_roles": [role_claim(GP_ROLE)], "name": name}
+    session = (await verifier.caller(provider.token())).session
+    assert session is not None
+    assert session.name.isprintable()
+    assert len(session.name.encode()) <= 200
+
+
 async def test_activities_unknown_and_twice(both: Both) -> None:
     provider, verifier = both
     codes = ["B0370", "B0370", "B9999", "View Summary Health Records", ""]

@@ -17,10 +17,9 @@ from openscr.spine import Caller
 class Refusal:
     """What is answered, and why, for the audit.
 
-    ``issue`` is the FHIR issue type, ``code`` and ``display`` the Spine code with its text. ``text`` stands in
-    place of the display where people read it (the reference puts it into the HTTP reason phrase, which not every
-    version of HTTP has), ``retry_after`` is seconds. ``challenge`` is the value of ``WWW-Authenticate``, empty when there
-    is none.
+    ``issue`` is the FHIR issue type, ``code`` and ``display`` the Spine code with its text. ``text`` stands in place of
+    the display where people read it (the reference puts it into the HTTP reason phrase, which not every version of HTTP
+    has). ``retry_after`` is seconds, ``challenge`` the value of ``WWW-Authenticate``, empty when there is none.
     """
 
     status: int

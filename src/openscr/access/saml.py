@@ -21,6 +21,7 @@ from signxml.algorithms import DigestAlgorithm, SignatureMethod
 from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
+from openscr.access.tokens import shown_name
 from openscr.directory.model import Role
 from openscr.errors import AccessRefused, WireError
 from openscr.transport.xml import read_xml, text_of
@@ -149,7 +150,7 @@ def _read(assertion: etree._Element, token: str, now: datetime, *, training: boo
     if mode != "0" and not (mode == "1" and training):
         raise AssertionRefused("training_mode")
     role = _active_role(attributes.roles, _one(person, "ssbsessionroleuid"))
-    return RoleAssertion(assertion.get("AssertionID", ""), user_id, _one(person, "cn")[:200], role, until)
+    return RoleAssertion(assertion.get("AssertionID", ""), user_id, shown_name(_one(person, "cn")), role, until)
 
 
 def _version(element: etree._Element) -> tuple[str | None, str | None]:

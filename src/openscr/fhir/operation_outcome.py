@@ -31,7 +31,10 @@ _DECODER = msgspec.json.Decoder(_OperationOutcome)
 def write_outcome(
     issue: str, code: str, display: str, *, severity: str = "error", text: str = "", diagnostics: str | None = None
 ) -> bytes:
-    """Write one issue: its FHIR type, the Spine code with what it says (``text`` in other words), what else helps. Spec: 60 §12.5, §4.2."""
+    """Write one issue: its FHIR type, the Spine code with what it says and what else helps.
+
+    ``text`` is for people, where they should read something else than ``display``. Spec: 60 §12.5, §4.2.
+    """
     told: dict[str, Any] = {
         "severity": severity,
         "code": issue,
