@@ -269,6 +269,36 @@ async def test_the_end_of_a_session_and_new_keys(start: Callable[..., Server]) -
         nothing_kept_of([*provider.secrets, session + " "], server, rows)
 
 
+async def test_a_gateway_in_front_and_an_application_in_a_hurry(start: Callable[..., Server]) -> None:
+    """What a trusted gateway says is held to the token; the third request within a minute is one too many."""
+    async with IdentityProvider() as provider:
+        provider.users[GP] = {"nhsid_nrbac_roles": [role_claim(GP_ROLE)]}
+        server = start(
+            demo=True, token_issuers=provider.base, trusted_gateways="127.0.0.1", rate_per_second=0, rate_per_minute=2
+        )
+        token = provider.token()
+        told = {"NHSD_ASID": "200000000115", "NHSD_Identity_UUID": GP, "client_ip": "203.0.113.9"}
+        answers = [await ask(server, token, **told) for _ in range(3)]
+        while answers[-1].status == 200:
+            # A minute of the clock had just begun: its first two requests are answered, and no third.
+            assert len(answers) < 6
+            answers.append(await ask(server, token, **told))
+        assert outcome(answers[-1])[:3] == (429, "throttled", "TOO_MANY_REQUESTS")
+        assert 1 <= int(answers[-1].header("retry-after") or "") <= 60
+
+        for header, status, code in (
+            ("NHSD_ASID", 403, "ASID_CHECK_FAILED"),
+            ("NHSD_Identity_UUID", 401, "ACCESS_DENIED"),
+        ):
+            answer = await ask(server, token, **(told | {header: "200000000116"}))
+            assert outcome(answer)[:3] == (status, "forbidden", code)
+        assert server.stop() == 0
+        rows = await audited(server)
+        reasons = {row.content["reason"] for row in rows}
+        assert reasons == {"rate_limit_exceeded", "asid_header_differs", "gateway_headers_differ"}
+        assert {row.content["address"] for row in rows} == {"203.0.113.9"}
+
+
 async def test_the_local_provider_signs_people_in_and_out(demo: Server) -> None:
     """Its tokens, roles and keys, over its own sign-in; after its logout the token is worth nothing."""
     printed = await command(demo.data, "identity", "token", "--at", demo.web, "--as", "app-gp", "--user", GP_ROLE)
