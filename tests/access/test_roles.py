@@ -1,5 +1,6 @@
 """In which role a user acts: the six texts, the union-of-roles trap, closed roles. Spec: 35 §4.4, §9.6."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
@@ -311,6 +312,17 @@ async def test_a_provider_without_user_info(both: Both) -> None:
 
 
 # --- how long it is believed ----------------------------------------------------------------------------------------
+
+
+async def test_many_who_come_with_one_new_token_make_one_request(both: Both) -> None:
+    provider, verifier = both
+    token = provider.token()
+    # The keys are there, and what is known of the token: only its roles are not.
+    await verifier.caller(token)
+    verifier.clock.pass_by(ROLES_SECONDS)
+    callers = await asyncio.gather(*(verifier.caller(token) for _ in range(20)))
+    assert all(caller.session for caller in callers)
+    assert provider.asked["userinfo"] == 2
 
 
 async def test_roles_are_believed_for_five_minutes(both: Both) -> None:

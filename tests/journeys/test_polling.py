@@ -24,7 +24,7 @@ from journeys.wire import RELIABLE, Ended, connected, fault_of, request_bytes, s
 from openscr.codes import ACKNOWLEDGEMENT, EVENT_LIST_ANSWER
 from openscr.hl7.acknowledgement import read_acknowledgement, read_outcome
 from openscr.hl7.psis import read_event_list_answer
-from openscr.identifiers import mint_uuid, slot_of
+from openscr.identifiers import is_uuid, mint_uuid, slot_of
 from openscr.service import Service
 from openscr.settings import load_settings
 from openscr.spine import Consent, EventStatus

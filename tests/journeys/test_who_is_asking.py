@@ -3,12 +3,15 @@
 Every refusal leaves its row in the audit, and no token is written down anywhere. Spec: 35 §4, §9.1, §9.6.
 """
 
+import base64
 import json
 from collections import Counter
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
+from cryptography import x509
 
 from identity_provider import (
     CLOSED,
@@ -24,14 +27,16 @@ from identity_provider import (
     key,
     role_claim,
 )
-from journeys.messages import PRACTICE, fresh_patient
+from journeys.messages import PRACTICE, Client, fresh_patient
 from journeys.runner import Server, command, stored
 from journeys.wire import Answer, post, soap_of
+from openscr.access.saml import AssertionRefused, read_role_assertion
 from openscr.codes import ACKNOWLEDGEMENT, ACS_GET_ANSWER, QUERY_FAILED
 from openscr.hl7.acknowledgement import read_acknowledgement
 from openscr.identifiers import mint_uuid, utc_now
-from openscr.spine import Consent
+from openscr.spine import Consent, Person
 from openscr.store.interface import AuditEntry
+from openscr.transport.xml import read_xml
 from smartcard_broker import SmartcardBroker
 
 SESSION = "/governance/session"
@@ -363,6 +368,28 @@ async def test_a_smartcard_token_vouches_for_the_author_of_a_message(start: Call
         reasons = Counter(row.content.get("reason", "") for row in rows if row.outcome == "AE")
         assert reasons == {"author_mismatch": 1, "smartcard_role": 2, "smartcard_status": 1}
         nothing_kept_of([gp, other, bent, "token-of-nobody"], server, rows)
+
+
+async def test_a_ticket_of_the_local_broker(demo: Server) -> None:
+    """Signed in with a smartcard on the local provider's pages, a GP sets consent; what its broker signs, we can check."""
+    arguments = ("identity", "sso-token", "--at", demo.web, "--user", GP_ROLE)
+    ticket = (await command(demo.data, *arguments)).strip()
+    number = fresh_patient()
+    change = PRACTICE.set_consent(number, Consent.NO).with_headers(SsoToken=ticket)
+    assert read_acknowledgement(soap_of(await change.to(demo.web), ACKNOWLEDGEMENT).interaction).outcome.accepted
+    somebody_else = Client(PRACTICE.party_key, PRACTICE.asid, Person("555000000201", "555000000202", "R8008"))
+    query = await somebody_else.event_list(number).with_headers(SsoToken=ticket).to(demo.web)
+    soap_of(query, QUERY_FAILED)
+
+    answer = await post(demo.web, f"/saml/RoleAssertion?token={quote(ticket, safe='')}", b"", (), method="GET")
+    found = read_xml(answer.body).find(".//{*}X509Certificate")
+    assert found is not None
+    certificate = x509.load_der_x509_certificate(base64.b64decode(found.text or ""))
+    read = read_role_assertion(answer.body, ticket, utc_now(), certificate=certificate, training=False)
+    assert (read.user_id, read.role.role_profile_id) == (GP, GP_ROLE)
+    with pytest.raises(AssertionRefused):
+        forged = answer.body.replace(b"B0370", b"B0082")
+        read_role_assertion(forged, ticket, utc_now(), certificate=certificate, training=False)
 
 
 @pytest.mark.parametrize("name", ["rsa-1"])

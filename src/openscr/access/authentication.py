@@ -8,6 +8,7 @@ gateway count only when they come from one, and even then they must agree with t
 Spec: 35 §4.3, §4.4, §9.1; 60 §3.2, §4.
 """
 
+import asyncio
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -87,6 +88,7 @@ class _Known:
     told: float = 0.0
     revision: int = -1
     sessions: dict[str | None, Session] = field(default_factory=dict)
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Authenticator:
@@ -235,10 +237,10 @@ class Authenticator:
         if session is not None and not is_closed(session.role, today):
             return session
         if known.told <= now:
-            issuer = self._issuers.get(token.issuer)
-            document = await issuer.userinfo(text) if issuer is not None else None
-            known.info = read_userinfo(document, token.user_id) if document is not None else None
-            known.told = min(now + ROLES_SECONDS, known.until)
+            async with known.asking:
+                # Whoever was first has asked for all who waited here.
+                if known.told <= now:
+                    await self._ask_roles(known, text, now)
         role = choose_role(
             known.info,
             user_id=token.user_id,
@@ -251,6 +253,13 @@ class Authenticator:
         if len(known.sessions) < len(known.info.roles if known.info else ()) + 2:
             known.sessions[stated] = session
         return session
+
+    async def _ask_roles(self, known: _Known, text: str, now: float) -> None:
+        """Ask the provider for the user's roles. Raises: `RequestRefused`."""
+        issuer = self._issuers.get(known.token.issuer)
+        document = await issuer.userinfo(text) if issuer is not None else None
+        known.info = read_userinfo(document, known.token.user_id) if document is not None else None
+        known.told = min(now + ROLES_SECONDS, known.until)
 
     def _make_session(self, token: AccessToken, info: UserInfo | None, role: Role, directory: Directory) -> Session:
         user = directory.users.get(token.user_id)
