@@ -350,7 +350,7 @@ class Service:
             if "identity" in self.settings.faces:
                 issuers = issuers or (self._local_issuer,)
                 broker = broker or f"{self.urls[0]}{ROLE_ASSERTION}"
-            self.verification = Verification(self.settings, issuers, broker, self.directory, self._clock)
+            self.verification = Verification(self.settings, issuers, self.directory, self._clock, broker=broker)
         return self.verification
 
     def _governance(self) -> GovernanceFace:

@@ -28,7 +28,6 @@ class Verifier:
         self.verification = Verification(
             load_settings({"rate_per_second": 0, "rate_per_minute": 0} | settings),
             [provider.base],
-            None,
             self.directory,
             clock,
         )

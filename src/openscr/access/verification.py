@@ -33,9 +33,10 @@ class Verification:
         self,
         settings: Settings,
         issuers: Iterable[str],
-        broker: str | None,
         directory: CurrentDirectory,
         clock: Clock,
+        *,
+        broker: str | None = None,
     ) -> None:
         def now() -> float:
             return clock().timestamp()
