@@ -31,7 +31,7 @@ from openscr.directory.model import CurrentDirectory, Directory
 from openscr.errors import ConfigurationError, Conflict, StoreError
 from openscr.faces.governance.application import PREFIX, GovernanceFace
 from openscr.faces.governance.standing import StandingEndpoints
-from openscr.faces.identity.application import IdentityFace
+from openscr.faces.identity.application import ROLE_ASSERTION, IdentityFace
 from openscr.faces.identity.apps import AppRegister
 from openscr.faces.operations.application import OperationsFace, not_yet, plain_landing
 from openscr.faces.operations.landing import LandingPage
@@ -317,6 +317,7 @@ class Service:
             clock=self._clock,
             mint=self._mint,
             interference=self.scenarios,
+            smartcards=self._verify().smartcards,
         )
 
     def _web_application(self, context: SpineContext) -> ASGIApp:
@@ -342,17 +343,24 @@ class Service:
 
         return web
 
+    def _verify(self) -> Verification:
+        """Return what verifies people, the same for every face."""
+        if self.verification is None:
+            issuers, broker = self.settings.token_issuers, self.settings.smartcard_url
+            if "identity" in self.settings.faces:
+                issuers = issuers or (self._local_issuer,)
+                broker = broker or f"{self.urls[0]}{ROLE_ASSERTION}"
+            self.verification = Verification(self.settings, issuers, self.directory, self._clock, broker=broker)
+        return self.verification
+
     def _governance(self) -> GovernanceFace:
-        issuers = self.settings.token_issuers
-        if "identity" in self.settings.faces and self.settings.source("token_issuers") == "default":
-            issuers = (self._local_issuer,)
-        self.verification = Verification(self.settings, issuers, self.directory, self._clock)
+        verification = self._verify()
         return GovernanceFace(
-            self.verification.authenticator,
+            verification.authenticator,
             self.record,
             self.metrics,
             StandingEndpoints(self.standings, self._clock, self._mint).endpoints(PREFIX),
-            logout=self.verification.logout,
+            logout=verification.logout,
             mint=self._mint,
         )
 

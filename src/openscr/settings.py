@@ -294,10 +294,20 @@ class Settings(BaseSettings):
     trusted_gateways: _Networks = Field(
         (), description="addresses of API gateways whose NHSD-… headers count (35 §4.4), separated by commas"
     )
-    rate_per_second: int = Field(5, ge=0, description="requests of an application in a second; 0: any number (35 §4.4)")
-    rate_per_minute: int = Field(300, ge=0, description="the same in a minute (35 §4.4)")
+    rate_per_second: int = Field(
+        default_factory=_from("demo", lambda demo: 0 if demo else 5),
+        ge=0,
+        description="requests with tokens of one application in a second (35 §4.4); default 0, any number, in a demo",
+    )
+    rate_per_minute: int = Field(
+        default_factory=_from("demo", lambda demo: 0 if demo else 300),
+        ge=0,
+        description="the same in a minute (35 §4.4); default 0, any number, in a demo",
+    )
     smartcard_url: _Url | None = Field(
-        None, description="role assertions of the Spine Security Broker, https://…/saml/RoleAssertion (35 §4.1)"
+        None,
+        description="role assertions of the Spine Security Broker, https://…/saml/RoleAssertion (35 §4.1); "
+        "default in a demo its own provider",
     )
     smartcard_ca: _Path | None = Field(
         None, description="authorities of that broker; default those of the operating system"

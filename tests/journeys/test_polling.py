@@ -24,7 +24,7 @@ from journeys.wire import RELIABLE, Ended, connected, fault_of, request_bytes, s
 from openscr.codes import ACKNOWLEDGEMENT, EVENT_LIST_ANSWER
 from openscr.hl7.acknowledgement import read_acknowledgement, read_outcome
 from openscr.hl7.psis import read_event_list_answer
-from openscr.identifiers import mint_uuid, slot_of
+from openscr.identifiers import is_uuid, mint_uuid, slot_of
 from openscr.service import Service
 from openscr.settings import load_settings
 from openscr.spine import Consent, EventStatus
@@ -91,6 +91,8 @@ async def test_the_headers_name_the_person(demo: Server) -> None:
     assert (named["user_id"], named["role_profile_id"]) == ("555000000101", "555000000102")
     assert named["display_name"]
     assert named["author_as_sent"] == "979603625513 055888118514 R0260"
+    assert is_uuid(named["request_id"])
+    assert is_uuid(named["client_correlation_id"])
     assert (mismatch["reason"], mismatch["user_id"]) == ("author_mismatch", "555000000501")
     # Without the headers it is the author of the message, whom nobody here knows.
     assert (fixed["user_id"], "author_as_sent" in fixed) == ("979603625513", False)

@@ -8,10 +8,12 @@ gateway count only when they come from one, and even then they must agree with t
 Spec: 35 §4.3, §4.4, §9.1; 60 §3.2, §4.
 """
 
+import asyncio
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from hashlib import sha256
 from typing import Final
 
@@ -23,6 +25,7 @@ from openscr.access.rate import RateLimit
 from openscr.access.refusals import Refusal, RequestRefused
 from openscr.access.roles import UserInfo, choose_role, is_closed, read_userinfo
 from openscr.access.sessions import Sessions
+from openscr.access.smartcard import SMARTCARD_HEADER, SmartcardBroker
 from openscr.access.tokens import (
     LEEWAY,
     LONGEST_TOKEN,
@@ -50,7 +53,8 @@ _ASID: Final = b"nhsd-asid"
 _USER: Final = b"nhsd-identity-uuid"
 _PROVIDER: Final = b"nhsd-identity-idp"
 _CLIENT_ADDRESS: Final = b"client-ip"
-_READ: Final = frozenset({AUTHORIZATION, ROLE, _ASID, _USER, _PROVIDER, _CLIENT_ADDRESS})
+SMARTCARD: Final = SMARTCARD_HEADER.lower().encode()
+_READ: Final = frozenset({AUTHORIZATION, SMARTCARD, ROLE, _ASID, _USER, _PROVIDER, _CLIENT_ADDRESS})
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -84,6 +88,7 @@ class _Known:
     told: float = 0.0
     revision: int = -1
     sessions: dict[str | None, Session] = field(default_factory=dict)
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Authenticator:
@@ -100,6 +105,7 @@ class Authenticator:
         introspection: Introspection | None = None,
         gateways: Gateways | None = None,
         rate: RateLimit | None = None,
+        smartcards: SmartcardBroker | None = None,
     ) -> None:
         self._issuers = {issuer.url: issuer for issuer in issuers}
         self._directory = directory
@@ -109,6 +115,7 @@ class Authenticator:
         self._introspection = introspection
         self._gateways = gateways or Gateways()
         self._rate = rate
+        self._smartcards = smartcards
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
     async def authenticate(
@@ -124,6 +131,9 @@ class Authenticator:
             found = _single(headers)
             if from_gateway:
                 caller = replace(caller, address=_address(found.get(_CLIENT_ADDRESS)) or address)
+            if self._smartcards is not None and SMARTCARD in found and AUTHORIZATION not in found:
+                stated = found.get(_ASID) if from_gateway else None
+                return await self._by_smartcard(self._smartcards, found[SMARTCARD], stated, caller)
             known, text = await self._verify(found.get(AUTHORIZATION))
             token = known.token
             if token.session and self._sessions.has_ended(token.session):
@@ -186,6 +196,32 @@ class Authenticator:
         check_signature(unverified, await issuer.key(unverified.key_id))
         return check_access_token(unverified, self._audiences, self._clock().timestamp())
 
+    # --- smartcards -------------------------------------------------------------------------------------------------
+
+    async def _by_smartcard(
+        self, broker: SmartcardBroker, header: bytes, stated: bytes | None, caller: Caller
+    ) -> Caller:
+        """Return the holder of a smartcard. No app stands behind its token: a gateway must tell the system."""
+        session = await broker.authenticate(header.decode("latin-1"))
+        caller = replace(caller, person=session.person)
+        directory, moment = self._directory.snapshot, self._clock()
+        try:
+            system = directory.systems.get((stated or b"").decode("latin-1"))
+            if stated is None:
+                raise RequestRefused(refusals.ASID_MISSING)
+            if system is None:
+                raise RequestRefused(refusals.ASID_UNKNOWN)
+            if not system.enabled:
+                raise RequestRefused(refusals.ASID_DISABLED)
+            caller = replace(caller, asid=system.asid, party_key=system.party_key)
+            if self._rate is not None:
+                self._rate.count(system.app or system.asid)
+            _check_holder(directory, session, moment.astimezone(LONDON).date())
+        except RequestRefused as refused:
+            refused.caller = caller
+            raise
+        return replace(caller, session=session)
+
     # --- the role ---------------------------------------------------------------------------------------------------
 
     async def _session(self, known: _Known, text: str, header: bytes | None, directory: Directory) -> Session:
@@ -201,10 +237,10 @@ class Authenticator:
         if session is not None and not is_closed(session.role, today):
             return session
         if known.told <= now:
-            issuer = self._issuers.get(token.issuer)
-            document = await issuer.userinfo(text) if issuer is not None else None
-            known.info = read_userinfo(document, token.user_id) if document is not None else None
-            known.told = min(now + ROLES_SECONDS, known.until)
+            async with known.asking:
+                # Whoever was first has asked for all who waited here.
+                if known.told <= now:
+                    await self._ask_roles(known, text, now)
         role = choose_role(
             known.info,
             user_id=token.user_id,
@@ -217,6 +253,13 @@ class Authenticator:
         if len(known.sessions) < len(known.info.roles if known.info else ()) + 2:
             known.sessions[stated] = session
         return session
+
+    async def _ask_roles(self, known: _Known, text: str, now: float) -> None:
+        """Ask the provider for the user's roles. Raises: `RequestRefused`."""
+        issuer = self._issuers.get(known.token.issuer)
+        document = await issuer.userinfo(text) if issuer is not None else None
+        known.info = read_userinfo(document, known.token.user_id) if document is not None else None
+        known.told = min(now + ROLES_SECONDS, known.until)
 
     def _make_session(self, token: AccessToken, info: UserInfo | None, role: Role, directory: Directory) -> Session:
         user = directory.users.get(token.user_id)
@@ -255,6 +298,17 @@ def _system(directory: Directory, token: AccessToken, stated: bytes | None) -> S
     return system
 
 
+def _check_holder(directory: Directory, session: Session, today: date) -> None:
+    """Hold what a smartcard says to what the directory knows of the user, if anything. Raises: `RequestRefused`."""
+    user, found = directory.users.get(session.user_id), directory.role(session.role.role_profile_id)
+    if user is not None and not user.active:
+        raise RequestRefused(refusals.USER_INACTIVE)
+    if found is not None and found[0].user_id != session.user_id:
+        raise RequestRefused(refusals.NOT_THEIR_ROLE)
+    if found is not None and is_closed(found[1], today):
+        raise RequestRefused(refusals.ROLE_CLOSED)
+
+
 def _check_gateway(found: dict[bytes, bytes], token: AccessToken) -> None:
     """Hold what a gateway says of the user to what the token says. Raises: `RequestRefused`."""
     stated = ((found.get(_USER), token.user_id), (found.get(_PROVIDER), token.issuer))
@@ -275,6 +329,7 @@ def _single(headers: Headers) -> dict[bytes, bytes]:
 
 _TWICE: Final[dict[bytes, Refusal]] = {
     AUTHORIZATION: refusals.TOKEN_MALFORMED,
+    SMARTCARD: refusals.smartcard("token_malformed"),
     ROLE: refusals.NOT_THEIR_ROLE,
     _ASID: refusals.ASID_DIFFERS,
     _USER: refusals.GATEWAY_DIFFERS,

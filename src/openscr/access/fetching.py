@@ -83,7 +83,9 @@ class Fetcher:
                 connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._tls or True),
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("User-Agent",),
+                skip_auto_headers=("User-Agent", "Accept-Encoding"),
+                # What came compressed all the same is not unpacked: it could be any size.
+                auto_decompress=False,
             )
         try:
             async with self._session.request(

@@ -167,7 +167,8 @@ def read_keys(document: Mapping[str, Any]) -> dict[str, PublicKey]:
 
 def _read_key(member: dict[str, Any]) -> PublicKey | None:
     try:
-        if member.get("kty") == "RSA":
+        # A modulus that is too short is not even loaded: the library would complain aloud.
+        if member.get("kty") == "RSA" and len(member["n"]) * 6 >= SMALLEST_RSA_KEY:
             key = RSAKey.import_key({name: member[name] for name in ("kty", "n", "e", "alg", "use") if name in member})
             return key if key.public_key.key_size >= SMALLEST_RSA_KEY else None
         if member.get("kty") == "EC" and member.get("crv") == "P-256":

@@ -17,9 +17,9 @@ from openscr.spine import Caller
 class Refusal:
     """What is answered, and why, for the audit.
 
-    ``issue`` is the FHIR issue type, ``code`` and ``display`` the Spine code with its text. ``phrase`` is what the
-    reference puts into the HTTP reason phrase, ``retry_after`` seconds. ``challenge`` is the value of
-    ``WWW-Authenticate``, empty when there is none.
+    ``issue`` is the FHIR issue type, ``code`` and ``display`` the Spine code with its text. ``text`` stands in place of
+    the display where people read it (the reference puts it into the HTTP reason phrase, which not every version of HTTP
+    has). ``retry_after`` is seconds, ``challenge`` the value of ``WWW-Authenticate``, empty when there is none.
     """
 
     status: int
@@ -28,7 +28,7 @@ class Refusal:
     display: str
     reason: str
     diagnostics: str = ""
-    phrase: str = ""
+    text: str = ""
     challenge: str = ""
     retry_after: int = 0
 
@@ -65,15 +65,13 @@ TOKEN_CLAIMS: Final = _token("Invalid access token", "token_claims")
 TOKEN_EARLY: Final = _token("Invalid access token", "token_not_yet_valid")
 TOKEN_EXPIRED: Final = _token("Access Token expired", "token_expired")
 TOKEN_SCOPE: Final = _token("Invalid access token", "token_scope")
+TOKEN_REPLAYED: Final = _token("Invalid access token", "token_replayed")
 TOKEN_INACTIVE: Final = _token("Invalid access token", "token_inactive")
 TOKEN_OF_ANOTHER: Final = _token("Invalid access token", "token_subject_differs")
 SESSION_ENDED: Final = _token("Invalid access token", "session_ended")
 ASSURANCE_TOO_LOW: Final = _token("Authentication assurance level 2 or higher is needed", "assurance_too_low")
 GATEWAY_DIFFERS: Final = _token("Invalid access token", "gateway_headers_differ")
 USER_INACTIVE: Final = _token("Invalid access token", "user_inactive")
-SMARTCARD_REFUSED: Final = Refusal(
-    401, "forbidden", "AUTHOR_CREDENTIALS_ERROR", "Author credentials error", "smartcard_refused", challenge="Bearer"
-)
 KEYS_UNAVAILABLE: Final = Refusal(
     503,
     "transient",
@@ -82,6 +80,13 @@ KEYS_UNAVAILABLE: Final = Refusal(
     "issuer_unavailable",
     retry_after=5,
 )
+
+
+def smartcard(cause: str) -> Refusal:
+    """Return the refusal of a smartcard token; ``cause`` is for the audit. Spec: 35 §4.1."""
+    display = "Author credentials error"
+    return Refusal(401, "forbidden", "AUTHOR_CREDENTIALS_ERROR", display, f"smartcard_{cause}", challenge="Bearer")
+
 
 # --- the role: 400, the texts of 35 §4.4 ----------------------------------------------------------------------------
 
@@ -156,7 +161,7 @@ def refuse_application(method: str, resource: str) -> Refusal | None:
             "Unknown Error",
             "application_restricted",
             _ASK_SUPPORT,
-            phrase=f"Application-restricted access is not available on this {method} request",
+            text=f"Application-restricted access is not available on this {method} request",
         )
     return Refusal(
         403,

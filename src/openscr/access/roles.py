@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from openscr.access import refusals
 from openscr.access.refusals import RequestRefused
-from openscr.access.tokens import is_role_id
+from openscr.access.tokens import is_role_id, shown_name
 from openscr.directory.model import Directory, Role
 
 _ACTIVITY: Final = re.compile(r"B[0-9]{4}")
@@ -33,7 +33,7 @@ class UserInfo:
 
 def read_userinfo(document: Mapping[str, Any], user_id: str) -> UserInfo:
     """Read the claims of 35 §4.2. Raises: `RequestRefused`: another user's claims, or roles that cannot be read."""
-    if {document.get("sub", user_id), document.get("nhsid_useruid", user_id)} != {user_id}:
+    if any(document.get(name, user_id) != user_id for name in ("sub", "nhsid_useruid")):
         raise RequestRefused(refusals.TOKEN_OF_ANOTHER)
     claim = document.get("nhsid_nrbac_roles", [])
     if not isinstance(claim, list):
@@ -45,8 +45,7 @@ def read_userinfo(document: Mapping[str, Any], user_id: str) -> UserInfo:
             # Two accounts of one role: which of them is true, nobody can say.
             raise RequestRefused(refusals.ROLES_MALFORMED)
         roles[role.role_profile_id] = role
-    name = document.get("name") or document.get("display_name") or ""
-    return UserInfo(name[:200] if isinstance(name, str) else "", roles)
+    return UserInfo(shown_name(document.get("name") or document.get("display_name")), roles)
 
 
 def _read_role(entry: object) -> Role:

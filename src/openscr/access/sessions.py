@@ -35,7 +35,7 @@ MOST_ENDED: Final = 200_000
 _TYPES: Final = frozenset({"jwt", "logout+jwt", "application/logout+jwt"})
 
 
-class _Remembered:
+class Remembered:
     """Names that are remembered until a time, the oldest forgotten first when there are too many."""
 
     def __init__(self, most: int) -> None:
@@ -57,7 +57,7 @@ class Sessions:
 
     def __init__(self, now: Seconds) -> None:
         self._now = now
-        self._ended = _Remembered(MOST_ENDED)
+        self._ended = Remembered(MOST_ENDED)
 
     def end(self, session_id: str, issuer: str) -> None:
         """End a session of an issuer: its tokens are refused from now on."""
@@ -79,7 +79,7 @@ class LogoutReceiver:
         self._audiences = frozenset(audiences)
         self._sessions = sessions
         self._now = now
-        self._seen = _Remembered(MOST_ENDED)
+        self._seen = Remembered(MOST_ENDED)
 
     async def receive(self, text: str) -> str:
         """End the session that a logout token names; return its digest.
@@ -117,7 +117,7 @@ class LogoutReceiver:
             raise RequestRefused(refusals.TOKEN_CLAIMS)
         seen = digest(f"{issuer.url}\n{token_id}")
         if seen in self._seen:
-            raise RequestRefused(_unusable("token_replayed"))
+            raise RequestRefused(refusals.TOKEN_REPLAYED)
         self._seen.add(seen, now + LOGOUT_SECONDS + 2 * LEEWAY, now)
         self._sessions.end(str(session_id), issuer.url)
         return session_digest(issuer.url, str(session_id))

@@ -40,6 +40,7 @@ _USER_SCOPES: Final = {
 """Scopes of the Summary Care Record, those of users with the assurance level that they stand for. Spec: 35 §4.3."""
 
 LOWEST_ASSURANCE: Final = 2
+LONGEST_NAME: Final = 200
 
 _TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256", "cty"})
@@ -192,7 +193,6 @@ def read_claims(claims: Mapping[str, Any], issuer: str, expires_at: float) -> Ac
         isinstance(each, str) and _IDENTIFIER.fullmatch(each) for each in methods
     ):
         raise RequestRefused(refusals.TOKEN_CLAIMS)
-    name = claims.get("name", "")
     return AccessToken(
         issuer,
         client_id,
@@ -202,9 +202,14 @@ def read_claims(claims: Mapping[str, Any], issuer: str, expires_at: float) -> Ac
         methods=tuple(methods[:8]),
         session=session_digest(issuer, session_id) if session_id else "",
         selected_role=selected,
-        name=name[:200] if isinstance(name, str) else "",
+        name=shown_name(claims.get("name")),
         scopes=frozenset(name for name, least in _USER_SCOPES.items() if name in scopes and least <= level),
     )
+
+
+def shown_name(name: object) -> str:
+    """Return a person's name as it may be shown and kept: one line, of bearable length, empty when it is no text."""
+    return "".join(filter(str.isprintable, name[:LONGEST_NAME])) if isinstance(name, str) else ""
 
 
 def is_role_id(text: str) -> bool:

@@ -29,15 +29,18 @@ _DECODER = msgspec.json.Decoder(_OperationOutcome)
 
 
 def write_outcome(
-    issue: str, code: str, display: str, *, severity: str = "error", diagnostics: str | None = None
+    issue: str, code: str, display: str, *, severity: str = "error", text: str = "", diagnostics: str | None = None
 ) -> bytes:
-    """Write one issue: its FHIR type, the Spine code with what it says, and what else helps. Spec: 60 §12.5, §4.2."""
+    """Write one issue: its FHIR type, the Spine code with what it says and what else helps.
+
+    ``text`` is for people, where they should read something else than ``display``. Spec: 60 §12.5, §4.2.
+    """
     told: dict[str, Any] = {
         "severity": severity,
         "code": issue,
         "details": {
             "coding": [{"system": ERROR_SYSTEM, "version": "1", "code": code, "display": display}],
-            "text": display,
+            "text": text or display,
         },
     }
     if diagnostics:

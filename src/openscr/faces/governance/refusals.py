@@ -28,7 +28,12 @@ def refuse(refusal: Refusal) -> Response:
     """Make the answer of a refusal."""
     severity = "fatal" if refusal.status == 500 else "error"
     body = write_outcome(
-        refusal.issue, refusal.code, refusal.display, severity=severity, diagnostics=refusal.diagnostics
+        refusal.issue,
+        refusal.code,
+        refusal.display,
+        severity=severity,
+        text=refusal.text,
+        diagnostics=refusal.diagnostics,
     )
     headers = {"WWW-Authenticate": refusal.challenge} if refusal.challenge else {}
     if refusal.retry_after:

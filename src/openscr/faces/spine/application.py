@@ -36,7 +36,14 @@ from openscr.transport.interactions import ALERT_PATH, CONTRACT_PATHS, EBXML_PAT
 from openscr.transport.polling import POLL_PREFIX, UPLOAD_PATH
 from openscr.transport.soap import parse_soap_action
 
-_DECIDING_HEADERS = (b"soapaction", b"content-type", b"nhsd-asid", b"nhsd-session-urid", b"nhsd-identity-uuid")
+_DECIDING_HEADERS = (
+    b"soapaction",
+    b"content-type",
+    b"nhsd-asid",
+    b"nhsd-session-urid",
+    b"nhsd-identity-uuid",
+    b"ssotoken",
+)
 _log = structlog.get_logger("spine")
 
 Answering = Callable[[Request], Awaitable[Handled]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from openscr.access.certificates import ClientCertificate
 from openscr.access.registration import parties_of
+from openscr.access.smartcard import SmartcardBroker
 from openscr.delivery.outbox import Outbox
 from openscr.directory.model import CurrentDirectory, Directory
 from openscr.faces.spine.exchange import Reply
@@ -24,7 +25,8 @@ class SpineContext:
     ``switched_off`` are interactions that this service does not offer, though it knows them.
     ``accept_ask_in_set`` takes ``Ask`` in a SET for ``Clear``; without ``namespace_of_permissions`` the payload of GET
     and HAS answers is in no namespace. Spec: 30 §4.3.
-    ``interference`` is none but in a test environment.
+    ``interference`` is none but in a test environment. ``smartcards`` verifies smartcard tokens that come with SOAP
+    requests; without it they are not looked at.
     """
 
     record: Record
@@ -39,6 +41,7 @@ class SpineContext:
     clock: Clock = field(default=utc_now)
     mint: UuidFactory = field(default=mint_uuid)
     interference: Interference | None = None
+    smartcards: SmartcardBroker | None = None
 
 
 def fault(code: str, *locations: str, description: str | None = None, close: bool = False) -> Reply:

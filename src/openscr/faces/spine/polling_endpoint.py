@@ -18,6 +18,7 @@ from openscr.faces.spine.arrival import LONGEST_PARTY_KEY, Arrival, Payload, cal
 from openscr.faces.spine.context import SpineContext, fault, parties_behind
 from openscr.faces.spine.exchange import Handled, Reply, Request
 from openscr.faces.spine.interference import SCENARIO
+from openscr.identifiers import is_uuid
 from openscr.record.record import Reception
 from openscr.spine import AckType, Outcome, Person
 from openscr.store.interface import PollResult
@@ -32,9 +33,11 @@ from openscr.transport.interactions import INTERACTIONS, Interaction
 from openscr.transport.mime import SPINE_CONTENT_TYPE, Multipart, Part, read_multipart
 from openscr.transport.polling import (
     ASID_HEADER,
+    CORRELATION_HEADER,
     FIRST_RETRY_AFTER,
     NEXT_RETRY_AFTER,
     POLL_PREFIX,
+    REQUEST_HEADER,
     RESULT_SECONDS,
     ROLE_HEADER,
     USER_HEADER,
@@ -52,7 +55,9 @@ POLL: str = "poll"
 LONGEST_PERSON_ID = 64
 """Characters of an id in the headers that name the user; those of the directory have twelve."""
 
-_ASID, _USER, _ROLE = (name.lower().encode() for name in (ASID_HEADER, USER_HEADER, ROLE_HEADER))
+_ASID, _USER, _ROLE, _REQUEST, _CORRELATION = (
+    name.lower().encode() for name in (ASID_HEADER, USER_HEADER, ROLE_HEADER, REQUEST_HEADER, CORRELATION_HEADER)
+)
 _UNREADABLE_MANIFEST = frozenset({"manifest_version", "manifest_count"})
 
 
@@ -163,7 +168,7 @@ class PollingEndpoint:
                     expires_at=now + timedelta(seconds=RESULT_SECONDS),
                 ),
                 deviations=(*arrival.deviations(payload), *failed),
-                notes={**_author_as_sent(request, payload), **arrival.notes},
+                notes={**_author_as_sent(request, payload), **_ids_as_sent(request), **arrival.notes},
             ),
             arrival.caller(payload, _person(request, payload)),
             arrival.ids(payload),
@@ -286,3 +291,9 @@ def _author_as_sent(request: Request, payload: Payload) -> dict[str, str]:
         return {}
     ids = (sent.user_id, sent.role_profile_id, sent.job_role)
     return {"author_as_sent": " ".join(identifier or "-" for identifier in ids)}
+
+
+def _ids_as_sent(request: Request) -> dict[str, str]:
+    """Return the ids that the client gave the request itself, for the audit. Spec: 35 §7, 40 §7.6."""
+    sent = {"request_id": request.header(_REQUEST) or "", "client_correlation_id": request.header(_CORRELATION) or ""}
+    return {name: value for name, value in sent.items() if is_uuid(value)}

@@ -13,7 +13,9 @@ from dataclasses import replace
 
 import structlog
 
+from openscr.access.refusals import RequestRefused
 from openscr.access.registration import Cause, check_receiver, check_sender
+from openscr.access.smartcard import SMARTCARD_HEADER
 from openscr.codes import (
     ACKNOWLEDGEMENT,
     ACS_GET_ANSWER,
@@ -36,6 +38,7 @@ from openscr.hl7 import acs, permission_check, psis
 from openscr.hl7.acknowledgement import VERSION_OF_ACS_ANSWER, write_acknowledgement
 from openscr.hl7.wrapper import Finding, Heading, Wrapper, read_wrapper
 from openscr.identifiers import hl7_timestamp
+from openscr.record.decision import ACCESS_DENIED, refuse
 from openscr.record.record import Reception
 from openscr.spine import (
     AckType,
@@ -45,6 +48,7 @@ from openscr.spine import (
     MessageIds,
     Outcome,
     PermissionQuery,
+    Session,
 )
 from openscr.store.interface import RawMessage
 from openscr.transport.interactions import INTERACTIONS, Domain, Interaction
@@ -54,6 +58,7 @@ from openscr.transport.xml import element_span, read_xml
 
 _log = structlog.get_logger("spine.soap")
 
+_SMARTCARD = SMARTCARD_HEADER.lower().encode()
 _MEDIA_TYPES = frozenset({"text/xml", "application/xml", ""})
 
 
@@ -81,6 +86,7 @@ class _Exchange:
         self.directory: Directory = context.directory.snapshot
         self.request: SoapRequest
         self.system: System
+        self.session: Session | None = None
         self.message_id = context.mint()
 
     @property
@@ -94,9 +100,10 @@ class _Exchange:
         return Caller(
             asid=self.system.asid,
             party_key=self.system.party_key,
-            person=wrapper.person,
+            person=wrapper.person or (self.session.person if self.session is not None else None),
             certificate=certificate.identity if certificate else None,
             address=self.peer.address,
+            session=self.session,
         )
 
     def ids(self, wrapper: Wrapper) -> MessageIds:
@@ -174,6 +181,13 @@ class SoapEndpoint:
             raise _refuse("101")
         if arrived.refusal is not None:
             return await self._refuse_as_told(exchange, wrapper, arrived.refusal, arrived.treatment)
+        smartcard = arrived.header(_SMARTCARD)
+        if smartcard is not None and exchange.context.smartcards is not None:
+            # The policy holds the message's author to whom the broker vouches for.
+            try:
+                exchange.session = await exchange.context.smartcards.authenticate(smartcard.strip())
+            except RequestRefused as refused:
+                return await self._refuse_smartcard(exchange, wrapper, refused.refusal.reason)
         header = psis.HeaderFacts(request.action.partition("/")[2], request.receiver_asid, request.sender_asid)
         if row.domain is Domain.QUERY:
             return await self._answer_query(exchange, wrapper, header)
@@ -223,19 +237,33 @@ class SoapEndpoint:
         self, exchange: _Exchange, wrapper: Wrapper, refusal: Outcome, treatment: Treatment | None
     ) -> tuple[str, bytes]:
         """Answer what a scenario says, whatever is asked, as the record's own refusal would be answered."""
-        name, shell = exchange.row.name, exchange.system.sync_wrapper
-        reference = wrapper.message_id or exchange.transport_id
         await exchange.context.record.audit_refusal(
             exchange.caller(wrapper), exchange.ids(wrapper), refusal, reason=SCENARIO, nhs_number=None
         )
-        if exchange.row.domain is Domain.CONSENT:
-            return SCENARIO, self._write_consent_outcome(exchange, refusal, reference)
-        heading = exchange.heading(wrapper.version_code or VERSION_CODE_3)
-        if treatment is not None and treatment.by_acknowledgement:
+        if treatment is not None and treatment.by_acknowledgement and exchange.row.domain is not Domain.CONSENT:
+            name, shell = exchange.row.name, exchange.system.sync_wrapper
+            reference = wrapper.message_id or exchange.transport_id
+            heading = exchange.heading(wrapper.version_code or VERSION_CODE_3)
             body = write_acknowledgement(heading, refusal, reference, name, enveloped=True)
             return SCENARIO, exchange.respond(ACKNOWLEDGEMENT, psis.wrap(name, body, shell))
-        body = psis.write_query_failed(name, heading, refusal, reference, shell)
-        return SCENARIO, exchange.respond(QUERY_FAILED, body)
+        return SCENARIO, self._write_refusal(exchange, wrapper, refusal)
+
+    async def _refuse_smartcard(self, exchange: _Exchange, wrapper: Wrapper, reason: str) -> tuple[str, bytes]:
+        """Refuse a person whose smartcard token does not count, as one without rights. Spec: 35 §4.1, §9.2."""
+        refusal = refuse(ACCESS_DENIED, reason).outcome
+        await exchange.context.record.audit_refusal(
+            exchange.caller(wrapper), exchange.ids(wrapper), refusal, reason=reason, nhs_number=None
+        )
+        return refusal.code, self._write_refusal(exchange, wrapper, refusal)
+
+    def _write_refusal(self, exchange: _Exchange, wrapper: Wrapper, refusal: Outcome) -> bytes:
+        """Write a refusal that was decided before the message was looked into, as the record's own would be."""
+        reference = wrapper.message_id or exchange.transport_id
+        if exchange.row.domain is Domain.CONSENT:
+            return self._write_consent_outcome(exchange, refusal, reference)
+        heading = exchange.heading(wrapper.version_code or VERSION_CODE_3)
+        body = psis.write_query_failed(exchange.row.name, heading, refusal, reference, exchange.system.sync_wrapper)
+        return exchange.respond(QUERY_FAILED, body)
 
     # --- queries ----------------------------------------------------------------------------------------------------
 
