@@ -1,7 +1,7 @@
 """The client certificate of a connection: the names that say which party holds it, and what the audit keeps of it.
 
-Whether the certificate is trusted, in date and not revoked was settled by the TLS handshake; here it is only read,
-once per connection.
+Whether the certificate is trusted, in date and not revoked was settled by the TLS handshake, or by `Trust`; here it is
+only read, once per connection.
 
 Spec: 35 §3.1, §3.2, §7.
 """
@@ -45,7 +45,14 @@ def names_of_certificate(der: bytes) -> ClientCertificate:
     Raises: `AccessRefused` when it cannot be read. Spec: 35 §3.1 "map on CN, else on SAN dNSName".
     """
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        return names_of(x509.load_der_x509_certificate(der))
+    except ValueError:
+        raise AccessRefused("unreadable_certificate") from None
+
+
+def names_of(certificate: x509.Certificate) -> ClientCertificate:
+    """Return the names and the validity of a certificate. Raises: `AccessRefused` when its parts cannot be read."""
+    try:
         common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         return ClientCertificate(
             common_name=str(common_names[-1].value) if common_names else None,
