@@ -29,10 +29,8 @@ class Visit:
     answer: Answer
 
 
-async def visit(
-    base: str, tls: ssl.SSLContext, post: Post, *, session: ssl.SSLSession | None = None
-) -> Visit:
-    """Connect as a plain client does, ask, and leave. Raises: `ssl.SSLError` with the alert as its reason, `OSError`."""
+async def visit(base: str, tls: ssl.SSLContext, post: Post, *, session: ssl.SSLSession | None = None) -> Visit:
+    """Connect as a plain client does, ask, and leave. Raises: `ssl.SSLError` whose reason is the alert, `OSError`."""
     return await asyncio.to_thread(_visit, base, tls, post, session)
 
 

@@ -49,6 +49,7 @@ class Trust:
             raise ConfigurationError("none of the authorities signs itself: the root of the chain is missing")
         self._intermediates = [each for each in authorities if each.issuer != each.subject]
         self._store = Store(roots)
+        self._all = tuple(authorities)
         self._lists: dict[x509.Name, list[_Revoked]] | None = None if lists is None else _by_issuer(authorities, lists)
 
     @property
@@ -84,7 +85,7 @@ class Trust:
         """
         # The period first: a chain with an expired certificate in it is refused without a word about why.
         if (cause := self.refusal(certificate, at)) in (Cause.EXPIRED_CERTIFICATE, Cause.EARLY_CERTIFICATE):
-            return cause if self._chains(certificate, certificate.not_valid_after_utc) else Cause.UNTRUSTED_CERTIFICATE
+            return cause if any(_issued(each, certificate) for each in self._all) else Cause.UNTRUSTED_CERTIFICATE
         if not self._chains(certificate, at):
             return Cause.UNTRUSTED_CERTIFICATE
         return cause if _for_clients(certificate) else Cause.WRONG_USE
@@ -171,6 +172,14 @@ def _signed(revocation: x509.CertificateRevocationList, authority: x509.Certific
         return revocation.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
     except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
         return False
+
+
+def _issued(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError):
+        return False
+    return True
 
 
 # --- what OpenSSL asks of an authority and of a client's certificate --------------------------------------------------
