@@ -26,6 +26,8 @@ from journeys.runner import (
     until,
 )
 from journeys.wire import SIGNALS, post, signal_of
+from openscr.access import pki
+from openscr.access.pki_revocation import revoke
 from openscr.delivery.outbox import reopen
 from openscr.errors import EBXML_ERRORS
 from openscr.identifiers import ebxml_timestamp, mint_uuid
@@ -230,6 +232,24 @@ async def test_a_receiver_whose_certificate_is_foreign_is_told_nothing(
         row = await ended_row(data, OutboxState.FAILED)
         assert row.last_error == "the receiver's certificate is not trusted"
         assert endpoint.deliveries == []
+
+
+async def test_a_receiver_whose_certificate_is_revoked_is_told_nothing(
+    data: Path, start: Callable[..., Server]
+) -> None:
+    """The lists count for those whom we call as for those who call us. Spec: 35 §3.1."""
+    pki.issue(data / "pki", "gp.client.test", name="revoked", usage="both")
+    revoke(data / "pki", "revoked")
+    async with ClientEndpoint(tls=server_context(data / "pki", "revoked")) as endpoint:
+        port = endpoint.port
+        await upload_to(await live(data, start, endpoint.url))
+        row = await ended_row(data, OutboxState.FAILED)
+        assert row.last_error == "the receiver's certificate is not trusted"
+        assert endpoint.deliveries == []
+    async with ClientEndpoint(tls=server_context(data / "pki", "gp.client.test"), port=port) as endpoint:
+        await open_again(data, row)
+        await delivered(data)
+        assert [delivery.body for delivery in endpoint.deliveries] == [row.body]
 
 
 async def test_a_receiver_whose_certificate_names_another_party_is_told_nothing(

@@ -17,6 +17,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     Criticality,
@@ -33,6 +34,7 @@ from openscr.errors import ConfigurationError
 _LIST = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 _DER: Final = b"\x30"
 _LONGEST_CHAIN: Final = 5
+_SMALLEST_RSA: Final = 2048
 
 
 class Trust:
@@ -94,6 +96,9 @@ class Trust:
         builder = PolicyBuilder().store(self._store).time(at).max_chain_depth(_LONGEST_CHAIN)
         verifier = builder.extension_policies(ca_policy=_AUTHORITIES, ee_policy=_CLIENTS).build_client_verifier()
         try:
+            key = certificate.public_key()
+            if isinstance(key, rsa.RSAPublicKey) and key.key_size < _SMALLEST_RSA:
+                return False
             verifier.verify(certificate, self._intermediates)
         except (VerificationError, ValueError, UnsupportedAlgorithm):
             return False
