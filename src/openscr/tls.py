@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, Self
 import structlog
 from cryptography import x509
 
+from openscr.access.certificates import UNREADABLE
 from openscr.access.registration import Cause
 from openscr.access.trust import Trust, read_trust
 from openscr.errors import ConfigurationError
@@ -102,7 +103,7 @@ class _Handshake(ssl.SSLObject):
             return Cause.NO_CERTIFICATE
         try:
             return self.trust.refusal(x509.load_der_x509_certificate(certificate), self.clock())
-        except ValueError:
+        except UNREADABLE:
             return Cause.UNREADABLE_CERTIFICATE
 
 

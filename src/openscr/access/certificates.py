@@ -8,11 +8,15 @@ Spec: 35 §3.1, §3.2, §7.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from openscr.errors import AccessRefused
+
+UNREADABLE: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What the library raises for a certificate that cannot be read, some of it only when a part is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def names_of_certificate(der: bytes) -> ClientCertificate:
     """
     try:
         return names_of(x509.load_der_x509_certificate(der))
-    except ValueError:
+    except UNREADABLE:
         raise AccessRefused("unreadable_certificate") from None
 
 
@@ -60,7 +64,7 @@ def names_of(certificate: x509.Certificate) -> ClientCertificate:
             serial=f"{certificate.serial_number:X}",
             not_after=certificate.not_valid_after_utc,
         )
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except UNREADABLE:
         raise AccessRefused("unreadable_certificate") from None
 
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
 
-from openscr.access.certificates import ClientCertificate, names_of
+from openscr.access.certificates import UNREADABLE, ClientCertificate, names_of
 from openscr.access.registration import Cause
 from openscr.access.trust import Trust
 from openscr.errors import AccessRefused
@@ -103,5 +103,5 @@ def _certificate_in(value: bytes) -> x509.Certificate:
         raise AccessRefused(Cause.UNREADABLE_CERTIFICATE)
     try:
         return x509.load_pem_x509_certificate(pem)
-    except ValueError:
+    except UNREADABLE:
         raise AccessRefused(Cause.UNREADABLE_CERTIFICATE) from None

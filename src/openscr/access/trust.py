@@ -28,6 +28,7 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
+from openscr.access.certificates import UNREADABLE
 from openscr.access.registration import Cause
 from openscr.errors import ConfigurationError
 
@@ -100,7 +101,7 @@ class Trust:
             if isinstance(key, rsa.RSAPublicKey) and key.key_size < _SMALLEST_RSA:
                 return False
             verifier.verify(certificate, self._intermediates)
-        except (VerificationError, ValueError, UnsupportedAlgorithm):
+        except (VerificationError, UnsupportedAlgorithm, *UNREADABLE):
             return False
         return True
 
@@ -112,7 +113,7 @@ def read_trust(authorities: Path, lists: Path | None) -> Trust:
     """
     try:
         certificates = x509.load_pem_x509_certificates(_bytes_of(authorities))
-    except ValueError:
+    except UNREADABLE:
         raise ConfigurationError(f"the authorities {authorities} are not certificates in PEM form") from None
     try:
         return Trust(certificates, None if lists is None else _read_lists(lists))
@@ -212,7 +213,7 @@ def _for_clients(certificate: x509.Certificate) -> bool:
     """Whether the certificate may be shown by a client: neither of its extensions about use says otherwise."""
     try:
         extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension):
+    except UNREADABLE:
         return False
     for extension in extensions:
         match extension.value:
