@@ -15,14 +15,11 @@ from functools import partial
 
 import structlog
 import uvicorn
-from cryptography import x509
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openscr.access.registration import Cause
-from openscr.access.trust import Trust
 from openscr.errors import ConfigurationError
 from openscr.http_protocol import Limits, SpineProtocol
-from openscr.identifiers import Clock, utc_now
 from openscr.metrics import Metrics
 from openscr.settings import Address
 from openscr.tls import HandshakeRefused
@@ -259,16 +256,13 @@ class Listener:
             self._handshakes.start()
             await self._server.serve(sockets=[])
 
-    def let_go(self, trust: Trust, clock: Clock = utc_now) -> None:
-        """End the connections whose certificate is not good any more, each after the answer that it waits for."""
+    def let_go(self, lapsed: Callable[[bytes], bool]) -> None:
+        """End the connections whose certificate (DER) is not good any more, each after the answer that it waits for."""
         for connection in list(self._server.server_state.connections):
             tls = connection.transport.get_extra_info("ssl_object")
             certificate = tls.getpeercert(binary_form=True) if tls is not None else None
-            if certificate is None:
-                continue
-            cause = trust.refusal(x509.load_der_x509_certificate(certificate), clock())
-            if cause is not None:
-                _log.info("connection let go", reason=cause.value)
+            if certificate is not None and lapsed(certificate):
+                _log.info("connection let go: its certificate is not good any more")
                 connection.shutdown()
 
     def stop_accepting(self) -> None:

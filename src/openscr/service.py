@@ -213,7 +213,7 @@ class Service:
     def look_at_tls_files(self) -> None:
         """Take changed certificates and revocation lists now, without waiting for the next look. Spec: 35 §3.1."""
         if self._tls.look() and self._spine is not None:
-            self._spine.let_go(self._tls.trust, self._clock)
+            self._spine.let_go(self._tls.lapsed)
 
     async def _watch_tls(self) -> None:
         while True:
@@ -290,6 +290,7 @@ class Service:
         )
         self._http = HttpCarrier(
             self._tls.client,
+            lapsed=self._tls.lapsed,
             timeout=settings.delivery_timeout,
             connect_timeout=settings.delivery_connect_timeout,
         )

@@ -13,6 +13,7 @@ Spec: 35 §3.1.
 
 import ssl
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -102,7 +103,7 @@ class _Handshake(ssl.SSLObject):
         if certificate is None:
             return Cause.NO_CERTIFICATE
         try:
-            return self.trust.refusal(x509.load_der_x509_certificate(certificate), self.clock())
+            return self.trust.refusal(_read(certificate), self.clock())
         except UNREADABLE:
             return Cause.UNREADABLE_CERTIFICATE
 
@@ -240,6 +241,13 @@ class Tls:
         self._told_of_end = False
         self._watch_end()
 
+    def lapsed(self, certificate: bytes) -> bool:
+        """Whether a certificate (DER) whose chain was found good before is not good any more."""
+        try:
+            return self.trust.refusal(_read(certificate), self._clock()) is not None
+        except UNREADABLE:
+            return True
+
     def look(self) -> bool:
         """Look whether the files have changed, and take them if they fit together; return whether they were taken.
 
@@ -286,6 +294,11 @@ class Tls:
                 file=str(self._files.crl),
                 ended=end.isoformat(),
             )
+
+
+@lru_cache(maxsize=1024)
+def _read(certificate: bytes) -> x509.Certificate:
+    return x509.load_der_x509_certificate(certificate)
 
 
 def _state_of(path: Path) -> tuple[int, int, int] | None:

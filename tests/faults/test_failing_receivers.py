@@ -252,6 +252,26 @@ async def test_a_receiver_whose_certificate_is_revoked_is_told_nothing(
         assert [delivery.body for delivery in endpoint.deliveries] == [row.body]
 
 
+async def test_a_receiver_that_is_revoked_is_told_nothing_over_a_connection_that_was_kept(
+    data: Path, start: Callable[..., Server]
+) -> None:
+    pki.issue(data / "pki", "gp.client.test", name="receiver", usage="both")
+    async with ClientEndpoint(tls=server_context(data / "pki", "receiver")) as endpoint:
+        server = await live(data, start, endpoint.url)
+        await upload_to(server)
+        await delivered(data)
+        revoke(data / "pki", "receiver")
+
+        async def taken() -> bool:
+            return "changed TLS files taken" in server.log.read_text()
+
+        await until(taken)
+        await upload_to(server)
+        row = await ended_row(data, OutboxState.FAILED)
+        assert row.last_error == "the receiver's certificate is not trusted"
+        assert len(endpoint.deliveries) == 1
+
+
 async def test_a_receiver_whose_certificate_names_another_party_is_told_nothing(
     data: Path, start: Callable[..., Server]
 ) -> None:
