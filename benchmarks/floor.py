@@ -18,9 +18,10 @@ import aiohttp
 import zstandard
 from starlette.types import Receive, Scope, Send
 
-from openscr.listeners import Listener, bind, server_tls
+from openscr.listeners import Listener, bind
 from openscr.settings import Address
 from openscr.store.group_commit import GroupCommitWriter
+from openscr.tls import TlsFiles, server_tls
 from openscr.transport.xml import read_xml
 
 _SIGNAL = b"<acknowledgment>" + b"x" * 1300
@@ -97,9 +98,7 @@ async def _main(folder: Path, callback: str, pki: str) -> None:
     tls: ssl.SSLContext | None = None
     if pki:
         keys = Path(pki)
-        tls = server_tls(
-            keys / "localhost.pem", keys / "localhost.key", keys / "ca.pem", None, highest="1.3", legacy_ciphers=False
-        )
+        tls = server_tls(TlsFiles(keys / "localhost.pem", keys / "localhost.key", keys / "ca.pem"))
     listener = Listener(floor, bind(Address("127.0.0.1", 0), "floor"), tls=tls, grace=2)
     await listener.start()
     print("ready", listener.url, flush=True)

@@ -159,6 +159,7 @@ BY_SPEC_NAME = {
     "tls.max": ("1.2", "1.2"),
     "tls.legacy_ciphers": (True, True),
     "tls.crl_file": ("crl.pem", Path("crl.pem")),
+    "tls.trusted_proxies": ("10.0.0.4, 10.1.0.0/24", ("10.0.0.4", "10.1.0.0/24")),
 }
 
 

@@ -1,4 +1,7 @@
-"""The listeners: sockets, TLS, and the HTTP server that serves our applications on them.
+"""The listeners: sockets, handshakes, and the HTTP server that serves our applications on them.
+
+Where there is TLS, connections are accepted here and not by the server: only so is it known who failed to come in, and
+why. Who is refused gets the alert that says so.
 
 Spec: 00 §3; 35 §3.1.
 """
@@ -7,71 +10,30 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from openscr.access.registration import Cause
 from openscr.errors import ConfigurationError
 from openscr.http_protocol import Limits, SpineProtocol
+from openscr.metrics import Metrics
 from openscr.settings import Address
+from openscr.tls import HandshakeRefused
 
 _log = structlog.get_logger("listener")
 
-TLS_SUITES = ":".join(
-    (
-        "ECDHE-RSA-AES256-GCM-SHA384",
-        "ECDHE-RSA-AES128-GCM-SHA256",
-        "DHE-RSA-AES256-GCM-SHA384",
-        "DHE-RSA-AES128-GCM-SHA256",
-        "ECDHE-ECDSA-AES256-GCM-SHA384",
-        "ECDHE-ECDSA-AES128-GCM-SHA256",
-    )
-)
-"""Suites of TLS 1.2; those of 1.3 are the library's own three. Spec: 35 §3.1."""
+LINGER = 1.0
+"""Seconds that a client whose handshake was refused has to read why."""
 
-LEGACY_SUITES = ":".join(
-    ("ECDHE-RSA-AES256-SHA384", "DHE-RSA-AES256-SHA256", "DHE-RSA-AES256-SHA", "ECDHE-RSA-AES256-SHA")
-)
+ACCEPT_PAUSE = 1.0
+"""Seconds before the next try when the system has no room for another connection."""
 
-
-def server_tls(
-    certificate: Path, key: Path, authority: Path, crl: Path | None, *, highest: str, legacy_ciphers: bool
-) -> ssl.SSLContext:
-    """Make the context of the spine listener: a client certificate is required. Spec: 35 §3.1.
-
-    Raises: `ConfigurationError` when a file is missing or does not fit.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.maximum_version = ssl.TLSVersion.TLSv1_2 if highest == "1.2" else ssl.TLSVersion.TLSv1_3
-    context.set_ciphers(f"{TLS_SUITES}:{LEGACY_SUITES}" if legacy_ciphers else TLS_SUITES)
-    context.verify_mode = ssl.CERT_REQUIRED
-    try:
-        context.load_cert_chain(certificate, key)
-        context.load_verify_locations(authority)
-        if crl is not None:
-            context.load_verify_locations(crl)
-            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"the TLS files ({certificate}, {key}, {authority}) cannot be used: {error.strerror or error}"
-        ) from None
-    return context
-
-
-def client_tls(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
-    """Make the context for our own requests to clients: our certificate, and the authority that we trust."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Clients register hosts that their certificates often do not name; delivery looks for the party's names. 35 §3.1.
-    context.check_hostname = False
-    context.load_verify_locations(authority)
-    context.load_cert_chain(certificate, key)
-    return context
+Refused = Callable[[Cause, str | None], Awaitable[None]]
+"""Is told why a handshake was refused, and the address of who was at the other end."""
 
 
 def bind(address: Address, setting: str) -> socket.socket:
@@ -128,8 +90,108 @@ def _until_cut_off(app: ASGIApp) -> ASGIApp:
     return answered
 
 
+class _Handshakes:
+    """Accepts the connections of one socket, shakes hands, and gives those that come through to the HTTP protocol."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        tls: ssl.SSLContext,
+        make_protocol: Callable[[], asyncio.Protocol],
+        limits: Limits,
+        *,
+        metrics: Metrics | None,
+        refused: Refused | None,
+    ) -> None:
+        self._listener = listener
+        self._tls = tls
+        self._make_protocol = make_protocol
+        self._limits = limits
+        self._metrics = metrics
+        self._refused = refused
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._accepting: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Accept connections from now on."""
+        self._accepting = asyncio.create_task(self._accept(), name="handshakes")
+
+    def stop(self) -> None:
+        """Accept no more, and break off the handshakes under way: nothing was asked on those connections."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+        for task in self._under_way:
+            task.cancel()
+
+    async def stopped(self) -> None:
+        """Wait until nothing is under way."""
+        if self._accepting is not None:
+            await asyncio.gather(self._accepting, *self._under_way, return_exceptions=True)
+            self._listener.close()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, address = await loop.sock_accept(self._listener)
+            except OSError as error:
+                # No file descriptors left, most likely; some will be.
+                _log.error("cannot accept connections", reason=error.strerror)
+                await asyncio.sleep(ACCEPT_PAUSE)
+                continue
+            if len(self._under_way) >= self._limits.connections:
+                connection.close()
+                continue
+            task = asyncio.create_task(self._admit(connection, address[0]))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    async def _admit(self, connection: socket.socket, address: str) -> None:
+        # The loop's transport closes the connection when the handshake fails: what tells the client why goes out here.
+        spare = connection.dup()
+        try:
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                self._make_protocol,
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._limits.head_seconds,
+            )
+            resumed = transport.get_extra_info("ssl_object").session_reused
+            self._count("resumed" if resumed else "full")
+        except HandshakeRefused as refusal:
+            self._count(refusal.cause.value)
+            _log.info("handshake refused", reason=refusal.cause.value, address=address)
+            await self._tell(spare, refusal.alert)
+            if self._refused is not None:
+                await self._refused(refusal.cause, address)
+        except OSError as error:
+            # The other end went away, or said nothing: whoever looks whether the port is open does so.
+            self._count("broken_off")
+            _log.debug("handshake broken off", reason=type(error).__name__, address=address)
+        finally:
+            spare.close()
+
+    def _count(self, outcome: str) -> None:
+        if self._metrics is not None:
+            self._metrics.handshake(outcome)
+
+    async def _tell(self, connection: socket.socket, alert: bytes) -> None:
+        """Send the alert, and read what comes for a moment: closing over unread input would lose it."""
+        loop = asyncio.get_running_loop()
+        left = self._limits.head_bytes
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(LINGER):
+                await loop.sock_sendall(connection, alert)
+                connection.shutdown(socket.SHUT_WR)
+                while left > 0 and (read := len(await loop.sock_recv(connection, 4096))):
+                    left -= read
+
+
 class Listener:
-    """One socket with the application that answers on it; with ``may_end`` that may break connections off."""
+    """One socket with the application that answers on it; with ``may_end`` that may break connections off.
+
+    ``tls`` makes it a listener for HTTPS; ``metrics`` count its handshakes, ``refused`` is told of those that failed.
+    """
 
     def __init__(
         self,
@@ -140,6 +202,8 @@ class Listener:
         grace: float,
         limits: Limits = Limits(),  # noqa: B008 frozen
         may_end: bool = False,
+        metrics: Metrics | None = None,
+        refused: Refused | None = None,
     ) -> None:
         self._socket = listener
         config = uvicorn.Config(
@@ -160,9 +224,13 @@ class Listener:
         )
         config.load()
         config.http_protocol_class = partial(SpineProtocol, limits=limits, may_end=may_end)  # type: ignore[assignment]
-        config.ssl = tls
-        self._tls = tls is not None
         self._server = _Server(config)
+        self._handshakes: _Handshakes | None = None
+        if tls is not None:
+            make_protocol = partial(
+                SpineProtocol, config, self._server.server_state, {}, limits=limits, may_end=may_end
+            )
+            self._handshakes = _Handshakes(listener, tls, make_protocol, limits, metrics=metrics, refused=refused)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -170,7 +238,7 @@ class Listener:
         """The address really used."""
         host, port = self._socket.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        return f"{'https' if self._tls else 'http'}://{shown}:{port}"
+        return f"{'https' if self._handshakes else 'http'}://{shown}:{port}"
 
     async def start(self) -> None:
         """Accept requests from now on."""
@@ -182,14 +250,31 @@ class Listener:
             await asyncio.sleep(0.005)
 
     async def _serve(self) -> None:
-        await self._server.serve(sockets=[self._socket])
+        if self._handshakes is None:
+            await self._server.serve(sockets=[self._socket])
+        else:
+            self._handshakes.start()
+            await self._server.serve(sockets=[])
+
+    def let_go(self, lapsed: Callable[[bytes], bool]) -> None:
+        """End the connections whose certificate (DER) is not good any more, each after the answer that it waits for."""
+        for connection in list(self._server.server_state.connections):
+            tls = connection.transport.get_extra_info("ssl_object")
+            certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+            if certificate is not None and lapsed(certificate):
+                _log.info("connection let go: its certificate is not good any more")
+                connection.shutdown()
 
     def stop_accepting(self) -> None:
         """Take no new requests; those under way go on."""
         self._server.should_exit = True
+        if self._handshakes is not None:
+            self._handshakes.stop()
 
     async def stopped(self) -> None:
         """Wait until the last request is answered, or the grace is over."""
         if self._task is not None:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+        if self._handshakes is not None:
+            await self._handshakes.stopped()

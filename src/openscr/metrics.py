@@ -39,10 +39,21 @@ class Metrics:
             "openscr_outbox_oldest_seconds", "Age of the oldest message still to be delivered.", registry=self.registry
         )
 
+        self._handshakes = Counter(
+            "openscr_tls_handshakes",
+            "TLS handshakes of the spine listener: full, resumed, broken_off, or why they were refused.",
+            ("outcome",),
+            registry=self.registry,
+        )
+
     def request(self, face: str, interaction: str, outcome: str, seconds: float) -> None:
         """Count one answered request; ``interaction`` must be one we know, or ``unknown``."""
         self._requests.labels(face, interaction, outcome).inc()
         self._seconds.labels(face, interaction).observe(seconds)
+
+    def handshake(self, outcome: str) -> None:
+        """Count one TLS handshake; ``outcome`` is one of a few words."""
+        self._handshakes.labels(outcome).inc()
 
     def duplicate(self, interaction: str) -> None:
         """Count a message that had been answered before."""

@@ -8,6 +8,7 @@ Spec: 00 §3, §4 ``serve``, §5; 90 §6.4.
 import asyncio
 import contextlib
 import fcntl
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -19,7 +20,9 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openscr.access import pki
+from openscr.access.forwarded import ForwardedCertificates
 from openscr.access.matrix import load_matrix, with_claim_activity
+from openscr.access.pki_revocation import revocation_list
 from openscr.access.policy import AccessPolicy
 from openscr.access.verification import Verification
 from openscr.codes import LOCAL_REALM, SCR_PERMISSIONS, SUBJECT_ACCESS
@@ -39,7 +42,7 @@ from openscr.faces.operations.scenarios import ScenarioFace
 from openscr.faces.spine.application import SpineApplication, serves
 from openscr.faces.spine.context import SpineContext
 from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
-from openscr.listeners import Listener, bind, client_tls, server_tls
+from openscr.listeners import Listener, bind
 from openscr.metrics import Metrics
 from openscr.pages.static_files import static_routes
 from openscr.record.consent import ConsentChanged
@@ -54,11 +57,15 @@ from openscr.testbench.scenarios.repeating import RepeatingCarrier
 from openscr.testbench.scenarios.running import Scenarios
 from openscr.testbench.scenarios.switches import Switches
 from openscr.testbench.world import CLIENT_PARTIES
+from openscr.tls import Tls, TlsFiles, TlsRules
 
 _log = structlog.get_logger("service")
 
 DIRECTORY_POLL = 1.0
 """Seconds between looks at the directory's revision: a change is noticed within two. Spec: 00 §4."""
+
+TLS_POLL = 1.0
+"""Seconds between looks at the TLS files: what has changed is in force within two. Spec: 35 §3.1."""
 
 POLL_RESULTS_SWEEP = 15.0
 """Seconds between removals of expired poll results. They are never given out: this only makes room. Spec: 40 §7.6."""
@@ -88,6 +95,8 @@ class Service:
         self._http: HttpCarrier | None = None
         self._door = _Door()
         self._hold: IO[bytes] | None = None
+        self._tls: Tls
+        self._spine: Listener | None = None
         self._listeners: list[Listener] = []
         self._watchers: tuple[asyncio.Task[None], ...] = ()
         self._state: str | None = "starting"
@@ -128,6 +137,7 @@ class Service:
             await listener.start()
             await self._open_store()
             await asyncio.to_thread(self._make_keys)
+            self._tls = Tls(*_tls_of(settings), clock=self._clock)
             await self._load_directory()
             self.outbox = self._build()
             if self.demo is not None:
@@ -136,19 +146,9 @@ class Service:
                 await self.switches.switch_on(settings.scenario_triggers, settings.scenario_file)
             context = self._spine_context(self.outbox, spine.getsockname()[1] if spine else 0)
             if spine is not None:
-                tls = server_tls(
-                    settings.tls_certificate,
-                    settings.tls_key,
-                    settings.tls_ca,
-                    settings.tls_crl_file,
-                    highest=settings.tls_max_version,
-                    legacy_ciphers=settings.legacy_ciphers,
-                )
-                app = SpineApplication(context, mutual_tls=True)
-                self._listeners.append(
-                    Listener(app, spine, tls=tls, grace=STOP_GRACE, may_end=settings.test_environment)
-                )
-                await self._listeners[-1].start()
+                self._spine = self._spine_listener(context, spine)
+                self._listeners.append(self._spine)
+                await self._spine.start()
             self.outbox.start()
             application = self._web_application(context)
         except BaseException:
@@ -158,6 +158,7 @@ class Service:
                 spine.close()
             raise
         self._watchers = (
+            asyncio.create_task(self._watch_tls(), name="TLS watcher"),
             asyncio.create_task(self._watch_directory(), name="directory watcher"),
             asyncio.create_task(self._remove_poll_results(), name="poll results"),
         )
@@ -208,6 +209,16 @@ class Service:
         elif all(path.parent == settings.pki for path in wanted) and not settings.tls_certificate.exists():
             pki.create_authority(settings.pki)
             pki.issue(settings.pki, "localhost", dns_names=["127.0.0.1", "::1"], usage="both")
+
+    def look_at_tls_files(self) -> None:
+        """Take changed certificates and revocation lists now, without waiting for the next look. Spec: 35 §3.1."""
+        if self._tls.look() and self._spine is not None:
+            self._spine.let_go(self._tls.lapsed)
+
+    async def _watch_tls(self) -> None:
+        while True:
+            await asyncio.sleep(TLS_POLL)
+            self.look_at_tls_files()
 
     async def _load_directory(self) -> None:
         if await self.store.directory_revision() == 0:
@@ -278,7 +289,8 @@ class Service:
             organisation_hours=dict(settings.organisation_permission_hours),
         )
         self._http = HttpCarrier(
-            client_tls(settings.tls_certificate, settings.tls_key, settings.tls_ca),
+            self._tls.client,
+            lapsed=self._tls.lapsed,
             timeout=settings.delivery_timeout,
             connect_timeout=settings.delivery_connect_timeout,
         )
@@ -318,6 +330,19 @@ class Service:
             mint=self._mint,
             interference=self.scenarios,
             smartcards=self._verify().smartcards,
+        )
+
+    def _spine_listener(self, context: SpineContext, listener: socket.socket) -> Listener:
+        forwarded = ForwardedCertificates(self.settings.trusted_proxies, lambda: self._tls.trust, self._clock)
+        app = SpineApplication(context, mutual_tls=True, forwarded=forwarded)
+        return Listener(
+            app,
+            listener,
+            tls=self._tls.server,
+            grace=STOP_GRACE,
+            may_end=self.settings.test_environment,
+            metrics=self.metrics,
+            refused=app.handshake_refused,
         )
 
     def _web_application(self, context: SpineContext) -> ASGIApp:
@@ -426,6 +451,19 @@ def _switched_off(settings: Settings) -> frozenset[str]:
     """Return the interactions that are offered only where an operator has said so. Spec: 20 §10.5, §11."""
     switches = {SUBJECT_ACCESS: settings.subject_access, SCR_PERMISSIONS: settings.scr_application}
     return frozenset(interaction for interaction, on in switches.items() if not on)
+
+
+def _tls_of(settings: Settings) -> tuple[TlsFiles, TlsRules]:
+    """Return the TLS files; the list of our own development authority counts from the moment that there is one."""
+    crl, own = settings.tls_crl_file, settings.tls_ca.parent == settings.pki
+    files = TlsFiles(
+        settings.tls_certificate,
+        settings.tls_key,
+        settings.tls_ca,
+        crl or (revocation_list(settings.pki) if own else None),
+        crl_may_be_missing=crl is None,
+    )
+    return files, TlsRules(settings.tls_max_version, settings.legacy_ciphers)
 
 
 def _tell_consent(changed: ConsentChanged) -> None:

@@ -50,6 +50,7 @@ SPEC_NAMES: Final = {
     "tls.max": "tls_max_version",
     "tls.legacy_ciphers": "legacy_ciphers",
     "tls.crl_file": "tls_crl_file",
+    "tls.trusted_proxies": "trusted_proxies",
 }
 """Names of the specification and the settings that they mean.
 
@@ -155,11 +156,13 @@ def _read_path(value: object) -> object:
 
 def _read_networks(value: object) -> object:
     names = _read_names(value)
-    try:
-        for name in names:
-            ipaddress.ip_network(name, strict=False)
-    except ValueError:
-        raise ValueError("this is a list of IP addresses or networks, separated by commas") from None
+    for name in names:
+        try:
+            everybody = ipaddress.ip_network(name).prefixlen == 0
+        except ValueError:
+            raise ValueError("this is a list of IP addresses and networks, such as 10.0.0.4,10.1.0.0/24") from None
+        if everybody:
+            raise ValueError("a network of every address would trust everybody; name those that are meant")
     return names
 
 
@@ -276,9 +279,14 @@ class Settings(BaseSettings):
         default_factory=_from("data", lambda data: data / "pki" / "ca.pem"),
         description="authorities whose client certificates are let in; default in the data folder",
     )
-    tls_crl_file: _Path | None = Field(None, description="revocation list, checked when set (35 §3.1)")
+    tls_crl_file: _Path | None = Field(
+        None, description="revocation lists, checked when set (35 §3.1); default that of the development authority"
+    )
     tls_max_version: Literal["1.2", "1.3"] = Field("1.3", description="highest TLS version (35 §3.1)")
     legacy_ciphers: bool = Field(False, description="allow the CBC suites of 35 §3.1 too")
+    trusted_proxies: _Networks = Field(
+        (), description="addresses or networks of proxies that forward client certificates (35 §3.1)"
+    )
 
     token_issuers: _Urls = Field(
         (), description="identity providers whose access tokens count (35 §9.1); default in a demo its own provider"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from openscr.access import pki
+from openscr.access import pki, pki_revocation
 from openscr.access.certificates import ClientCertificate, names_of_certificate
 from openscr.errors import AccessRefused, ConfigurationError
 from openscr.identifiers import utc_now
@@ -198,7 +199,152 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         pki.create_authority(tmp_path / "file" / "pki")
 
 
+def test_a_certificate_of_a_version_that_there_is_not_is_refused(folder: Path) -> None:
+    der = x509.load_pem_x509_certificate((folder / "localhost.pem").read_bytes()).public_bytes(Encoding.DER)
+    version = b"\xa0\x03\x02\x01\x02"
+    assert version in der
+    with pytest.raises(AccessRefused, match="unreadable_certificate"):
+        names_of_certificate(der.replace(version, version[:-1] + b"\x27", 1))
+
+
 @pytest.mark.parametrize("der", [b"", b"\x30\x03\x02\x01\x01", b"certificate"])
 def test_bytes_that_are_no_certificate_are_refused(der: bytes) -> None:
     with pytest.raises(AccessRefused, match="unreadable_certificate"):
         names_of_certificate(der)
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+
+def key_of(path: Path) -> object:
+    return x509.load_pem_x509_certificate(path.read_bytes()).public_key()
+
+
+def test_a_key_is_rsa_unless_a_curve_is_asked_for_and_then_stays_what_it_is(tmp_path: Path) -> None:
+    pki.create_authority(tmp_path)
+    assert isinstance(key_of(pki.issue(tmp_path, "rsa.test")), rsa.RSAPublicKey)
+    curve = key_of(pki.issue(tmp_path, "ec.test", key_type="ec"))
+    assert isinstance(curve, ec.EllipticCurvePublicKey)
+    assert curve.curve.name == "secp256r1"
+    assert key_of(pki.renew(tmp_path, "ec.test")) == curve
+    assert key_of(pki.issue(tmp_path, "ec.test")) == curve
+    assert key_of(pki.renew(tmp_path, "ec.test", new_key=True)) != curve
+    assert isinstance(key_of(pki.issue(tmp_path, "ec.test", key_type="rsa")), rsa.RSAPublicKey)
+    usage = x509.load_pem_x509_certificate((tmp_path / "rsa.test.pem").read_bytes()).extensions
+    assert usage.get_extension_for_class(x509.KeyUsage).value.key_encipherment
+    pki.issue(tmp_path, "ec.test", key_type="ec")
+    usage = x509.load_pem_x509_certificate((tmp_path / "ec.test.pem").read_bytes()).extensions
+    assert not usage.get_extension_for_class(x509.KeyUsage).value.key_encipherment
+    assert stat.S_IMODE((tmp_path / "ec.test.key").stat().st_mode) == 0o600
+
+
+async def test_a_client_with_an_ec_key_is_let_in(tmp_path: Path) -> None:
+    pki.make_demo_certificates(tmp_path)
+    pki.issue(tmp_path, "curve.test", key_type="ec")
+    assert names_of_certificate(await handshake(tmp_path, "curve.test")).name == "curve.test"
+
+
+# --- revoking -------------------------------------------------------------------------------------------------------
+
+
+def list_of(folder: Path, authority: str = "ca") -> x509.CertificateRevocationList:
+    return x509.load_pem_x509_crl((folder / f"{authority}.crl").read_bytes())
+
+
+def number_of(revocation: x509.CertificateRevocationList) -> int:
+    return revocation.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def test_a_revoked_certificate_stays_on_the_list_and_its_key_is_not_used_again(tmp_path: Path) -> None:
+    pki.create_authority(tmp_path)
+    first = x509.load_pem_x509_certificate(pki.issue(tmp_path, "a.test").read_bytes())
+    second = x509.load_pem_x509_certificate(pki.issue(tmp_path, "b.test").read_bytes())
+    written = pki_revocation.revoke(tmp_path, "a.test", days=10)
+    assert written.path == tmp_path / "ca.crl"
+    assert number_of(list_of(tmp_path)) == 1
+    again = pki_revocation.revoke(tmp_path, "a.test")
+    assert again.serials == written.serials == (f"{first.serial_number:X}",)
+    key = (tmp_path / "a.test.key").read_bytes()
+    renewed = x509.load_pem_x509_certificate(pki.renew(tmp_path, "a.test").read_bytes())
+    assert renewed.public_key() != first.public_key()
+    assert (tmp_path / "a.test.key").read_bytes() != key
+    # The new one is not revoked; one from before can be, by its number.
+    pki_revocation.revoke(tmp_path, "b.test", serial=renewed.serial_number)
+    revocation = list_of(tmp_path)
+    assert {each.serial_number for each in revocation} == {first.serial_number, renewed.serial_number}
+    assert second.serial_number not in {each.serial_number for each in revocation}
+    assert number_of(revocation) == 3
+    authority = x509.load_pem_x509_certificate((tmp_path / "ca.pem").read_bytes()).public_key()
+    assert isinstance(authority, rsa.RSAPublicKey)
+    assert revocation.is_signature_valid(authority)
+    assert stat.S_IMODE((tmp_path / "ca.crl").stat().st_mode) == 0o644
+
+
+def test_each_authority_has_its_own_list(tmp_path: Path) -> None:
+    pki.make_demo_certificates(tmp_path)
+    pki_revocation.revoke(tmp_path, "foreign")
+    assert not (tmp_path / "ca.crl").exists()
+    assert len(list_of(tmp_path, "foreign-ca")) == 1
+    states = {one.name: one.state for one in pki.show(tmp_path)}
+    assert states["foreign"] is pki.State.REVOKED
+    assert states["gp.client.test"] is pki.State.GOOD
+
+
+def test_a_list_is_in_force_no_longer_than_its_authority(tmp_path: Path) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    pki.create_authority(tmp_path, clock=lambda: start)
+    written = pki_revocation.write_list(tmp_path, days=3650, clock=lambda: start + timedelta(days=3000))
+    assert written.ends == names(tmp_path, "ca").not_after
+    assert pki_revocation.end_of_list(tmp_path) == written.ends
+    assert pki_revocation.end_of_list(tmp_path, "foreign-ca") is None
+
+
+def test_a_damaged_list_is_not_replaced_by_one_that_forgets(tmp_path: Path) -> None:
+    pki.create_authority(tmp_path)
+    pki.issue(tmp_path, "a.test")
+    (tmp_path / "ca.crl").write_text("no list")
+    for act in (
+        lambda: pki_revocation.revoke(tmp_path, "a.test"),
+        lambda: pki_revocation.write_list(tmp_path),
+        lambda: pki.renew(tmp_path, "a.test"),
+        lambda: pki.show(tmp_path),
+    ):
+        with pytest.raises(ConfigurationError, match=r"ca\.crl is not a revocation list"):
+            act()
+    assert (tmp_path / "ca.crl").read_text() == "no list"
+
+
+@pytest.mark.parametrize(
+    ("act", "text"),
+    [
+        (lambda folder: pki_revocation.revoke(folder, "nobody"), "cannot be read"),
+        (lambda folder: pki_revocation.revoke(folder, "ca"), "not issued"),
+        (lambda folder: pki_revocation.revoke(folder, "../x"), "letters, digits"),
+        (lambda folder: pki_revocation.revoke(folder, "a.test", serial=0), "no serial number"),
+        (lambda folder: pki_revocation.revoke(folder, "a.test", serial=1 << 160), "no serial number"),
+        (lambda folder: pki_revocation.write_list(folder / "none"), "cannot be read"),
+    ],
+)
+def test_what_cannot_be_revoked_is_said(tmp_path: Path, act: Callable[[Path], object], text: str) -> None:
+    pki.create_authority(tmp_path)
+    pki.issue(tmp_path, "a.test")
+    with pytest.raises(ConfigurationError, match=text):
+        act(tmp_path)
+
+
+def test_how_a_certificate_stands_is_shown(tmp_path: Path) -> None:
+    start = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    pki.create_authority(tmp_path, clock=lambda: start)
+    pki.issue(tmp_path, "a.test", dns_names=["192.0.2.1"], days=100, clock=lambda: start)
+
+    def shown(days: int) -> pki.IssuedCertificate:
+        return next(
+            one for one in pki.show(tmp_path, clock=lambda: start + timedelta(days=days)) if one.name == "a.test"
+        )
+
+    assert [shown(days).state for days in (-1, 0, 69, 71, 101)] == [
+        pki.State.EARLY, pki.State.GOOD, pki.State.GOOD, pki.State.ENDING, pki.State.ENDED,
+    ]  # fmt: skip
+    assert [shown(days).days_left for days in (0, 71, 102)] == [100, 29, -2]
+    assert (shown(0).names, shown(0).key) == (("a.test", "192.0.2.1"), "RSA 2048")
+    assert shown(0).issuer == "CN=OpenSCR development ca,O=OpenSCR development"

@@ -55,6 +55,32 @@ def test_certificates_are_issued_shown_and_renewed(openscr: Run, tmp_path: Path)
     openscr("pki", "issue", "../x").failed("a name holds letters")
 
 
+def test_certificates_are_revoked_and_shown_as_such(openscr: Run, tmp_path: Path) -> None:
+    """The list is made with the first revocation; a key that was revoked is not used again."""
+    openscr("pki", "issue", "gp.test", "--key-type", "ec").done()
+    key = (tmp_path / "openscr-data/pki/gp.test.key").read_bytes()
+    (one,) = (one for one in openscr("pki", "show", "--json").done().json if one["name"] == "gp.test")
+    assert (one["state"], one["key"], one["names"], one["days_left"]) == ("good", "EC secp256r1", ["gp.test"], 824)
+    told = openscr("pki", "revoke", "gp.test", "--json").done().json
+    assert told["revoked"] == [one["serial"]]
+    revocation = x509.load_pem_x509_crl((tmp_path / told["crl"]).read_bytes())
+    assert [f"{each.serial_number:X}" for each in revocation] == [one["serial"]]
+    shown = {line.split("\t")[0]: line.split("\t")[4] for line in openscr("pki", "show").done().out.splitlines()}
+    assert shown == {"ca": "good", "gp.test": "revoked"}
+    openscr("pki", "renew", "gp.test").done()
+    assert (tmp_path / "openscr-data/pki/gp.test.key").read_bytes() != key
+    openscr("pki", "renew", "gp.test", "--new-key", "--days", "20").done()
+    again = openscr("pki", "revoke", "gp.test", "--serial", one["serial"].lower()).done()
+    assert "certificates on it: 1" in again.out
+    shown_again = openscr("pki", "show").done()
+    assert shown_again.err == "gp.test ends in 19 days: openscr pki renew gp.test\n"
+    assert openscr("pki", "crl", "--days", "5", "--json").done().json["revoked"] == [one["serial"]]
+    assert "the revocation list ends in 4 days: openscr pki crl" in openscr("pki", "show").done().err
+    openscr("pki", "revoke", "nobody").failed("nobody.pem cannot be read")
+    openscr("pki", "revoke", "ca").failed("was not issued by an authority")
+    openscr("pki", "revoke", "gp.test", "--serial", "xyz").failed("hexadecimal", status=2)
+
+
 # --- directory ------------------------------------------------------------------------------------------------------
 
 

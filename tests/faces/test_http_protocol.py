@@ -25,8 +25,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from journeys.wire import Connection, Ended, connected, request_bytes
 from openscr.faces.spine.exchange import BodyCutOff, BodyTooLarge, Reply, read_body, send_reply
 from openscr.http_protocol import Limits
-from openscr.listeners import Listener, bind, client_tls, server_tls
+from openscr.listeners import Listener, bind
 from openscr.settings import Address
+from openscr.tls import TlsFiles, client_tls, server_tls
 
 LIMIT = 100_000
 """Bytes of a body that the application takes."""
@@ -239,9 +240,8 @@ async def test_the_answer_to_a_body_that_is_too_large_arrives(announced: bool, o
     """Its sender goes on sending, and reads only then: nothing resets the connection over what was not read."""
     tls, ours = None, None
     if over_tls:
-        files = (pki / "localhost.pem", pki / "localhost.key", pki / "ca.pem")
-        tls = server_tls(*files, None, highest="1.3", legacy_ciphers=False)
-        ours = client_tls(pki / "gp.client.test.pem", pki / "gp.client.test.key", pki / "ca.pem")
+        tls = server_tls(TlsFiles(pki / "localhost.pem", pki / "localhost.key", pki / "ca.pem"))
+        ours = client_tls(TlsFiles(pki / "gp.client.test.pem", pki / "gp.client.test.key", pki / "ca.pem"))
     size = 7_000_000
     head = f"Content-Length: {size}\r\n" if announced else f"Transfer-Encoding: chunked\r\n\r\n{size:x}"
     request = f"POST / HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode() + b"x" * size

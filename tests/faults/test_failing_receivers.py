@@ -26,6 +26,8 @@ from journeys.runner import (
     until,
 )
 from journeys.wire import SIGNALS, post, signal_of
+from openscr.access import pki
+from openscr.access.pki_revocation import revoke
 from openscr.delivery.outbox import reopen
 from openscr.errors import EBXML_ERRORS
 from openscr.identifiers import ebxml_timestamp, mint_uuid
@@ -230,6 +232,44 @@ async def test_a_receiver_whose_certificate_is_foreign_is_told_nothing(
         row = await ended_row(data, OutboxState.FAILED)
         assert row.last_error == "the receiver's certificate is not trusted"
         assert endpoint.deliveries == []
+
+
+async def test_a_receiver_whose_certificate_is_revoked_is_told_nothing(
+    data: Path, start: Callable[..., Server]
+) -> None:
+    """The lists count for those whom we call as for those who call us. Spec: 35 §3.1."""
+    pki.issue(data / "pki", "gp.client.test", name="revoked", usage="both")
+    revoke(data / "pki", "revoked")
+    async with ClientEndpoint(tls=server_context(data / "pki", "revoked")) as endpoint:
+        port = endpoint.port
+        await upload_to(await live(data, start, endpoint.url))
+        row = await ended_row(data, OutboxState.FAILED)
+        assert row.last_error == "the receiver's certificate is not trusted"
+        assert endpoint.deliveries == []
+    async with ClientEndpoint(tls=server_context(data / "pki", "gp.client.test"), port=port) as endpoint:
+        await open_again(data, row)
+        await delivered(data)
+        assert [delivery.body for delivery in endpoint.deliveries] == [row.body]
+
+
+async def test_a_receiver_that_is_revoked_is_told_nothing_over_a_connection_that_was_kept(
+    data: Path, start: Callable[..., Server]
+) -> None:
+    pki.issue(data / "pki", "gp.client.test", name="receiver", usage="both")
+    async with ClientEndpoint(tls=server_context(data / "pki", "receiver")) as endpoint:
+        server = await live(data, start, endpoint.url)
+        await upload_to(server)
+        await delivered(data)
+        revoke(data / "pki", "receiver")
+
+        async def taken() -> bool:
+            return "changed TLS files taken" in server.log.read_text()
+
+        await until(taken)
+        await upload_to(server)
+        row = await ended_row(data, OutboxState.FAILED)
+        assert row.last_error == "the receiver's certificate is not trusted"
+        assert len(endpoint.deliveries) == 1
 
 
 async def test_a_receiver_whose_certificate_names_another_party_is_told_nothing(

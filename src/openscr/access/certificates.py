@@ -1,18 +1,22 @@
 """The client certificate of a connection: the names that say which party holds it, and what the audit keeps of it.
 
-Whether the certificate is trusted, in date and not revoked was settled by the TLS handshake; here it is only read,
-once per connection.
+Whether the certificate is trusted, in date and not revoked was settled by the TLS handshake, or by `Trust`; here it is
+only read, once per connection.
 
 Spec: 35 §3.1, §3.2, §7.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from openscr.errors import AccessRefused
+
+UNREADABLE: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What the library raises for a certificate that cannot be read, some of it only when a part is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,14 @@ def names_of_certificate(der: bytes) -> ClientCertificate:
     Raises: `AccessRefused` when it cannot be read. Spec: 35 §3.1 "map on CN, else on SAN dNSName".
     """
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        return names_of(x509.load_der_x509_certificate(der))
+    except UNREADABLE:
+        raise AccessRefused("unreadable_certificate") from None
+
+
+def names_of(certificate: x509.Certificate) -> ClientCertificate:
+    """Return the names and the validity of a certificate. Raises: `AccessRefused` when its parts cannot be read."""
+    try:
         common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         return ClientCertificate(
             common_name=str(common_names[-1].value) if common_names else None,
@@ -53,7 +64,7 @@ def names_of_certificate(der: bytes) -> ClientCertificate:
             serial=f"{certificate.serial_number:X}",
             not_after=certificate.not_valid_after_utc,
         )
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except UNREADABLE:
         raise AccessRefused("unreadable_certificate") from None
 
 

@@ -1,59 +1,81 @@
 """A certificate authority for development and tests: who may call is told by certificates, so there must be some.
 
-Files of a folder: ``ca.pem`` and ``ca.key``, then ``<name>.pem`` and ``<name>.key`` for every certificate. Each file is
-whole or absent, key files are readable by their owner only. An existing key is kept when its certificate is issued
-anew, so that key and certificate always belong together.
+Files of a folder: ``ca.pem`` and ``ca.key``, then ``<name>.pem`` and ``<name>.key`` for every certificate, ``ca.crl``
+once something was revoked. A key is kept when its certificate is issued anew, so that the two always belong together;
+the key of a revoked certificate is not.
 
 Spec: 00 §4 ``pki``, 35 §3.1, §9.5.
 """
 
-import contextlib
 import ipaddress
-import os
-import re
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from openscr.access.pki_files import (
+    AUTHORITY,
+    FOREIGN_AUTHORITY,
+    KeyType,
+    issuer_of,
+    key_of,
+    load_authority,
+    load_certificate,
+    path_of,
+    write_file,
+)
+from openscr.access.pki_revocation import revoked_serials
 from openscr.errors import ConfigurationError
 from openscr.identifiers import Clock, utc_now
 
-AUTHORITY: Final = "ca"
-FOREIGN_AUTHORITY: Final = "foreign-ca"
-"""The authority that a demo service does not trust. Spec: 35 §9.5."""
-
 Usage = Literal["client", "server", "both"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _AUTHORITY_DAYS: Final = 3650
 _LEAF_DAYS: Final = 825
+
+WARNING_DAYS: Final = 30
+"""Days before its end from which a certificate is shown as ending."""
+
 _CLIENT: Final = ExtendedKeyUsageOID.CLIENT_AUTH
 _SERVER: Final = ExtendedKeyUsageOID.SERVER_AUTH
 _USAGES: Final = {"client": [_CLIENT], "server": [_SERVER], "both": [_SERVER, _CLIENT]}
 
 
+class State(StrEnum):
+    """How a certificate stands."""
+
+    GOOD = "good"
+    ENDING = "ending"
+    ENDED = "ended"
+    EARLY = "not yet valid"
+    REVOKED = "revoked"
+
+
 @dataclass(frozen=True, slots=True)
 class IssuedCertificate:
-    """A certificate of the folder: the name of its files, subject, serial (hexadecimal), end of validity in UTC."""
+    """A certificate of the folder, and how it stands.
+
+    ``name`` is that of its files, ``serial`` hexadecimal, ``not_before`` and ``not_after`` are in UTC; ``days_left`` is
+    negative once it has ended. ``names`` are host names and addresses, ``key`` is in words.
+    """
 
     name: str
     subject: str
-    not_after: datetime
+    issuer: str
+    names: tuple[str, ...]
+    key: str
     serial: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Authority:
-    certificate: x509.Certificate
-    key: rsa.RSAPrivateKey
+    not_before: datetime
+    not_after: datetime
+    days_left: int
+    state: State
 
 
 def create_authority(folder: Path, *, name: str = AUTHORITY, clock: Clock = utc_now) -> Path:
@@ -61,11 +83,11 @@ def create_authority(folder: Path, *, name: str = AUTHORITY, clock: Clock = utc_
 
     Raises: `ConfigurationError` when the folder cannot be written or its files cannot be read. Spec: 35 §3.1.
     """
-    path = _path(folder, name, "pem")
+    path = path_of(folder, name, "pem")
     if path.exists():
-        _load_authority(folder, name)
+        load_authority(folder, name)
         return path
-    key = _key(folder, name)
+    key = key_of(folder, name)
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "OpenSCR development"),
@@ -79,7 +101,7 @@ def create_authority(folder: Path, *, name: str = AUTHORITY, clock: Clock = utc_
     builder = builder.add_extension(
         x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False
     )
-    _write(path, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), 0o644)
+    write_file(path, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), 0o644)
     return path
 
 
@@ -93,23 +115,27 @@ def issue(
     expired: bool = False,
     name: str | None = None,
     authority: str = AUTHORITY,
+    key_type: KeyType | None = None,
+    new_key: bool = False,
     clock: Clock = utc_now,
 ) -> Path:
     """Issue a certificate and return its path; the key lies beside it.
 
     ``dns_names`` may hold IP addresses too; the common name is always among them. ``name`` is the name of the files,
-    the common name by default. With ``expired`` the certificate ended yesterday.
+    the common name by default. With ``expired`` the certificate ended yesterday. A key that is there is kept, unless it
+    is not of ``key_type`` (a first key is RSA), ``new_key`` asks for a new one, or its certificate is revoked.
     Raises: `ConfigurationError`: no authority in the folder, names or days that do not do. Spec: 35 §3.1, §9.5.
     """
     if not 1 <= days <= _AUTHORITY_DAYS:
         raise ConfigurationError(f"pki: a certificate lasts between 1 and {_AUTHORITY_DAYS} days")
-    path = _path(folder, name or common_name, "pem")
-    issuer = _load_authority(folder, authority)
+    path = path_of(folder, name or common_name, "pem")
+    issuer = load_authority(folder, authority)
     now = clock()
     start, end = now - timedelta(hours=1), min(now + timedelta(days), issuer.certificate.not_valid_after_utc)
     if expired:
         start, end = now - timedelta(days=2), now - timedelta(days=1)
-    key = _key(folder, name or common_name)
+    new_key = new_key or (path.exists() and load_certificate(path).serial_number in revoked_serials(folder, authority))
+    key = key_of(folder, name or common_name, key_type, new=new_key)
     try:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         alternatives = x509.SubjectAlternativeName(
@@ -120,38 +146,33 @@ def issue(
     issuer_key = issuer.key.public_key()
     builder = _builder(subject, issuer.certificate.subject, key.public_key(), start, end)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
+    builder = builder.add_extension(_key_usage(wraps_keys=isinstance(key, rsa.RSAPrivateKey)), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage(_USAGES[usage]), critical=False)
     builder = builder.add_extension(alternatives, critical=False)
     builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
-    _write(path, builder.sign(issuer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), 0o644)
+    write_file(path, builder.sign(issuer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), 0o644)
     return path
 
 
-def renew(folder: Path, name: str, *, days: int = _LEAF_DAYS, clock: Clock = utc_now) -> Path:
-    """Issue a certificate of the folder again, with its names, uses and key and a new validity.
+def renew(folder: Path, name: str, *, days: int = _LEAF_DAYS, new_key: bool = False, clock: Clock = utc_now) -> Path:
+    """Issue a certificate of the folder again, with its names and uses and a new validity; its key as `issue` says.
 
     Raises: `ConfigurationError`: there is no such certificate, or it is the authority's own. Spec: 00 §4.
     """
-    old = _load_certificate(_path(folder, name, "pem"))
-    for authority in (AUTHORITY, FOREIGN_AUTHORITY):
-        path = _path(folder, authority, "pem")
-        if name != authority and path.exists() and old.issuer == _load_certificate(path).subject:
-            break
-    else:
-        raise ConfigurationError(f"pki: {name} was not issued by an authority of this folder")
+    old = load_certificate(path_of(folder, name, "pem"))
+    authority = issuer_of(folder, name, old)
     extensions = old.extensions
     usages = list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
-    names = [general.value for general in extensions.get_extension_for_class(x509.SubjectAlternativeName).value]
     usage: Usage = "both" if len(usages) > 1 else "server" if _SERVER in usages else "client"
     return issue(
         folder,
         str(old.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value),
-        dns_names=[str(each) for each in names],
+        dns_names=_names_of(old),
         usage=usage,
         days=days,
         name=name,
         authority=authority,
+        new_key=new_key,
         clock=clock,
     )
 
@@ -169,10 +190,10 @@ def make_demo_certificates(folder: Path, *, clock: Clock = utc_now) -> None:
     now = clock()
 
     def lacks(name: str) -> bool:
-        path = _path(folder, name, "pem")
-        if not path.exists() or not _path(folder, name, "key").exists():
+        path = path_of(folder, name, "pem")
+        if not path.exists() or not path_of(folder, name, "key").exists():
             return True
-        return name != "expired" and _load_certificate(path).not_valid_after_utc <= now
+        return name != "expired" and load_certificate(path).not_valid_after_utc <= now
 
     if lacks("localhost"):
         issue(folder, "localhost", dns_names=["127.0.0.1", "::1"], usage="both", clock=clock)
@@ -185,28 +206,71 @@ def make_demo_certificates(folder: Path, *, clock: Clock = utc_now) -> None:
         issue(folder, "gp.client.test", name="foreign", authority=FOREIGN_AUTHORITY, clock=clock)
 
 
-def show(folder: Path) -> list[IssuedCertificate]:
+def show(folder: Path, *, clock: Clock = utc_now) -> list[IssuedCertificate]:
     """Return the certificates of a folder by name; none when there is no such folder.
 
-    Raises: `ConfigurationError` for a certificate file that cannot be read. Spec: 00 §4.
+    Raises: `ConfigurationError` for a certificate or a revocation list that cannot be read. Spec: 00 §4.
     """
-    return [
-        IssuedCertificate(
-            name=path.stem,
-            subject=certificate.subject.rfc4514_string(),
-            not_after=certificate.not_valid_after_utc,
-            serial=f"{certificate.serial_number:X}",
+    now = clock()
+    revoked = {
+        (load_certificate(path_of(folder, authority, "pem")).subject, serial)
+        for authority in (AUTHORITY, FOREIGN_AUTHORITY)
+        if path_of(folder, authority, "pem").exists()
+        for serial in revoked_serials(folder, authority)
+    }
+    found = []
+    for path in sorted(folder.glob("*.pem")):
+        certificate = load_certificate(path)
+        is_revoked = (certificate.issuer, certificate.serial_number) in revoked
+        found.append(
+            IssuedCertificate(
+                name=path.stem,
+                subject=certificate.subject.rfc4514_string(),
+                issuer=certificate.issuer.rfc4514_string(),
+                names=_names_of(certificate),
+                key=_described(certificate),
+                serial=f"{certificate.serial_number:X}",
+                not_before=certificate.not_valid_before_utc,
+                not_after=certificate.not_valid_after_utc,
+                days_left=(certificate.not_valid_after_utc - now).days,
+                state=State.REVOKED if is_revoked else _state_of(certificate, now),
+            )
         )
-        for path in sorted(folder.glob("*.pem"))
-        for certificate in [_load_certificate(path)]
-    ]
+    return found
 
 
-# --- certificates and files -----------------------------------------------------------------------------------------
+def _state_of(certificate: x509.Certificate, now: datetime) -> State:
+    if now > certificate.not_valid_after_utc:
+        return State.ENDED
+    if now < certificate.not_valid_before_utc:
+        return State.EARLY
+    return State.ENDING if certificate.not_valid_after_utc - now < timedelta(WARNING_DAYS) else State.GOOD
+
+
+def _names_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(str(each.value) for each in names)
+
+
+def _described(certificate: x509.Certificate) -> str:
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA {key.key_size}"
+    return f"EC {key.curve.name}" if isinstance(key, ec.EllipticCurvePublicKey) else type(key).__name__
+
+
+# --- parts of a certificate -----------------------------------------------------------------------------------------
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey, start: datetime, end: datetime
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey,
+    start: datetime,
+    end: datetime,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
@@ -220,11 +284,11 @@ def _builder(
     )
 
 
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def _key_usage(*, signs_certificates: bool = False, wraps_keys: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,
-        key_encipherment=not signs_certificates,
+        key_encipherment=wraps_keys,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=signs_certificates,
@@ -239,64 +303,3 @@ def _general_name(text: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
         return x509.DNSName(text)
-
-
-def _path(folder: Path, name: str, suffix: str) -> Path:
-    if _NAME.match(name) is None:
-        raise ConfigurationError("pki: a name holds letters, digits, dots and hyphens, at most 63")
-    return folder / f"{name}.{suffix}"
-
-
-def _key(folder: Path, name: str) -> rsa.RSAPrivateKey:
-    """Return the key of this name; make it when there is none."""
-    path = _path(folder, name, "key")
-    if path.exists():
-        return _load_key(path)
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    _write(path, pem, 0o600)
-    return key
-
-
-def _load_authority(folder: Path, name: str) -> _Authority:
-    return _Authority(_load_certificate(_path(folder, name, "pem")), _load_key(_path(folder, name, "key")))
-
-
-def _load_certificate(path: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"pki: the certificate {path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise ConfigurationError(f"pki: {path} is not a certificate in PEM form") from None
-
-
-def _load_key(path: Path) -> rsa.RSAPrivateKey:
-    try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as error:
-        raise ConfigurationError(f"pki: the key {path} cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError):
-        raise ConfigurationError(f"pki: {path} is not a private key in PEM form without a password") from None
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ConfigurationError(f"pki: {path} is not an RSA key")
-    return key
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """Write a file so that it is whole or absent, whatever happens, and never open to others for a moment."""
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-        raise ConfigurationError(f"pki: {path} cannot be written: {error.strerror}") from None

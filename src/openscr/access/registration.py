@@ -1,5 +1,7 @@
 """Is the calling system who it says it is, and may it send this? Certificate, party, ASID, interaction, CPA.
 
+Why a connection or a forwarded certificate was not taken at all is named here too: one list of causes for the audit.
+
 The steps are those of 35 §3.2. The answer on the wire is the same for every refusal (fault 300); the precise cause is
 for the audit.
 
@@ -17,6 +19,20 @@ from openscr.errors import AccessRefused
 class Cause(StrEnum):
     """Why a caller was refused: the ``diagnostics`` of `AccessRefused`, for the audit. Spec: 35 §3.2."""
 
+    NO_CERTIFICATE = "no_certificate"
+    UNTRUSTED_CERTIFICATE = "untrusted_certificate"
+    EXPIRED_CERTIFICATE = "expired_certificate"
+    EARLY_CERTIFICATE = "certificate_not_yet_valid"
+    REVOKED_CERTIFICATE = "revoked_certificate"
+    REVOCATION_UNKNOWN = "no_revocation_list_in_force"
+    WRONG_USE = "certificate_not_for_clients"
+    TLS_VERSION = "tls_version"
+    TLS_SUITE = "tls_suite"
+    NOT_TLS = "not_tls"
+    HANDSHAKE_FAILED = "handshake_failed"
+    FORWARDED_BY_STRANGER = "certificate_forwarded_by_stranger"
+    NOT_FORWARDED = "certificate_not_forwarded"
+    FORWARDED_TWICE = "certificate_forwarded_twice"
     UNREADABLE_CERTIFICATE = "unreadable_certificate"
     UNKNOWN_SENDER = "unknown_sender"
     SENDER_DISABLED = "sender_disabled"

@@ -53,7 +53,8 @@ def serve(
     """Run the service.
 
     The first run makes the data folder: database, keys, certificates, directory. Prints one line
-    [bold]ready <web address> <spine address>[/bold] when it accepts requests; stops on Ctrl-C or SIGTERM.
+    [bold]ready <web address> <spine address>[/bold] when it accepts requests; stops on Ctrl-C or SIGTERM, and looks at
+    its certificates at once on SIGHUP.
     """
     from openscr.settings import load_settings
 
@@ -118,6 +119,7 @@ async def _serve(settings: "Settings") -> None:
             await starting
         return
     starting.result()
+    loop.add_signal_handler(signal.SIGHUP, service.look_at_tls_files)
     # This process does nothing else: what was built at the start stays, and requests leave few cycles to look for.
     gc.collect()
     gc.freeze()

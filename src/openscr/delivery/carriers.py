@@ -5,7 +5,7 @@ Spec: 40 §5.2, §6.4, §7.3.
 
 import asyncio
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 
@@ -22,6 +22,8 @@ LARGEST_ANSWER = 1_048_576
 """Bytes of an answer that are read; an acknowledgement has about 1,600."""
 
 
+Lapsed = Callable[[bytes], bool]
+
 _EXPECTED: ContextVar[frozenset[str]] = ContextVar("names of the receiver", default=frozenset())
 """Names for the connection of the exchange under way; one connection may serve several parties in turn."""
 
@@ -30,8 +32,11 @@ class _NamedConnector(aiohttp.TCPConnector):
     """Gives out connections only to who is expected at the other end.
 
     The address's host says nothing of that: clients register hosts that their certificates do not name. What they do
-    name is the party. Spec: 35 §3.1, §3.2.
+    name is the party. A connection that was kept is looked at again: its certificate may have been revoked meanwhile.
+    Spec: 35 §3.1, §3.2.
     """
+
+    lapsed: Lapsed | None = None
 
     async def connect(
         self,
@@ -44,9 +49,13 @@ class _NamedConnector(aiohttp.TCPConnector):
         expected = _EXPECTED.get()
         transport = connection.transport
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
-        if expected and tls is not None and expected.isdisjoint(_names_of(tls.getpeercert(binary_form=True))):
+        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+        if certificate is not None and expected and expected.isdisjoint(_names_of(certificate)):
             connection.close()
             raise DeliveryError("the receiver's certificate names another")
+        if certificate is not None and self.lapsed is not None and self.lapsed(certificate):
+            connection.close()
+            raise DeliveryError("the receiver's certificate is not trusted")
         return connection
 
 
@@ -62,19 +71,22 @@ def _names_of(certificate: bytes) -> frozenset[str]:
 class HttpCarrier:
     """Posts messages to clients' endpoints, keeping connections for the next one.
 
-    ``tls`` presents our certificate and trusts the clients' authority; ``timeout`` is seconds for a whole exchange,
-    ``connect_timeout`` for its connection.
+    ``tls`` presents our certificate and trusts the clients' authority, ``lapsed`` says of a receiver's (DER)
+    that it was once trusted and is no more; ``timeout`` is seconds for a whole exchange, ``connect_timeout`` for its
+    connection.
     """
 
     def __init__(
         self,
         tls: ssl.SSLContext | None,
         *,
+        lapsed: Lapsed | None = None,
         timeout: float = 30.0,
         connect_timeout: float = 5.0,
         connections: int = 64,
     ) -> None:
         self._tls = tls
+        self._lapsed = lapsed
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
@@ -82,6 +94,7 @@ class HttpCarrier:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = _NamedConnector(limit=self._connections, ssl=self._tls or True)
+            connector.lapsed = self._lapsed
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 timeout=self._timeout,

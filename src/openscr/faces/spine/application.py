@@ -11,8 +11,9 @@ from time import perf_counter
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from openscr.access.forwarded import ForwardedCertificates
 from openscr.access.registration import Cause
-from openscr.errors import StoreError, StoreFull
+from openscr.errors import AccessRefused, StoreError, StoreFull
 from openscr.faces.spine.alert_endpoint import AlertEndpoint, Failure, refuse_failed
 from openscr.faces.spine.context import SpineContext, fault, parties_behind, too_large
 from openscr.faces.spine.ebxml_endpoint import EbxmlEndpoint
@@ -30,6 +31,7 @@ from openscr.faces.spine.exchange import (
 from openscr.faces.spine.interference import SCENARIO, Treatment
 from openscr.faces.spine.polling_endpoint import PollingEndpoint
 from openscr.faces.spine.soap_endpoint import SoapEndpoint
+from openscr.faces.spine.strangers import Strangers
 from openscr.faces.spine.treated_answers import send_treated
 from openscr.spine import AckType, Caller, MessageIds, Outcome
 from openscr.transport.interactions import ALERT_PATH, CONTRACT_PATHS, EBXML_PATHS, INTERACTIONS, SYNC_PATHS, Channel
@@ -61,12 +63,17 @@ class SpineApplication:
     """ASGI application of the Spine paths.
 
     ``mutual_tls`` demands a certificate of a registered party; without it (the loopback listener of a demo) the ASID in
-    the message is all that identifies the sender. Spec: 00 §3.
+    the message is all that identifies the sender. ``forwarded`` says whose certificate counts when there are proxies.
+    Spec: 00 §3, 35 §3.1.
     """
 
-    def __init__(self, context: SpineContext, *, mutual_tls: bool) -> None:
+    def __init__(
+        self, context: SpineContext, *, mutual_tls: bool, forwarded: ForwardedCertificates | None = None
+    ) -> None:
         self._context = context
         self._mutual_tls = mutual_tls
+        self._forwarded = forwarded
+        self._strangers = Strangers(context.record, context.clock)
         soap, ebxml = SoapEndpoint(context), EbxmlEndpoint(context)
         self._polling = PollingEndpoint(context)
         self._posts: dict[str, Answering] = {
@@ -97,17 +104,26 @@ class SpineApplication:
             await send_treated(scope, receive, send, handled.reply, handled.treatment)
         self._context.metrics.request("spine", handled.interaction, handled.outcome, perf_counter() - started)
 
-    async def _audit_unknown(self, peer: Peer) -> None:
-        """Keep that a trusted certificate knocked that belongs to no party. Spec: 35 §3.2, §9.4."""
-        certificate = peer.certificate
-        identity = certificate.identity if certificate is not None else ""
-        caller = Caller("", "", certificate=identity, address=peer.address)
+    async def _let_in(self, peer: Peer, scope: Scope) -> Peer:
+        """Return who asks, by a certificate of a registered party. Raises: `AccessRefused`. Spec: 35 §3.2, §9.4."""
+        own = peer.certificate
         try:
-            await self._context.record.audit_refusal(
-                caller, MessageIds("", ""), Outcome(AckType.REJECTED), reason=Cause.UNKNOWN_CERTIFICATE, nhs_number=None
-            )
-        except StoreError as error:
-            _log.error("store failed", error=error.code)
+            certificate = own
+            if self._forwarded is not None:
+                certificate = self._forwarded.certificate_of(own, peer.address, scope["headers"])
+            peer = replace(peer, certificate=certificate)
+            if certificate is None:
+                raise AccessRefused(Cause.UNREADABLE_CERTIFICATE)
+            if not parties_behind(self._context.directory.snapshot, certificate):
+                raise AccessRefused(Cause.UNKNOWN_CERTIFICATE)
+        except AccessRefused as refusal:
+            await self._strangers.turned_away(peer, refusal.diagnostics)
+            raise
+        return peer
+
+    async def handshake_refused(self, cause: Cause, address: str | None) -> None:
+        """Keep that somebody did not come in. Spec: 35 §3.2, §9.4."""
+        await self._strangers.failed_handshake(cause, address)
 
     async def _interfere(
         self, answer: Answering, request: Request, channel: Channel, treatment: Treatment | None
@@ -145,9 +161,11 @@ class SpineApplication:
         peer = peer_of(scope)
         failed = refuse_failed if scope["path"] == ALERT_PATH else _soap_failure
         limit = context.max_body_bytes
-        if self._mutual_tls and not (peer.certificate and parties_behind(context.directory.snapshot, peer.certificate)):
-            await self._audit_unknown(peer)
-            return Handled("unknown", "403", failed(Failure.STRANGER, limit))
+        if self._mutual_tls:
+            try:
+                peer = await self._let_in(peer, scope)
+            except AccessRefused:
+                return Handled("unknown", "403", failed(Failure.STRANGER, limit))
         headers = _single_headers(scope["headers"])
         try:
             body = await read_body(headers, receive, context.max_body_bytes)
