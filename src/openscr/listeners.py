@@ -134,6 +134,9 @@ class _Handshakes:
         while True:
             try:
                 connection, address = await loop.sock_accept(self._listener)
+            except ConnectionError:
+                # Gone before anybody looked.
+                continue
             except OSError as error:
                 # No file descriptors left, most likely; some will be.
                 _log.error("cannot accept connections", reason=error.strerror)
@@ -147,8 +150,13 @@ class _Handshakes:
             task.add_done_callback(self._under_way.discard)
 
     async def _admit(self, connection: socket.socket, address: str) -> None:
-        # The loop's transport closes the connection when the handshake fails: what tells the client why goes out here.
-        spare = connection.dup()
+        try:
+            # The loop closes the connection when the handshake fails: what tells the client why goes out by this one.
+            spare = connection.dup()
+        except OSError as error:
+            _log.error("cannot accept connections", reason=error.strerror)
+            connection.close()
+            return
         try:
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                 self._make_protocol,

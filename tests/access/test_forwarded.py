@@ -112,6 +112,7 @@ def test_more_certificates_than_are_remembered_are_all_read(folder: Path, monkey
             assert setting.name_of(setting.header(name)) == name
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 @given(place=st.integers(min_value=0), value=st.integers(min_value=0, max_value=255), length=st.integers(0, 3))
 def test_a_changed_certificate_is_refused_and_breaks_nothing(folder: Path, place: int, value: int, length: int) -> None:
     """One place of it is another byte, or some are left out: whatever that makes of it, it is not taken."""

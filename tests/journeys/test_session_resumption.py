@@ -70,7 +70,11 @@ async def test_a_session_does_not_outlive_its_certificate(
 
     async with new_rows(server) as rows:
         await until(refused)
-        await rows.reasons()
+
+        async def audited() -> bool:
+            return "expired_certificate" in await rows.reasons()
+
+        await until(audited)
     assert [row.content["reason"] for row in rows.rows if row.outcome == "AR"] == ["expired_certificate"]
     assert datetime.now(UTC) >= ends
 

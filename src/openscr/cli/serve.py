@@ -119,7 +119,9 @@ async def _serve(settings: "Settings") -> None:
             await starting
         return
     starting.result()
-    loop.add_signal_handler(signal.SIGHUP, service.look_at_tls_files)
+    if sys.stdin is None or not sys.stdin.isatty():
+        # In a terminal it means that the window was closed: then the service ends.
+        loop.add_signal_handler(signal.SIGHUP, service.look_at_tls_files)
     # This process does nothing else: what was built at the start stays, and requests leave few cycles to look for.
     gc.collect()
     gc.freeze()
