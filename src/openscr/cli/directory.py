@@ -4,18 +4,30 @@ Spec: 00 §4 ``directory``, §6.3.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openscr.cli.console import say, say_bytes, say_json, say_table
-from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store
+from openscr.cli.console import note, say, say_bytes, say_json, say_table
+from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store, read_settings
 from openscr.errors import ConfigurationError, Conflict
 
 if TYPE_CHECKING:
+    from openscr.directory.form import DirectoryEntry
     from openscr.directory.model import Directory
+
+
+class Format(StrEnum):
+    """How a directory is written."""
+
+    JSON = "json"
+    LDAP = "ldap"
+    LDIF = "ldif"
+
 
 commands = typer.Typer(help="Parties, systems, endpoints and people.", no_args_is_help=True)
 
@@ -28,7 +40,8 @@ def register(app: typer.Typer) -> None:
 @commands.command("import", epilog="Example:  openscr directory import partners.json")
 def import_file(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", dir_okay=False, help="A directory file, openscr-directory/1.")
+        Path,
+        typer.Argument(metavar="FILE", dir_okay=False, help="openscr-directory/1, LDIF, or LDAP entries as JSON."),
     ],
     replace: Annotated[bool, typer.Option("--replace", help="Remove what the file does not have.")] = False,
     data: Data = None,
@@ -37,17 +50,23 @@ def import_file(
     verbose: Verbose = False,
 ) -> None:
     """Read a directory file into the store, all or nothing. A running service notices within two seconds."""
-    written, total = asyncio.run(_import(file.read_bytes(), data, store, replace=replace))
+    from openscr.directory.formats import read_any
+
+    content = read_any(file.read_bytes())
+    written, total = asyncio.run(_import(content.entries, data, store, replace=replace))
+    for remark in content.remarks:
+        note(remark)
     if as_json:
-        say_json({"imported": written, "total": total})
+        say_json({"imported": written, "total": total, "remarks": content.remarks})
     else:
         say(f"{written} entries imported; the directory has {total}")
 
 
-async def _import(content: bytes, data: Path | None, store: str | None, *, replace: bool) -> tuple[int, int]:
-    from openscr.directory.form import merge, read_directory
+async def _import(
+    entries: "Sequence[DirectoryEntry]", data: Path | None, store: str | None, *, replace: bool
+) -> tuple[int, int]:
+    from openscr.directory.form import merge
 
-    entries = read_directory(content)
     async with opened_store(data, store, migrate=True) as opened:
         while True:
             # Read first: whatever another import changes from here on makes ours begin again, with its result.
@@ -58,12 +77,28 @@ async def _import(content: bytes, data: Path | None, store: str | None, *, repla
                 return len(entries), len(merged)
 
 
-@commands.command("export", epilog="Example:  openscr directory export > directory.json")
-def export(data: Data = None, store: StoreUrl = None, verbose: Verbose = False) -> None:
+@commands.command("export", epilog="Example:  openscr directory export --format ldif > directory.ldif")
+def export(
+    form: Annotated[
+        Format, typer.Option("--format", help="json (openscr-directory/1), ldif, or ldap (LDAP entries as JSON).")
+    ] = Format.JSON,
+    data: Data = None,
+    store: StoreUrl = None,
+    verbose: Verbose = False,
+) -> None:
     """Print the directory as a file that import reads."""
-    from openscr.directory.form import write_directory
+    from openscr.directory.formats import write_as
 
-    say_bytes(write_directory(asyncio.run(_read(data, store))))
+    origin = read_settings(data, store).public_url
+    say_bytes(write_as(asyncio.run(_read(data, store)), form.value, origin))
+
+
+@commands.command("schema", epilog="Example:  openscr directory schema > sds.schema")
+def schema(verbose: Verbose = False) -> None:
+    """Print the schema for OpenLDAP: with it a server can hold what export --format ldif prints."""
+    from openscr.directory.sds_schema import write_schema
+
+    say(write_schema().rstrip("\n"))
 
 
 @commands.command("show", epilog="Example:  openscr directory show")

@@ -191,14 +191,14 @@ def _entries_of(document: dict[str, Any]) -> Iterator[DirectoryEntry]:
         place = _pointer("/contracts", name)
         if not name:
             raise _fault(place, "a contract has a name")
-        yield DirectoryEntry.of("contract", _convert("contract", members, place), name, place)
+        yield DirectoryEntry.of("contract", convert_entry("contract", members, place), name, place)
     for list_name, kind in _LISTS.items():
         items = document.get(list_name, [])
         if not isinstance(items, list):
             raise _fault(f"/{list_name}", f"{list_name} is a list")
         for number, members in enumerate(items):
             place = f"/{list_name}/{number}"
-            form = _convert(kind, members, place)
+            form = convert_entry(kind, members, place)
             for single in form.each_interaction() if isinstance(form, EndpointForm) else [form]:
                 yield DirectoryEntry.of(kind, single, key_of(single), place)
 
@@ -216,7 +216,8 @@ def key_of(form: Form) -> str:
     raise TypeError("a contract does not hold its own name")
 
 
-def _convert(kind: str, members: object, place: str) -> Form:
+def convert_entry(kind: str, members: object, place: str) -> Form:
+    """Return the form of an entry of this kind. Raises: `ConfigurationError` naming the place."""
     try:
         return msgspec.convert(members, FORMS[kind])
     except msgspec.ValidationError as error:
