@@ -31,6 +31,7 @@ from openscr.delivery.outbox import Carrier, Outbox
 from openscr.demo_pages import DemoPages
 from openscr.directory.form import build_directory, merge, read_directory
 from openscr.directory.model import CurrentDirectory, Directory
+from openscr.directory.sources import EmbeddedSource
 from openscr.errors import ConfigurationError, Conflict, StoreError
 from openscr.faces.governance.application import PREFIX, GovernanceFace
 from openscr.faces.governance.standing import StandingEndpoints
@@ -39,6 +40,7 @@ from openscr.faces.identity.apps import AppRegister
 from openscr.faces.operations.application import OperationsFace, not_yet, plain_landing
 from openscr.faces.operations.landing import LandingPage
 from openscr.faces.operations.scenarios import ScenarioFace
+from openscr.faces.sds.application import SdsFace
 from openscr.faces.spine.application import SpineApplication, serves
 from openscr.faces.spine.context import SpineContext
 from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
@@ -355,6 +357,9 @@ class Service:
             routes += self._landing()
         if "governance" in self.settings.faces:
             routes += self._governance().routes()
+        if "sds" in self.settings.faces:
+            source = EmbeddedSource(self.directory, context.public_url)
+            routes += SdsFace(source, self.metrics, self._clock, self._mint).routes()
         if "identity" in self.settings.faces:
             routes += [*self._identity().routes(), *static_routes()]
         pages = Starlette(routes=routes)

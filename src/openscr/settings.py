@@ -30,7 +30,7 @@ T = TypeVar("T")
 FILE: Final = "openscr.toml"
 PREFIX: Final = "OPENSCR_"
 _FLAG: Final = "flag --"
-FACES: Final = ("spine", "identity", "governance", "operations")
+FACES: Final = ("spine", "identity", "governance", "sds", "operations")
 """Faces that can run: those that are built, and no others. Spec: 00 §3."""
 
 TEST_FACES: Final = ("identity",)

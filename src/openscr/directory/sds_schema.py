@@ -1,7 +1,7 @@
 """The schema of the Spine Directory Service as far as it is used here: classes, attributes, and what is our own in it.
 
 A class asks for what every entry of ours has: SDS itself asks for more (a host name, an authentication, an
-interaction). SDS keeps who asked for and who approved an entry; our directory does not, and writes `NOT_RECORDED` there.
+interaction). SDS keeps who asked for and who approved an entry; our directory does not, and writes `NOT_RECORDED`.
 
 Spec: 40 §11.1, 35 §1, §4.1.
 """
