@@ -179,7 +179,7 @@ def test_a_dump_with_something_of_other_services_is_imported_and_what_is_left_ou
 
 
 def test_the_schema_is_printed_for_openldap(openscr: Run) -> None:
-    assert "NAME 'nhsMhs'" in openscr("directory", "schema").done().out
+    assert "NAME 'nhsMhs'" in openscr("directory", "export", "--schema").done().out
 
 
 def test_a_running_service_notices_a_new_directory(openscr: Run, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Spec: 00 §4 ``directory``, §6.3.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,14 @@ from openscr.errors import ConfigurationError, Conflict
 if TYPE_CHECKING:
     from openscr.directory.form import DirectoryEntry
     from openscr.directory.model import Directory
+    from openscr.directory.routes import Route
+    from openscr.directory.sds_reading import SdsContent
+
+
+Base = Annotated[str, typer.Option("--base", metavar="DN", help="What ou=services and ou=people stand below.")]
+LdapCa = Annotated[
+    Path | None, typer.Option("--ca", metavar="FILE", help="The authority of the directory server, for ldaps.")
+]
 
 
 class Format(StrEnum):
@@ -40,9 +49,15 @@ def register(app: typer.Typer) -> None:
 @commands.command("import", epilog="Example:  openscr directory import partners.json")
 def import_file(
     file: Annotated[
-        Path,
+        Path | None,
         typer.Argument(metavar="FILE", dir_okay=False, help="openscr-directory/1, LDIF, or LDAP entries as JSON."),
-    ],
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URL", help="Instead of a file: ldap://HOST:PORT or ldaps://HOST:PORT."),
+    ] = None,
+    base: Base = "o=nhs",
+    ca: LdapCa = None,
     replace: Annotated[bool, typer.Option("--replace", help="Remove what the file does not have.")] = False,
     data: Data = None,
     store: StoreUrl = None,
@@ -50,9 +65,9 @@ def import_file(
     verbose: Verbose = False,
 ) -> None:
     """Read a directory file into the store, all or nothing. A running service notices within two seconds."""
-    from openscr.directory.formats import read_any
-
-    content = read_any(file.read_bytes())
+    if (file is None) == (server is None):
+        raise typer.BadParameter("give a file, or --from with the address of a directory server")
+    content = asyncio.run(_read_server(server, base, ca)) if server else _read_file(file)
     written, total = asyncio.run(_import(content.entries, data, store, replace=replace))
     for remark in content.remarks:
         note(remark)
@@ -60,6 +75,28 @@ def import_file(
         say_json({"imported": written, "total": total, "remarks": content.remarks})
     else:
         say(f"{written} entries imported; the directory has {total}")
+
+
+def _read_file(file: Path | None) -> "SdsContent":
+    from openscr.directory.formats import read_any
+
+    return read_any(file.read_bytes() if file is not None else b"")
+
+
+async def _read_server(url: str, base: str, ca: Path | None) -> "SdsContent":
+    from openscr.directory.ldap_client import LdapAddress, LdapClient
+    from openscr.directory.sds_reading import read_sds
+    from openscr.logs import configure_logs
+
+    configure_logs("warning", text=True)
+    client = LdapClient(LdapAddress.read(url, ca))
+    try:
+        content = read_sds(await client.search(base, "(objectClass=*)", everything=True))
+    finally:
+        client.close()
+    if not content.entries:
+        raise ConfigurationError(f"{url} holds no entry of SDS below {base}")
+    return content
 
 
 async def _import(
@@ -82,23 +119,75 @@ def export(
     form: Annotated[
         Format, typer.Option("--format", help="json (openscr-directory/1), ldif, or ldap (LDAP entries as JSON).")
     ] = Format.JSON,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the schema for OpenLDAP instead, with which it can hold the LDIF.")
+    ] = False,
     data: Data = None,
     store: StoreUrl = None,
     verbose: Verbose = False,
 ) -> None:
     """Print the directory as a file that import reads."""
     from openscr.directory.formats import write_as
+    from openscr.directory.sds_schema import write_schema
 
+    if schema:
+        say(write_schema().rstrip("\n"))
+        return
     origin = read_settings(data, store).public_url
     say_bytes(write_as(asyncio.run(_read(data, store)), form.value, origin))
 
 
-@commands.command("schema", epilog="Example:  openscr directory schema > sds.schema")
-def schema(verbose: Verbose = False) -> None:
-    """Print the schema for OpenLDAP: with it a server can hold what export --format ldif prints."""
-    from openscr.directory.sds_schema import write_schema
+@commands.command("lookup", epilog="Example:  openscr directory lookup YES psis:REPC_IN150016UK05")
+def lookup(
+    ods: Annotated[str, typer.Argument(metavar="ODS", help="Code of the organisation that receives.")],
+    interaction: Annotated[str, typer.Argument(metavar="SERVICE:INTERACTION", help="What it is to receive.")],
+    server: Annotated[
+        str | None, typer.Option("--ldap", metavar="URL", help="Ask this directory server: ldap://… or ldaps://….")
+    ] = None,
+    base: Base = "o=nhs",
+    ca: LdapCa = None,
+    data: Data = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Print where a message to an organisation goes, and what it names: party key, ASID, address, CPA, contract."""
+    route = asyncio.run(_look_up(ods, interaction, server, base, ca, data, store))
+    if as_json:
+        say_json(asdict(route))
+        return
+    contract = {name: value for name, value in asdict(route.contract).items() if value is not None and name != "name"}
+    rows = [("party key", route.party_key), ("ASID", route.asid), ("address", route.address), ("CPA", route.cpa_id)]
+    rows += [("host name", route.fqdn), *((name.replace("_", " "), str(value)) for name, value in contract.items())]
+    say_table(("what", "value"), rows, title=f"{route.interaction} at {route.ods}")
 
-    say(write_schema().rstrip("\n"))
+
+async def _look_up(
+    ods: str,
+    interaction: str,
+    server: str | None,
+    base: str,
+    ca: Path | None,
+    data: Path | None,
+    store: str | None,
+) -> "Route":
+    from openscr.directory.model import CurrentDirectory
+    from openscr.directory.routes import look_up
+    from openscr.directory.sources import EmbeddedSource
+    from openscr.logs import configure_logs
+
+    configure_logs("warning", text=True)
+    if server is None:
+        directory = CurrentDirectory(await _read(data, store))
+        return await look_up(EmbeddedSource(directory, read_settings(data, store).public_url), ods, interaction)
+    from openscr.directory.ldap_client import LdapAddress, LdapClient
+    from openscr.directory.ldap_source import LdapSource
+
+    client = LdapClient(LdapAddress.read(server, ca))
+    try:
+        return await look_up(LdapSource(client, base), ods, interaction)
+    finally:
+        client.close()
 
 
 @commands.command("show", epilog="Example:  openscr directory show")

@@ -107,7 +107,7 @@ def build_directory(entries: Iterable[Row], revision: int) -> Directory:
     forms: dict[str, dict[str, Any]] = {kind: {} for kind in FORMS}
     # Sorted, so that every process makes the same snapshot whatever the order of its store.
     for kind, key, data in sorted(entries):
-        forms[kind][key] = _decode(kind, key, data)
+        forms[kind][key] = read_entry(kind, key, data)
     contracts = {name: form.contract(name) for name, form in forms["contract"].items()}
     directory = Directory(
         contracts=contracts.values(),
@@ -227,7 +227,8 @@ def convert_entry(kind: str, members: object, place: str) -> Form:
         raise _fault(place + "".join(f"/{name or number}" for name, number in steps), text) from None
 
 
-def _decode(kind: str, key: str, data: bytes) -> Any:
+def read_entry(kind: str, key: str, data: bytes) -> Any:
+    """Return the form of an entry as a store keeps it. Raises: `ConfigurationError`."""
     try:
         return _DECODERS[kind].decode(data)
     except (KeyError, msgspec.DecodeError) as error:
@@ -246,7 +247,7 @@ def _fault(place: str, text: str) -> ConfigurationError:
 
 
 def _check_whole(entries: Sequence[DirectoryEntry]) -> None:
-    forms = [(entry, _decode(entry.kind, entry.key, entry.data)) for entry in entries]
+    forms = [(entry, read_entry(entry.kind, entry.key, entry.data)) for entry in entries]
     own = [entry for entry, form in forms if isinstance(form, PartyForm) and form.own]
     if len(own) != 1:
         place = _where(own[-1]) if own else "/parties"

@@ -97,17 +97,26 @@ def id_in(dn: str, name: str) -> str:
     return next((value for part, value, _ in _parts(dn) if part.lower() == name.lower()), "")
 
 
+def ancestors(dn: str) -> list[str]:
+    """Return the names of the entries that an entry stands under, from the nearest. Raises: `ValueError`."""
+    return [dn[match.end() :] for match in _matches(dn) if match["end"] in (",", ";")]
+
+
 def _parts(dn: str) -> list[tuple[str, str, str]]:
+    return [(match["name"], _unescape(match["value"]), match["end"]) for match in _matches(dn)]
+
+
+def _matches(dn: str) -> list[re.Match[str]]:
     """Return attribute, value and what follows, for each part of a distinguished name. Raises: `ValueError`."""
-    parts, at = [], 0
+    matches, at = [], 0
     while at <= len(dn):
         match = _PART.match(dn, at)
         if match is None:
             raise ValueError("this is not a distinguished name")
-        parts.append((match["name"], _unescape(match["value"]), match["end"]))
+        matches.append(match)
         # Behind a separator comes another part; behind the last part nothing.
         at = match.end() if match["end"] else len(dn) + 1
-    return parts
+    return matches
 
 
 def _escape(value: str) -> str:

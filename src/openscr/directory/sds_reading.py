@@ -20,6 +20,7 @@ from openscr.codes import SERVICE_PREFIX
 from openscr.directory.entries import ContractForm
 from openscr.directory.form import DirectoryEntry, convert_entry, key_of
 from openscr.directory.ldap_entry import Dn, LdapEntry, id_in, read_dn
+from openscr.directory.model import Contract
 from openscr.directory.sds_writing import CONTRACT_ATTRIBUTES
 from openscr.errors import ConfigurationError
 
@@ -199,7 +200,7 @@ class _Reading:
         self._user_places[user_id.lower()] = entry.place or entry.dn
         self._users[user_id.lower()] = {
             "user_id": user_id,
-            "active": entry.text("nhsPersonStatus").strip() in ("", "1"),
+            "active": is_active(entry),
             "roles": [],
             "told": True,
             **_given(name=_name(entry)),
@@ -207,7 +208,7 @@ class _Reading:
 
     def person_of_organisation(self, entry: LdapEntry) -> None:
         """Read where a person works, and when they left: that closes every role there."""
-        self._organisations[read_dn(entry.dn)] = (entry.text("nhsIDCode").strip(), _close_date(entry))
+        self._organisations[read_dn(entry.dn)] = (entry.text("nhsIDCode").strip(), close_date(entry))
 
     def role(self, entry: LdapEntry) -> None:
         """Read a role profile; whose it is stands in its name."""
@@ -215,7 +216,7 @@ class _Reading:
         if not user_id:
             raise ValueError("the name of a role profile says whose it is (uid)")
         ods, left = self._organisations.get(read_dn(entry.dn)[1:], ("", None))
-        dates = [each for each in (_close_date(entry), left) if each is not None]
+        dates = [each for each in (close_date(entry), left) if each is not None]
         role = {
             "role_profile_id": _required(entry, "uniqueIdentifier"),
             "job_role": _required(entry, "nhsJobRoleCode"),
@@ -274,6 +275,15 @@ def _switch(entry: LdapEntry, name: str, *, default: bool) -> bool:
     return default if not text else text == "TRUE"
 
 
+def contract_of(entry: LdapEntry) -> Contract:
+    """Return the contract that an endpoint states. Raises: `ConfigurationError`, `ValueError`. Spec: 40 §6.1."""
+    name = entry.text("nhsContractPropertyTemplateKey").strip() or "sds"
+    form = convert_entry("contract", _contract(entry), entry.place or entry.dn)
+    if not isinstance(form, ContractForm):
+        raise TypeError("a contract has the form of a contract")
+    return form.contract(name)
+
+
 def _contract(entry: LdapEntry) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for member, attribute in CONTRACT_ATTRIBUTES.items():
@@ -291,7 +301,13 @@ def _contract(entry: LdapEntry) -> dict[str, Any]:
     return dict(msgspec.to_builtins(ContractForm.of(form.contract("any"))))
 
 
-def _close_date(entry: LdapEntry) -> date | None:
+def is_active(entry: LdapEntry) -> bool:
+    """Whether a person, or what stands below one, is not said to be inactive. Spec: 35 §4.1."""
+    return entry.text("nhsPersonStatus").strip() in ("", "1")
+
+
+def close_date(entry: LdapEntry) -> date | None:
+    """Return the day on which a role or a person in an organisation ends, or none. Raises: `ValueError`."""
     text = entry.text("nhsOrgCloseDate").strip()
     if not text:
         return None
