@@ -14,7 +14,7 @@ Dn = tuple[frozenset[tuple[str, str]], ...]
 """A distinguished name to compare: from the entry up, each level its attributes and values, all in lower case."""
 
 _PART: Final = re.compile(
-    r" *(?P<name>[A-Za-z][A-Za-z0-9-]*|[0-9.]+) *= *(?P<value>(?:\\.|[^\\,;+])*?) *(?P<end>[,;+]|\Z)", re.DOTALL
+    r" *(?P<name>[A-Za-z][A-Za-z0-9-]*|[0-9.]+) *= *(?P<value>(?:\\.|[^\\,;+])*)(?P<end>[,;+]|\Z)", re.DOTALL
 )
 _ESCAPED: Final = re.compile(rb"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 
@@ -27,10 +27,10 @@ class LdapEntry:
     def __init__(self, dn: str, attributes: Iterable[tuple[str, Iterable[bytes]]], place: str = "") -> None:
         self.dn = dn
         self.place = place
-        self._values: dict[str, tuple[str, tuple[bytes, ...]]] = {}
+        found: dict[str, tuple[str, list[bytes]]] = {}
         for name, values in attributes:
-            spelled, before = self._values.get(name.lower(), (name, ()))
-            self._values[name.lower()] = (spelled, before + tuple(values))
+            found.setdefault(name.lower(), (name, []))[1].extend(values)
+        self._values = {name: (spelled, tuple(values)) for name, (spelled, values) in found.items()}
 
     @classmethod
     def of(cls, dn: str, **attributes: str | Iterable[str] | None) -> "LdapEntry":
@@ -61,7 +61,8 @@ class LdapEntry:
 
     def has_class(self, name: str) -> bool:
         """Whether one of the entry's object classes is this one."""
-        return name.lower() in {text.lower() for text in self.texts("objectClass")}
+        _, values = self._values.get("objectclass", ("", ()))
+        return name.lower().encode() in {value.lower() for value in values}
 
     def __eq__(self, other: object) -> bool:
         """Whether both have the same name and values; spelling of attributes and place do not count."""
@@ -132,4 +133,8 @@ def _unescape(value: str) -> str:
         digits, letter = match.groups()
         return bytes.fromhex(digits.decode()) if digits else letter
 
-    return _ESCAPED.sub(plain, value.encode()).decode("utf-8", "replace")
+    # Blanks at the end are no part of the value, but for one that is escaped.
+    bare = value.rstrip(" ")
+    if bare != value and (len(bare) - len(bare.rstrip("\\"))) % 2:
+        bare += " "
+    return _ESCAPED.sub(plain, bare.encode()).decode("utf-8", "replace")

@@ -185,9 +185,9 @@ class _Reading:
         key = _required(entry, "nhsMHSPartyKey")
         ods = _required(entry, "nhsIDCode")
         self._party_places.setdefault(key, entry.place or entry.dn)
-        party = self._parties.setdefault(key, {"party_key": key, "ods": ods, "name": ods, "fqdn": (), "told": False})
-        if fqdn and not party["told"] and fqdn.lower() not in {each.lower() for each in party["fqdn"]}:
-            party["fqdn"] = (*party["fqdn"], fqdn)
+        party = self._parties.setdefault(key, {"party_key": key, "ods": ods, "name": ods, "fqdn": {}, "told": False})
+        if fqdn and not party["told"]:
+            party["fqdn"].setdefault(fqdn.lower(), fqdn)
 
     def person(self, entry: LdapEntry) -> None:
         """Read a person."""
@@ -238,6 +238,8 @@ class _Reading:
         ):
             for key, members in found.items():
                 shown = {name: value for name, value in members.items() if name != "told"}
+                if isinstance(shown.get("fqdn"), dict):
+                    shown["fqdn"] = list(shown["fqdn"].values())
                 try:
                     self._add(kind, shown, places[key])
                 except ConfigurationError as error:
