@@ -102,6 +102,8 @@ EXCEPTIONS = {
     "OutcomeUnknown": "Send the same message again with the same id: it is done once.",
     "Conflict": "Nothing: the row was there already.",
     "DeliveryError": "Check that the address answers; for a message that asks for an acknowledgement try again.",
+    "DirectoryUnavailable": "See whether the directory server runs; what it said last counts meanwhile.",
+    "DirectoryTimeout": "The directory server is slow or overloaded; it is asked again by itself.",
     "EndpointUnknown": "Register an endpoint of that party for that interaction: `openscr directory import`.",
     "RetriesExhausted": "When the receiver is back, `openscr admin outbox` shows and re-sends what waits.",
     "ConfigurationError": "Do what the text says; it names the setting and where it came from.",

@@ -24,7 +24,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     settings = load_settings()
     assert str(settings.web) == "127.0.0.1:8080"
     assert str(settings.spine) == "127.0.0.1:8443"
-    assert settings.faces == ("spine", "governance", "operations")
+    assert settings.faces == ("spine", "governance", "sds", "operations")
     assert settings.store == "sqlite:///openscr-data/openscr.db"
     assert settings.public_url == "https://127.0.0.1:8443/sync-service"
     assert settings.max_body_bytes == 5_242_880

@@ -9,6 +9,7 @@
     ├── AccessRefused       certificate or registration: who calls is not who may call
     ├── StoreError          ├── StoreUnavailable (└── StoreFull)  ├── OutcomeUnknown  └── Conflict
     ├── DeliveryError       ├── EndpointUnknown  └── RetriesExhausted
+    ├── DirectoryUnavailable  └── DirectoryTimeout
     └── ConfigurationError  which setting, where it came from, what would be right
 
 What the record or a rule refuses is not an exception: it is an `Issue` in an outcome, and all of them are reported.
@@ -178,6 +179,18 @@ class RetriesExhausted(DeliveryError):
     """Every attempt that the contract allows has failed."""
 
     code = "RETRIES_EXHAUSTED"
+
+
+class DirectoryUnavailable(OpenSCRError):
+    """The directory server cannot be reached, or does not answer as one; the same question may succeed later."""
+
+    code = "DIRECTORY_UNAVAILABLE"
+
+
+class DirectoryTimeout(DirectoryUnavailable):
+    """The directory server did not answer in time."""
+
+    code = "DIRECTORY_TIMEOUT"
 
 
 class ConfigurationError(OpenSCRError):

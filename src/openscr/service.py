@@ -29,8 +29,12 @@ from openscr.codes import LOCAL_REALM, SCR_PERMISSIONS, SUBJECT_ACCESS
 from openscr.delivery.carriers import HttpCarrier
 from openscr.delivery.outbox import Carrier, Outbox
 from openscr.demo_pages import DemoPages
-from openscr.directory.form import build_directory, merge, read_directory
+from openscr.directory.form import merge, read_directory
+from openscr.directory.ldap_client import LdapAddress, LdapClient
+from openscr.directory.ldap_source import CombinedSource, LdapSource
+from openscr.directory.mirror import DirectoryKeeper, Mirror
 from openscr.directory.model import CurrentDirectory, Directory
+from openscr.directory.sources import EmbeddedSource, SdsSource
 from openscr.errors import ConfigurationError, Conflict, StoreError
 from openscr.faces.governance.application import PREFIX, GovernanceFace
 from openscr.faces.governance.standing import StandingEndpoints
@@ -39,6 +43,7 @@ from openscr.faces.identity.apps import AppRegister
 from openscr.faces.operations.application import OperationsFace, not_yet, plain_landing
 from openscr.faces.operations.landing import LandingPage
 from openscr.faces.operations.scenarios import ScenarioFace
+from openscr.faces.sds.application import SdsFace
 from openscr.faces.spine.application import SpineApplication, serves
 from openscr.faces.spine.context import SpineContext
 from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
@@ -49,7 +54,7 @@ from openscr.record.consent import ConsentChanged
 from openscr.record.decision import RecordRules
 from openscr.record.record import Record
 from openscr.record.standings import StandingRecords
-from openscr.settings import TEST_FACES, Address, Settings, default_public_url
+from openscr.settings import EMBEDDED, TEST_FACES, Address, Settings, default_public_url
 from openscr.store.interface import OutboxState, Store
 from openscr.store.opening import open_store
 from openscr.testbench.demo import Demo
@@ -85,6 +90,8 @@ class Service:
         self._mint = mint
         self.store: Store = open_store(settings.store)
         self.directory = CurrentDirectory(Directory())
+        self.ldap = _ldap_client(settings)
+        self.keeper: DirectoryKeeper
         self.record: Record
         self.standings: StandingRecords
         self.outbox: Outbox | None = None
@@ -160,6 +167,7 @@ class Service:
         self._watchers = (
             asyncio.create_task(self._watch_tls(), name="TLS watcher"),
             asyncio.create_task(self._watch_directory(), name="directory watcher"),
+            asyncio.create_task(self.keeper.follow_mirror(), name="directory server"),
             asyncio.create_task(self._remove_poll_results(), name="poll results"),
         )
         self.started_at = datetime.now(UTC)
@@ -189,6 +197,8 @@ class Service:
             await self._http.close()
         if self.verification is not None:
             await self.verification.close()
+        if self.ldap is not None:
+            self.ldap.close()
         await self.store.close()
         if self._hold is not None:
             self._hold.close()
@@ -227,19 +237,17 @@ class Service:
             with contextlib.suppress(Conflict):
                 # Somebody's import came first: it stands.
                 await self.store.write_directory(entries, replace=True, revision=0)
-        await self._refresh_directory()
-
-    async def _refresh_directory(self) -> None:
-        revision = await self.store.directory_revision()
-        if revision != self.directory.snapshot.revision:
-            entries = await self.store.read_directory()
-            self.directory.snapshot = build_directory(entries, revision)
+        settings = self.settings
+        mirror = Mirror(self.ldap, settings.directory_base, settings.directory_organisations) if self.ldap else None
+        self.keeper = DirectoryKeeper(self.directory, self.store, mirror, settings.directory_refresh)
+        await self.keeper.read()
+        await self.keeper.read_mirror()
 
     async def _watch_directory(self) -> None:
         while True:
             await asyncio.sleep(DIRECTORY_POLL)
             try:
-                await self._refresh_directory()
+                await self.keeper.read()
             except (StoreError, ConfigurationError) as error:
                 _log.warning("directory not refreshed", error=error.code)
 
@@ -355,6 +363,8 @@ class Service:
             routes += self._landing()
         if "governance" in self.settings.faces:
             routes += self._governance().routes()
+        if "sds" in self.settings.faces:
+            routes += SdsFace(self._sds_source(context), self.metrics, self._clock, self._mint).routes()
         if "identity" in self.settings.faces:
             routes += [*self._identity().routes(), *static_routes()]
         pages = Starlette(routes=routes)
@@ -377,6 +387,12 @@ class Service:
                 broker = broker or f"{self.urls[0]}{ROLE_ASSERTION}"
             self.verification = Verification(self.settings, issuers, self.directory, self._clock, broker=broker)
         return self.verification
+
+    def _sds_source(self, context: SpineContext) -> SdsSource:
+        embedded = EmbeddedSource(self.directory, context.public_url, own_only=self.ldap is not None)
+        if self.ldap is None:
+            return embedded
+        return CombinedSource(embedded, LdapSource(self.ldap, self.settings.directory_base))
 
     def _governance(self) -> GovernanceFace:
         verification = self._verify()
@@ -434,6 +450,8 @@ class Service:
         """Return why requests are not taken, or none. Spec: 00 §3.1."""
         if self._state is not None:
             return self._state
+        if not self.keeper.complete:
+            return "directory"
         return None if await self.store.writable() else "store"
 
     async def refresh_metrics(self) -> None:
@@ -445,6 +463,13 @@ class Service:
         rows = {state.value: figures.rows.get(state.value, 0) for state in OutboxState}
         age = (self._clock() - figures.oldest).total_seconds() if figures.oldest is not None else 0.0
         self.metrics.outbox(rows, max(0.0, age))
+
+
+def _ldap_client(settings: Settings) -> LdapClient | None:
+    """Return what asks the directory server, if there is one. Raises: `ConfigurationError`."""
+    if settings.directory_source == EMBEDDED:
+        return None
+    return LdapClient(LdapAddress.read(settings.directory_source, settings.directory_ca))
 
 
 def _switched_off(settings: Settings) -> frozenset[str]:

@@ -30,8 +30,11 @@ T = TypeVar("T")
 FILE: Final = "openscr.toml"
 PREFIX: Final = "OPENSCR_"
 _FLAG: Final = "flag --"
-FACES: Final = ("spine", "identity", "governance", "operations")
+FACES: Final = ("spine", "identity", "governance", "sds", "operations")
 """Faces that can run: those that are built, and no others. Spec: 00 §3."""
+
+EMBEDDED: Final = "embedded"
+"""The source of a directory that is our own. Spec: 40 §11.1."""
 
 TEST_FACES: Final = ("identity",)
 """Faces that are for test environments only. Spec: 35 §9.5."""
@@ -148,6 +151,12 @@ def _read_url(value: object) -> object:
     raise ValueError("an address is a URL such as https://spine.example/sync-service")
 
 
+def _read_directory_source(value: object) -> object:
+    if isinstance(value, str) and (value == EMBEDDED or _LDAP_URL.fullmatch(value)):
+        return value
+    raise ValueError("a directory is embedded, ldap://HOST:PORT or ldaps://HOST:PORT")
+
+
 def _read_path(value: object) -> object:
     if isinstance(value, str) and not value:
         raise ValueError("a path is not empty")
@@ -176,6 +185,7 @@ def _read_oid(value: object) -> object:
     raise ValueError("an OID is numbers with dots between them, such as 2.16.840.1")
 
 
+_LDAP_URL: Final = re.compile(r"ldaps?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/?", re.ASCII)
 _OID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _Oid = Annotated[str, BeforeValidator(_read_oid)]
 _Listener = Annotated[Address, BeforeValidator(read_address)]
@@ -265,6 +275,23 @@ class Settings(BaseSettings):
     )
     rbac: _Path | None = Field(
         None, description="file with the authorisation matrix (35 §9.3); default the shipped one"
+    )
+
+    directory_source: Annotated[str, BeforeValidator(_read_directory_source)] = Field(
+        "embedded",
+        description="whose directory counts: embedded, or a real SDS as ldap://HOST:PORT or ldaps://HOST:PORT",
+    )
+    directory_base: str = Field(
+        "o=nhs", min_length=1, description="what ou=services and ou=people stand below (40 §11.1)"
+    )
+    directory_ca: _Path | None = Field(
+        None, description="authorities whose certificates a directory server may have; default the system's"
+    )
+    directory_organisations: Annotated[tuple[str, ...], BeforeValidator(_read_names)] = Field(
+        (), description="ODS codes that are taken from the directory server, separated by commas; default all"
+    )
+    directory_refresh: float = Field(
+        300.0, ge=1, le=86_400, description="seconds between readings of the directory server"
     )
 
     tls_certificate: _Path = Field(

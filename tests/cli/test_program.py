@@ -63,6 +63,7 @@ def test_these_are_the_commands_of_this_release() -> None:
         "identity sso-token",
         "identity rotate",
         "identity sign-out",
+        "directory lookup",
         "patients import",
         "patients make",
         "admin migrate",

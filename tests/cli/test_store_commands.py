@@ -15,6 +15,7 @@ from openscr.cli.directory import _import as import_directory
 from openscr.cli.directory import _read as read_directory
 from openscr.directory import form
 from openscr.directory.form import merge
+from openscr.directory.form import read_directory as entries
 from openscr.store.interface import OutboxState
 from openscr.store.opening import open_store
 from openscr.testbench.world import demo_directory
@@ -131,13 +132,13 @@ def test_an_import_that_comes_between_is_not_lost(
     """What another import writes after ours has read is in the result of ours."""
     store = f"sqlite:///{tmp_path}/openscr.db"
     monkeypatch.chdir(tmp_path)
-    asyncio.run(import_directory(demo_directory(), None, store, replace=False))
+    asyncio.run(import_directory(entries(demo_directory()), None, store, replace=False))
     between = [json.dumps({**EMPTY, "parties": [{"party_key": "B-1", "ods": "B", "name": "Between"}]}).encode()]
 
     def merge_late(*arguments: object, **named: object) -> object:
         merged = merge(*arguments, **named)  # type: ignore[arg-type]
         if between:
-            other = import_directory(between.pop(), None, store, replace=False)
+            other = import_directory(entries(between.pop()), None, store, replace=False)
             thread = threading.Thread(target=asyncio.run, args=(other,))
             thread.start()
             thread.join()
@@ -145,9 +146,40 @@ def test_an_import_that_comes_between_is_not_lost(
 
     monkeypatch.setattr(form, "merge", merge_late)
     ours = {**EMPTY, "parties": [{"party_key": "O-1", "ods": "O", "name": "Ours"}]}
-    asyncio.run(import_directory(json.dumps(ours).encode(), None, store, replace=False))
+    asyncio.run(import_directory(entries(json.dumps(ours).encode()), None, store, replace=False))
     directory = asyncio.run(read_directory(None, store))
     assert {"B-1", "O-1", "YES-0000806"} <= set(directory.parties)
+
+
+@pytest.mark.parametrize("form", ["json", "ldap", "ldif"])
+def test_every_form_of_an_export_imports_as_the_same_directory(
+    openscr: Run, world: dict[str, object], tmp_path: Path, form: str
+) -> None:
+    """What the file is, it says itself. Spec: 00 §6.3."""
+    openscr("directory", "import", "world.json").done()
+    before = openscr("directory", "export").done().out
+    (tmp_path / "exported").write_text(openscr("directory", "export", "--format", form).done().out)
+    imported = openscr("directory", "import", "exported", "--replace", "--json").done().json
+    assert imported["remarks"] == []
+    assert openscr("directory", "export").done().out == before
+
+
+def test_a_dump_with_something_of_other_services_is_imported_and_what_is_left_out_is_told(
+    openscr: Run, world: dict[str, object], tmp_path: Path
+) -> None:
+    openscr("directory", "import", "world.json").done()
+    system = {"objectClass": ["nhsAs"], "uniqueIdentifier": ["1"], "nhsIDCode": ["A1"], "nhsMHSPartyKey": ["A1-1"]}
+    system["nhsAsSvcIA"] = ["urn:nhs:names:services:nrl:DocumentReference.read"]
+    dump = {"entries": [{"dn": "uniqueIdentifier=1,ou=services,o=nhs", "raw": system}]}
+    (tmp_path / "dump.json").write_text(json.dumps(dump))
+    ended = openscr("directory", "import", "dump.json").done()
+    assert "2 entries imported" in ended.out
+    assert "none of Spine's messages is left out" in ended.err
+    assert "A1-1" in openscr("directory", "show").done().out
+
+
+def test_the_schema_is_printed_for_openldap(openscr: Run) -> None:
+    assert "NAME 'nhsMhs'" in openscr("directory", "export", "--schema").done().out
 
 
 def test_a_running_service_notices_a_new_directory(openscr: Run, tmp_path: Path) -> None:

@@ -260,6 +260,36 @@ SHAPES: Final[dict[str, dict[str, Shape]]] = {
         "one value": _many("a=", "%41+", ""),
         "separators": _many("", "&", ""),
     },
+    "directory": {
+        "values": _many("dn: o=nhs\nobjectClass: nhsAs\n", "nhsAsSvcIA: urn:nhs:names:services:psis:A@\n", ""),
+        "attributes": _many("dn: o=nhs\nobjectClass: nhsAs\n", "a@: b\n", ""),
+        "folded lines": _many("dn: o=nhs\nobjectClass: nhsAs\n", "a: b\n c\n", ""),
+        "comments": _many("dn: o=nhs\n", "# a\n", "o: nhs\n"),
+        "base64": _many("dn: o=nhs\na:: ", "YWJj", "\n"),
+        "entries": _many(
+            "",
+            "dn: uniqueIdentifier=@,o=nhs\nobjectClass: nhsMhs\nnhsIDCode: A\nnhsMHSPartyKey: A-1\nnhsMhsCPAId: S\n"
+            "nhsMhsSvcIA: urn:nhs:names:services:psis:A@\nnhsMHSEndPoint: https://a.example/\nnhsMhsFQDN: a@\n\n",
+            "",
+        ),
+        "roles": _many(
+            "",
+            "dn: uniqueIdentifier=@,uid=1,o=nhs\nobjectClass: nhsOrgPersonRole\nuniqueIdentifier: @\n"
+            "nhsJobRoleCode: R1\nnhsIDCode: A\n\n",
+            "",
+        ),
+        "levels of a name": _many("dn: uid=1", ",uid=1", "\nobjectClass: nhsOrgPersonRole\n"),
+        "blanks in a name": _many("dn: uid=1", " ", "x,o=nhs\nobjectClass: nhsOrgPerson\n"),
+        "escapes in a name": _many("dn: uid=1", "\\2c", ",o=nhs\nobjectClass: nhsOrgPerson\n"),
+        "entries as JSON": lambda n: json.dumps({"entries": [{"dn": "o=nhs", "raw": {"a": ["b"]}}] * n}).encode(),
+        "nesting": _many('{"entries": ', "[", ""),
+    },
+    "directory_search": {
+        "parameters": _many("", "organization=https://fhir.nhs.uk/Id/ods-organization-code|A@&", ""),
+        "one value": _many("user-role-id=https://fhir.nhs.uk/Id/nhsJobRoleCode|", "1", ""),
+        "separators": _many("", "&", ""),
+        "bars": _many("organization=", "|", ""),
+    },
 }
 
 

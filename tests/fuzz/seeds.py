@@ -4,6 +4,8 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Final
 
+from openscr.directory.form import build_directory, read_directory
+from openscr.directory.formats import write_as
 from openscr.errors import WireError
 from openscr.transport.mime import read_multipart
 
@@ -30,6 +32,12 @@ _FORM: Final = (
     b"grant_type=authorization_code&client_id=app-gp&redirect_uri=http%3A%2F%2F127.0.0.1%3A8000%2Fback&code=x"
 )
 
+_SEARCH: Final = (
+    b"organization=https://fhir.nhs.uk/Id/ods-organization-code%7CYES&identifier=https://fhir.nhs.uk/Id/"
+    b"nhsServiceInteractionId%7Curn:nhs:names:services:psis:REPC_IN150016UK05"
+    b"&identifier=https://fhir.nhs.uk/Id/nhsMhsPartyKey%7CYES-0000806"
+)
+
 
 def seeds(name: str) -> list[bytes]:
     """Return the good inputs of a target, always in the same order."""
@@ -39,6 +47,11 @@ def seeds(name: str) -> list[bytes]:
         return [_ASSERTION]
     if name == "parameters":
         return [_FORM]
+    if name == "directory_search":
+        return [_SEARCH, b"user-role-id=https://fhir.nhs.uk/Id/nhsJobRoleCode%7C555000000102"]
+    if name == "directory":
+        world = build_directory(read_directory((MESSAGES / "directory.json").read_bytes()), 1)
+        return [write_as(world, form, "https://spine.example/") for form in ("json", "ldap", "ldif")]
     target = TARGETS[name]
     paths = sorted({path for pattern in target.seeds for path in MESSAGES.glob(pattern)})
     assert paths, name

@@ -15,10 +15,14 @@ from openscr.client.answers import DemoInbox
 from openscr.client.connection import Connection
 from openscr.clinical import MistakenForm, read_json, write_json
 from openscr.codes import ACS_GET, ACS_SET, EVENT, EVENT_LIST, INITIAL_UPLOAD, QUERY_FAILED, UPLOAD, WITHDRAW
-from openscr.errors import DeliveryError, UnreadableMessage, UnsafeXml, WireError
+from openscr.directory.form import read_entry
+from openscr.directory.formats import read_any
+from openscr.directory.ldap_client import filter_value
+from openscr.errors import ConfigurationError, DeliveryError, UnreadableMessage, UnsafeXml, WireError
 from openscr.faces.identity.assertions import ClientAssertions
 from openscr.faces.identity.parameters import read_parameters
 from openscr.faces.identity.refusals import OAuthRefusal
+from openscr.faces.sds.searches import RESOURCES, Refused, read_search
 from openscr.hl7.acknowledgement import read_acknowledgement
 from openscr.hl7.acs import read_consent_message, read_get_answer
 from openscr.hl7.datatypes import NotWritable
@@ -272,6 +276,23 @@ def parameters(data: bytes) -> None:
             assert not any(ord(character) < 32 for character in name + value)
 
 
+def directory(data: bytes) -> None:
+    """A directory file of any form: what is read can be read again from the entries it gave."""
+    with suppress(ConfigurationError):
+        for entry in read_any(data).entries:
+            assert read_entry(entry.kind, entry.key, entry.data)
+
+
+def directory_search(data: bytes) -> None:
+    """Parameters of a search of the directory face: no value that is let through could be more than a value."""
+    for resource in RESOURCES:
+        with suppress(Refused):
+            search = read_search(resource, data)
+            for value in (search.organization, search.interaction, search.party_key, search.manufacturer, search.role):
+                assert len(value) <= 255
+                assert not set(filter_value(value)) & set("*()\0")
+
+
 def _finished(coroutine: Coroutine[None, None, T]) -> T:
     """Run a coroutine that waits for nothing but its turn."""
     while True:
@@ -319,4 +340,6 @@ TARGETS: Final = {
     "inbox": Target(inbox, ()),
     "client_assertion": Target(client_assertion, ()),
     "parameters": Target(parameters, ()),
+    "directory": Target(directory, ("directory.json",)),
+    "directory_search": Target(directory_search, ()),
 }

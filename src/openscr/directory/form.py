@@ -107,7 +107,7 @@ def build_directory(entries: Iterable[Row], revision: int) -> Directory:
     forms: dict[str, dict[str, Any]] = {kind: {} for kind in FORMS}
     # Sorted, so that every process makes the same snapshot whatever the order of its store.
     for kind, key, data in sorted(entries):
-        forms[kind][key] = _decode(kind, key, data)
+        forms[kind][key] = read_entry(kind, key, data)
     contracts = {name: form.contract(name) for name, form in forms["contract"].items()}
     directory = Directory(
         contracts=contracts.values(),
@@ -191,14 +191,14 @@ def _entries_of(document: dict[str, Any]) -> Iterator[DirectoryEntry]:
         place = _pointer("/contracts", name)
         if not name:
             raise _fault(place, "a contract has a name")
-        yield DirectoryEntry.of("contract", _convert("contract", members, place), name, place)
+        yield DirectoryEntry.of("contract", convert_entry("contract", members, place), name, place)
     for list_name, kind in _LISTS.items():
         items = document.get(list_name, [])
         if not isinstance(items, list):
             raise _fault(f"/{list_name}", f"{list_name} is a list")
         for number, members in enumerate(items):
             place = f"/{list_name}/{number}"
-            form = _convert(kind, members, place)
+            form = convert_entry(kind, members, place)
             for single in form.each_interaction() if isinstance(form, EndpointForm) else [form]:
                 yield DirectoryEntry.of(kind, single, key_of(single), place)
 
@@ -216,7 +216,8 @@ def key_of(form: Form) -> str:
     raise TypeError("a contract does not hold its own name")
 
 
-def _convert(kind: str, members: object, place: str) -> Form:
+def convert_entry(kind: str, members: object, place: str) -> Form:
+    """Return the form of an entry of this kind. Raises: `ConfigurationError` naming the place."""
     try:
         return msgspec.convert(members, FORMS[kind])
     except msgspec.ValidationError as error:
@@ -226,7 +227,8 @@ def _convert(kind: str, members: object, place: str) -> Form:
         raise _fault(place + "".join(f"/{name or number}" for name, number in steps), text) from None
 
 
-def _decode(kind: str, key: str, data: bytes) -> Any:
+def read_entry(kind: str, key: str, data: bytes) -> Any:
+    """Return the form of an entry as a store keeps it. Raises: `ConfigurationError`."""
     try:
         return _DECODERS[kind].decode(data)
     except (KeyError, msgspec.DecodeError) as error:
@@ -245,7 +247,7 @@ def _fault(place: str, text: str) -> ConfigurationError:
 
 
 def _check_whole(entries: Sequence[DirectoryEntry]) -> None:
-    forms = [(entry, _decode(entry.kind, entry.key, entry.data)) for entry in entries]
+    forms = [(entry, read_entry(entry.kind, entry.key, entry.data)) for entry in entries]
     own = [entry for entry, form in forms if isinstance(form, PartyForm) and form.own]
     if len(own) != 1:
         place = _where(own[-1]) if own else "/parties"

@@ -31,7 +31,10 @@ class Operations(Protocol):
         """Return each component's name and whether it is up."""
 
     async def unready(self) -> str | None:
-        """Return why requests are not taken (``starting``, ``migrating``, ``store``, ``stopping``), or none."""
+        """Return why requests are not taken, or none.
+
+        ``starting``, ``migrating``, ``directory`` (a directory server that was never read), ``store``, ``stopping``.
+        """
 
     async def refresh_metrics(self) -> None:
         """Bring figures up to date that are not counted as they happen."""

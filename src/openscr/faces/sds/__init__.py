@@ -1,0 +1,1 @@
+"""The directory face: SDS as FHIR. Spec: 40 §11.2, 60 §13."""
