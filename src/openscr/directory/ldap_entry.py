@@ -14,7 +14,7 @@ Dn = tuple[frozenset[tuple[str, str]], ...]
 """A distinguished name to compare: from the entry up, each level its attributes and values, all in lower case."""
 
 _PART: Final = re.compile(
-    r" *(?P<name>[A-Za-z][A-Za-z0-9-]*|[0-9.]+) *= *(?P<value>(?:\\.|[^\\,;+])*)(?P<end>[,;+]|\Z)", re.DOTALL
+    r" *(?P<name>[A-Za-z][A-Za-z0-9-]*|[0-9.]+) *= *(?P<value>[^\\,;+]*(?:\\.[^\\,;+]*)*)(?P<end>[,;+]|\Z)", re.DOTALL
 )
 _ESCAPED: Final = re.compile(rb"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 
