@@ -17,7 +17,7 @@ from openscr.store import statements
 from openscr.store.chain import read_row
 from openscr.store.interface import AuditPeriod, AuditRow, ChainHead
 from openscr.store.rows import Row, to_microseconds
-from openscr.store.sqlite_alerts import EARLIEST, LATEST, period
+from openscr.store.sqlite_alerts import LATEST, period
 
 PAGE: Final = 1000
 
@@ -72,6 +72,3 @@ def _read(row: Row) -> AuditRow:
 def read_heads(connection: sqlite3.Connection) -> list[ChainHead]:
     """Return where every chain ends."""
     return [ChainHead(*row) for row in connection.execute(statements.HEADS)]
-
-
-__all__ = ["EARLIEST", "PAGE", "page_of_chain", "page_of_time", "read_heads"]
