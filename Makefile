@@ -37,6 +37,7 @@ bench: $(STAMP)  ## measure the cost of every operation (minutes)
 	@$(BIN)/python -m benchmarks.rules
 	@$(BIN)/python -m benchmarks.strict
 	@$(BIN)/python -m benchmarks.handshakes
+	@$(BIN)/python -m benchmarks.audit
 	@$(BIN)/python -m benchmarks.authorisation
 
 soak: $(STAMP)   ## kill -9 during a thousand uploads, then look at what is left (minutes)

@@ -38,6 +38,9 @@ class Metrics:
         self._outbox_oldest = Gauge(
             "openscr_outbox_oldest_seconds", "Age of the oldest message still to be delivered.", registry=self.registry
         )
+        self._notices = Counter(
+            "openscr_notices", "Attempts to tell officers of an alert.", ("channel", "outcome"), registry=self.registry
+        )
 
         self._handshakes = Counter(
             "openscr_tls_handshakes",
@@ -58,6 +61,10 @@ class Metrics:
     def duplicate(self, interaction: str) -> None:
         """Count a message that had been answered before."""
         self._duplicates.labels(interaction).inc()
+
+    def notice(self, channel: str, outcome: str) -> None:
+        """Count an attempt to tell somebody of an alert: ``sent``, ``failed`` or ``given-up``."""
+        self._notices.labels(channel, outcome).inc()
 
     def outbox(self, rows: dict[str, int], oldest_seconds: float) -> None:
         """Set the figures of the outbox."""

@@ -36,7 +36,9 @@ from openscr.directory.mirror import DirectoryKeeper, Mirror
 from openscr.directory.model import CurrentDirectory, Directory
 from openscr.directory.sources import EmbeddedSource, SdsSource
 from openscr.errors import ConfigurationError, Conflict, StoreError
+from openscr.faces.governance.alerts import AlertEndpoints
 from openscr.faces.governance.application import PREFIX, GovernanceFace
+from openscr.faces.governance.audit import AuditEndpoints
 from openscr.faces.governance.standing import StandingEndpoints
 from openscr.faces.identity.application import ROLE_ASSERTION, IdentityFace
 from openscr.faces.identity.apps import AppRegister
@@ -49,6 +51,7 @@ from openscr.faces.spine.context import SpineContext
 from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
 from openscr.listeners import Listener, bind
 from openscr.metrics import Metrics
+from openscr.officers import Officers
 from openscr.pages.static_files import static_routes
 from openscr.record.consent import ConsentChanged
 from openscr.record.decision import RecordRules
@@ -94,6 +97,7 @@ class Service:
         self.keeper: DirectoryKeeper
         self.record: Record
         self.standings: StandingRecords
+        self.officers: Officers
         self.outbox: Outbox | None = None
         self.demo: Demo | None = None
         self.scenarios: Scenarios | None = None
@@ -157,6 +161,7 @@ class Service:
                 self._listeners.append(self._spine)
                 await self._spine.start()
             self.outbox.start()
+            self.officers.start()
             application = self._web_application(context)
         except BaseException:
             await self.stop()
@@ -192,6 +197,7 @@ class Service:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
         if self.outbox is not None:
+            await self.officers.stop()
             await self.outbox.stop(max(0.5, deadline - monotonic()))
         if self._http is not None:
             await self._http.close()
@@ -295,6 +301,9 @@ class Service:
             clock=self._clock,
             mint=self._mint,
             organisation_hours=dict(settings.organisation_permission_hours),
+        )
+        self.officers = Officers(
+            settings, self.store, self.directory, policy, self.metrics, clock=self._clock, mint=self._mint
         )
         self._http = HttpCarrier(
             self._tls.client,
@@ -400,7 +409,11 @@ class Service:
             verification.authenticator,
             self.record,
             self.metrics,
-            StandingEndpoints(self.standings, self._clock, self._mint).endpoints(PREFIX),
+            (
+                *StandingEndpoints(self.standings, self._clock, self._mint).endpoints(PREFIX),
+                *AlertEndpoints(self.officers.alerts, self.officers.subscriptions).endpoints(PREFIX),
+                *AuditEndpoints(self.officers.audit).endpoints(PREFIX),
+            ),
             logout=verification.logout,
             mint=self._mint,
         )

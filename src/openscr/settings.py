@@ -179,6 +179,16 @@ def _read_urls(value: object) -> object:
     return tuple(_read_url(name) for name in _read_names(value))
 
 
+def _read_smtp(value: object) -> object:
+    parts = urlsplit(value) if isinstance(value, str) else None
+    if parts and parts.scheme in {"smtp", "smtps"} and parts.hostname and parts.path in ("", "/"):
+        return value
+    raise ValueError("a mail server is smtp://HOST:PORT or smtps://USER:PASSWORD@HOST:PORT")
+
+
+_MAIL_ADDRESS: Final = r"^[^@\s<>\x00-\x1f]+@[A-Za-z0-9.-]+$"
+
+
 def _read_oid(value: object) -> object:
     if isinstance(value, str) and _OID.fullmatch(value):
         return value
@@ -354,6 +364,15 @@ class Settings(BaseSettings):
     delivery_timeout: float = Field(30.0, gt=0, le=600, description="seconds for one attempt to deliver")
     delivery_connect_timeout: float = Field(5.0, gt=0, le=600, description="seconds for the connection of an attempt")
     delivery_concurrency: int = Field(16, ge=1, le=1024, description="attempts at the same time")
+    webhook_hosts: _Names = Field((), description="hosts that notices of alerts may be posted to (80 §5.3)")
+    smtp: Annotated[str, BeforeValidator(_read_smtp)] | None = Field(
+        None,
+        description="mail server for notices of alerts: smtp://HOST:PORT (STARTTLS) or smtps://HOST:PORT (80 §5.3)",
+    )
+    smtp_from: str = Field("openscr@localhost", pattern=_MAIL_ADDRESS, description="whom those mails are from")
+    smtp_ca: _Path | None = Field(
+        None, description="authorities that the mail server's certificate is judged by; default the machine's"
+    )
     inbox_size: int = Field(1000, ge=1, le=1_000_000, description="messages kept in each demo inbox (00 §5)")
 
     scenario_triggers: Annotated[tuple[str, ...], BeforeValidator(_read_names)] = Field(

@@ -534,6 +534,17 @@ async def test_an_envelope_that_breaks_the_contract_is_a_message_error(demo: Ser
     assert (signal.ref_to_message_id, signal.from_party) == (mail.message_id, "YES-0000806")
     assert b"eb:location" not in answer.body
     assert not await receipt_exists(demo, number, mail.message_id)
+    (kept,) = await refusals(demo, mail.message_id)
+    assert kept == ("AR", "expired") or kept[1].startswith(("envelope ", "unknown_party")), kept
+
+
+async def refusals(demo: Server, message_id: str) -> list[tuple[str, str]]:
+    """Outcome and reason of every row of the audit about a message."""
+    async with stored(demo.data) as store:
+        rows = [row.entry async for row in store.read_audit()]
+    return [
+        (row.outcome, row.content.get("reason", "")) for row in rows if row.content.get("transport_id") == message_id
+    ]
 
 
 async def test_the_error_for_an_unknown_party_is_addressed_to_it_as_given(demo: Server) -> None:

@@ -165,6 +165,11 @@ async def test_only_the_sender_reads_a_result(demo: Server) -> None:
     for nothing in (f"/_poll/{mint_uuid().lower()}", "/_poll/", "/_poll/x", f"{place}0", "/_poll/../clinical"):
         answer = await upload.ask(demo.spine, nothing, demo.tls())
         assert (answer.status, answer.body) == (404, b"")
+    async with stored(demo.data) as store:
+        rows = [row.entry async for row in store.read_audit() if row.entry.content.get("reason") == "result_of_another"]
+    refused = [row for row in rows if row.content.get("certificate", "").startswith("viewer.client.test ")]
+    assert refused[-1].outcome == "AR"
+    assert refused[-1].content["asid"] == PRACTICE.asid
 
 
 async def test_who_shows_no_asid_may_ask_without_one(demo: Server) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from openscr.spine import AckType, Caller, Consent, DissentOverride, MessageIds, Outcome
+from openscr.directory.model import Role
+from openscr.record.audit import audit_entry
+from openscr.spine import AckType, Caller, Consent, DissentOverride, MessageIds, Outcome, Session
 
-from .clinic import FORMER, GP, HOSPITAL_PARTY, HOSPITAL_SYSTEM, LAWYER, PATIENT, SYSTEM, Clinic, uuid
+from .clinic import FORMER, GP, HOSPITAL_PARTY, HOSPITAL_SYSTEM, LAWYER, NOON, PATIENT, SYSTEM, Clinic, uuid
 
 A, B = uuid(1), uuid(2)
 Act = Callable[[Clinic], Awaitable[object]]
@@ -150,3 +152,31 @@ async def test_refusals_before_any_verb(clinic: Clinic) -> None:
         assert (row.content["certificate"], row.content["address"]) == ("viewer.client.test", "192.0.2.1")
         assert (row.content["transport_id"], row.content["correlation_id"]) == (uuid(2), uuid(3))
     assert (await clinic.store.verify()).intact
+
+
+def test_a_session_is_told_with_how_it_was_authenticated() -> None:
+    """Who vouches, how strongly, by what; a digest of the session, and nothing of a token. Spec: 35 §7."""
+    role = Role("555000000402", "R0001", "RZZ01", frozenset({"B0015"}))
+    session = Session("555000000401", "Percival Privacy", role, 3, "https://issuer.test", ("hwk", "pin"), "d1ge57")
+    caller = Caller(HOSPITAL_SYSTEM, HOSPITAL_PARTY, address="192.0.2.1", session=session)
+    ids = MessageIds("", "GET /governance/alerts", "request", "correlation")
+    entry = audit_entry("alert list", Outcome(AckType.ERROR), None, NOON, caller=caller, ids=ids, reason="role_closed")
+    assert entry.content == {
+        "interaction": "GET /governance/alerts",
+        "transport_id": "request",
+        "correlation_id": "correlation",
+        "asid": HOSPITAL_SYSTEM,
+        "party_key": HOSPITAL_PARTY,
+        "address": "192.0.2.1",
+        "user_id": "555000000401",
+        "role_profile_id": "555000000402",
+        "job_role": "R0001",
+        "display_name": "Percival Privacy",
+        "organisation": "RZZ01",
+        "assurance_level": "3",
+        "amr": "hwk pin",
+        "issuer": "https://issuer.test",
+        "session": "d1ge57",
+        "reason": "role_closed",
+        "class": "author_mismatch",
+    }

@@ -44,6 +44,11 @@ FIXED_ROW = {
         "INSERT INTO standing VALUES (1206, 'S', '9990000018', 'permission', 'role_profile', 'r', 'asked', '04', '', 0,"
         " 1, 0, 'a', 'o', 'u', 'r', 'j', NULL, NULL)",
     ),
+    "0005": (
+        *FIRST,
+        "INSERT INTO alert VALUES (1206, 'A', '9990000018', '2', '1', 't', 0, 'a', 'o', 'u', 'r', 'j', 'new',"
+        " 'override', CAST('{}' AS BLOB), 1)",
+    ),
 }
 """Rows as a store of each revision holds them: every revision that was ever released stays here."""
 

@@ -14,7 +14,7 @@ from openscr.store.migrations.versions import revision_0001, revision_0002, revi
 from openscr.store.sqlite_connection import connect, prepare_database
 
 ALL = (*statements.HOT, *statements.BACKGROUND)
-GLOBAL_TABLES = {"directory", "directory_revision", "probe"}
+GLOBAL_TABLES = {"directory", "directory_revision", "probe", "subscription"}
 
 FORBIDDEN = {
     "trigger": r"\bTRIGGER\b",

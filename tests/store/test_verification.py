@@ -17,7 +17,7 @@ from openscr.errors import StoreError
 from openscr.identifiers import slot_of
 from openscr.spine import Consent, EventStatus
 from openscr.store.compression import Codec
-from openscr.store.interface import RawMessage, Transaction
+from openscr.store.interface import AlertChange, RawMessage, Transaction
 from openscr.store.sqlite import SqliteStore
 from openscr.store.sqlite_connection import connect
 from openscr.store.sqlite_verification import FAULT_LIMIT, Findings, check_slots
@@ -377,3 +377,33 @@ async def test_a_damaged_poll_result_is_found(store: SqliteStore, change: str) -
     tamper(store, f"UPDATE poll SET {change} WHERE message_id = '{an_id(2)}'")
     (found,) = (await store.verify()).faults
     assert found.startswith(f"slot {SLOT}: poll result of message {an_id(2)}: ")
+
+
+HISTORIES = {
+    "UPDATE alert SET state = 'new'": "its state is not the one that its changes led to",
+    "UPDATE alert SET version = 3": "its state is not the one that its changes led to",
+    "DELETE FROM alert_change": "its state is not the one that its changes led to",
+    "DELETE FROM alert": "there are changes of it, but not the alert",
+    "UPDATE alert_change SET from_state = 'closed'": "it does not follow from the one before",
+    "UPDATE alert_change SET version = 9": "it does not follow from the one before",
+    "UPDATE alert_change SET changed_at = 9223372036854775807": "the stored row is damaged",
+    "UPDATE alert_change SET note = CAST(x'ff' AS TEXT)": "a stored text is not UTF-8",
+    "UPDATE notice SET created_at = 9223372036854775807": "the stored row is damaged",
+}
+
+
+@pytest.mark.parametrize("change", HISTORIES)
+async def test_the_life_of_an_alert_that_does_not_add_up_is_found(store: SqliteStore, change: str) -> None:
+    """The steps lead from new to where the alert stands; notices can be read."""
+    await append(store, [an_alert(1)])
+
+    async def work(transaction: Transaction) -> None:
+        step = AlertChange(an_id(1), 2, at(1), "new", "under-investigation", "seen", "U", "R", "B99901")
+        await transaction.change_alert(step)
+
+    await store.transact(SLOT, work)
+    assert (await store.verify()).intact
+    tamper(store, change)
+    found = (await store.verify()).faults
+    assert any(fault.startswith(f"slot {SLOT}: ") and fault.endswith(HISTORIES[change]) for fault in found), found
+    assert PATIENT not in str(found)

@@ -7,7 +7,7 @@ data exist: a stranger learns nothing of either. The order is that of 35 §9.4: 
 Spec: 35 §9.2, §9.3, §9.4; 20 §6, §10.2; 30 §9.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Literal
@@ -57,6 +57,8 @@ class Reason(StrEnum):
     OVERRIDE_UNKNOWN = "override_unknown"
     ASSURANCE_TOO_LOW = "assurance_too_low"
     """The person is signed in, but not strongly enough. Spec: 35 §9.1 step 3."""
+    OWN_ALERT = "own_alert"
+    """The alert was caused by whoever would handle it. Spec: 35 §6."""
     RELATIONSHIP_MISSING = "relationship_missing"
     PERMISSION_MISSING = "permission_missing"
 
@@ -235,6 +237,28 @@ class AccessPolicy:
             return Authorisation(False, author, organisation=organisation, system=system)
 
         return self._judge(operation, system, author, override)
+
+    def authorise_alert(
+        self, directory: Directory, caller: Caller, kind: str, organisation: str, named: Collection[str]
+    ) -> Authorisation:
+        """Decide whether ``caller`` may receive and handle an alert of a type (``kind``) and an organisation.
+
+        ``named`` are the ids of every user and role profile that the alert names: nobody handles what he has caused, in
+        whatever role. Spec: 35 §6, §9.3; 80 §5.3.
+        """
+        operation = Operation.HANDLE_RELATIONSHIP_ALERTS if kind == "1" else Operation.HANDLE_ACCESS_ALERTS
+        decided = self.authorise(directory, operation, caller)
+        person = decided.person
+        if not decided.allowed:
+            return decided
+        if person is None:
+            return replace(decided, allowed=False, reason=Reason.AUTHOR_MISSING)
+        if not organisation or decided.organisation != organisation:
+            return replace(decided, allowed=False, reason=Reason.ORGANISATION_MISMATCH)
+        roles = [known[0].user_id for each in named if (known := directory.role(each)) is not None]
+        if not {person.user_id, person.role_profile_id}.isdisjoint((*named, *roles)):
+            return replace(decided, allowed=False, reason=Reason.OWN_ALERT)
+        return decided
 
     def admit(self, authorisation: Authorisation, override: DissentOverride, ties: Ties) -> Admission:
         """Decide whether who may look at records may look at this patient's: relationship, then permission.

@@ -4,7 +4,6 @@ Spec: 00 §4 ``admin``; 35 §7; 40 §6.3.
 """
 
 import asyncio
-import sys
 from contextlib import suppress
 from getpass import getuser
 from pathlib import Path
@@ -12,16 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openscr.cli import alerts, audit
 from openscr.cli.console import fail, note, say, say_json, say_table
-from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store, read_settings, ten_digits
+from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store, read_settings
 from openscr.errors import StoreError
 
 if TYPE_CHECKING:
-    from openscr.store.interface import AlertRow, ConsentRow, OutboxRow, OutboxState, VerifyReport
+    from openscr.store.interface import ConsentRow, OutboxRow, OutboxState, VerifyReport
 
 commands = typer.Typer(help="Operations.", no_args_is_help=True)
 outbox = typer.Typer(help="Acknowledgements still to be delivered.", no_args_is_help=True)
 commands.add_typer(outbox, name="outbox")
+commands.add_typer(alerts.commands, name="alerts")
+commands.add_typer(audit.commands, name="audit")
 
 
 def register(app: typer.Typer) -> None:
@@ -61,9 +63,18 @@ async def _migrate(data: Path | None, store: str | None) -> tuple[str | None, st
 
 
 @commands.command("verify", epilog="Example:  openscr admin verify")
-def verify(data: Data = None, store: StoreUrl = None, as_json: Json = False, verbose: Verbose = False) -> None:
+def verify(
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", metavar="FILE", help="Hold the audit against a checkpoint made earlier too."),
+    ] = None,
+    data: Data = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
     """Prove that the store and its audit chain are intact; exits with 1 when they are not."""
-    report = asyncio.run(_verify(data, store))
+    report = asyncio.run(_verify(data, store, checkpoint.read_bytes() if checkpoint is not None else None))
     if as_json:
         say_json(
             {
@@ -84,71 +95,15 @@ def verify(data: Data = None, store: StoreUrl = None, as_json: Json = False, ver
         say("the store is intact")
 
 
-async def _verify(data: Path | None, store: str | None) -> "VerifyReport":
+async def _verify(data: Path | None, store: str | None, checkpoint: bytes | None) -> "VerifyReport":
+    from openscr.store.checkpoint import read_checkpoint
+
+    heads = read_checkpoint(checkpoint).heads if checkpoint is not None else ()
     async with opened_store(data, store) as opened:
-        return await opened.verify()
+        return await opened.verify(heads)
 
 
-# --- alerts and consent ---------------------------------------------------------------------------------------------
-
-
-@commands.command("alerts", epilog="Example:  openscr admin alerts --json")
-def alerts(
-    patients: Annotated[
-        bool,
-        typer.Option(
-            "--patients", help="Show whole NHS numbers and what users wrote; each patient's audit then says so."
-        ),
-    ] = False,
-    data: Data = None,
-    store: StoreUrl = None,
-    as_json: Json = False,
-    verbose: Verbose = False,
-) -> None:
-    """Print the privacy alerts, the oldest first: those of overrides and those that client systems sent.
-
-    Of an NHS number the last four digits are shown, and nothing of what users wrote. That the list was looked at stands
-    in the audit.
-    """
-    rows = asyncio.run(_alerts(data, store, reveal=patients))
-    forms = [_alert_form(row, reveal=patients) for row in rows]
-    if as_json:
-        say_json(forms)
-    elif not forms:
-        say("there are no alerts")
-    else:
-        headings = ("id", "raised at", "source", "type", "reason", "state", "patient", "system", "user", "organisation")
-        say_table(
-            headings, [tuple(str(form[heading.replace(" ", "_")] or "") for heading in headings) for form in forms]
-        )
-
-
-async def _alerts(data: Path | None, store: str | None, *, reveal: bool) -> "list[AlertRow]":
-    from openscr.identifiers import utc_now
-    from openscr.record.reading import list_alerts
-
-    async with opened_store(data, store) as opened:
-        return await list_alerts(opened, getuser(), utc_now(), reveal=reveal)
-
-
-def _alert_form(row: "AlertRow", *, reveal: bool) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "raised_at": row.raised_at.isoformat(timespec="seconds"),
-        "source": row.source,
-        "type": row.type,
-        "reason": row.reason,
-        "state": row.state,
-        "patient": row.nhs_number if reveal else f"******{row.nhs_number[6:10]}",
-        "system": row.asid,
-        "user": row.user_id,
-        "role_profile": row.role_profile_id,
-        "job_role": row.job_role,
-        "organisation": row.organisation,
-        # The user's own words may tell what the patient's state was, or who the patient is.
-        "text": row.text if reveal else "",
-        "details": {name: value for name, value in row.details.items() if reveal or name != "notification"},
-    }
+# --- consent --------------------------------------------------------------------------------------------------------
 
 
 @commands.command("consent-history", epilog="Example:  openscr admin consent-history   (asks for the NHS number)")
@@ -158,8 +113,7 @@ def consent_history(data: Data = None, store: StoreUrl = None, as_json: Json = F
     The NHS number is asked for, or read from standard input: it stands in no command line and in no history of a shell.
     That somebody looked stands in the patient's audit.
     """
-    number = typer.prompt("NHS number", err=True, hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()
-    rows = asyncio.run(_consent_history(data, store, ten_digits(number.strip())))
+    rows = asyncio.run(_consent_history(data, store, audit.ask_number()))
     forms = [_consent_form(row) for row in rows]
     if as_json:
         say_json(forms)

@@ -48,7 +48,7 @@ def decide_alert(alert: Alert, authorisation: Authorisation, caller: Caller, now
         text=alert.text,
         raised_at=now,
         asid=caller.asid,
-        organisation=authorisation.organisation,
+        organisation=_organisation(alert, authorisation),
         user_id=person.user_id if person else user.user_id,
         role_profile_id=person.role_profile_id if person else user.role_profile_id or None,
         job_role=person.job_role if person else None,
@@ -59,3 +59,14 @@ def decide_alert(alert: Alert, authorisation: Authorisation, caller: Caller, now
     if unverified:
         notes["author"] = unverified
     return Decision(ACCEPTED, alert=row, notes=notes)
+
+
+def _organisation(alert: Alert, authorisation: Authorisation) -> str:
+    """Return whose privacy officer is to look: the verified person's organisation, else one that the system acts for.
+
+    What an alert says of a person whom nobody vouches for counts only as far as its system is registered for it.
+    """
+    system, stated = authorisation.system, alert.user.organisation
+    if authorisation.person is None and system is not None and stated in system.organisations:
+        return stated
+    return authorisation.organisation

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from openscr.access.policy import AUTHOR_MISMATCHES, Authorisation, Reason
-from openscr.spine import Caller, MessageIds, Outcome
+from openscr.spine import Caller, MessageIds, Outcome, Session
 from openscr.store.interface import AuditEntry
 
 
@@ -23,9 +23,17 @@ def audit_entry(
     reason: str = "",
     details: Mapping[str, str] | None = None,
 ) -> AuditEntry:
-    """Build the row of one request; empty values are left out. Spec: 35 §7."""
-    stated = caller.person
-    person = authorisation.person if authorisation is not None and authorisation.person is not None else stated
+    """Build the row of one request; empty values are left out.
+
+    The person is the one that the directory or an identity provider vouches for, else the one that the message names.
+    Of a session only a digest is kept. Spec: 35 §7.
+    """
+    session = caller.session
+    person = session.person if session is not None else caller.person
+    name, organisation = (session.name, session.role.ods) if session is not None else ("", "")
+    if authorisation is not None:
+        person = authorisation.person or person
+        name, organisation = authorisation.display_name or name, authorisation.organisation or organisation
     content = {
         "interaction": ids.interaction,
         "message_id": ids.message_id,
@@ -38,8 +46,9 @@ def audit_entry(
         "user_id": person.user_id if person else "",
         "role_profile_id": person.role_profile_id if person else "",
         "job_role": person.job_role if person else "",
-        "display_name": authorisation.display_name if authorisation else "",
-        "organisation": authorisation.organisation if authorisation else "",
+        "display_name": name,
+        "organisation": organisation,
+        **(_session_fields(session) if session is not None else {}),
         "codes": " ".join(issue.code for issue in outcome.issues),
         "reason": reason,
         "class": Reason.AUTHOR_MISMATCH.value if reason in AUTHOR_MISMATCHES else "",
@@ -52,3 +61,13 @@ def audit_entry(
         nhs_number=nhs_number,
         content={key: value for key, value in content.items() if value},
     )
+
+
+def _session_fields(session: Session) -> dict[str, str]:
+    """Return what the audit keeps of how a person was authenticated: never the token, never the session's id."""
+    return {
+        "assurance_level": str(session.assurance_level),
+        "amr": " ".join(session.methods),
+        "issuer": session.issuer,
+        "session": session.session_hash,
+    }

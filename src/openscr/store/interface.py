@@ -14,7 +14,7 @@ its end without ever suspending.
 Spec: architecture "Data", engine.md, 40 §6.3, §6.5, 35 §7.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -178,7 +178,8 @@ class AlertRow:
     """A privacy alert, kept for the privacy officer.
 
     ``source`` is ``override`` for one that we raised ourselves, else the interaction that brought it; ``details`` is
-    what such a message said beside the columns, by name. Spec: 35 §6.1, 20 §10.4, 80 §5.2.
+    what such a message said beside the columns, by name. ``version`` grows with every change of its state.
+    Spec: 35 §6.1, 20 §10.4, 80 §5.2, §5.3.
     """
 
     id: str
@@ -195,6 +196,63 @@ class AlertRow:
     state: str = "new"
     source: str = "override"
     details: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AlertChange:
+    """One step in the life of an alert: who took it to which state, when, and what was noted.
+
+    ``version`` is that of the alert after it. Key: (slot, ``alert_id``, ``version``). Spec: 80 §5.3.
+    """
+
+    alert_id: str
+    version: int
+    changed_at: datetime
+    from_state: str
+    to_state: str
+    note: str
+    user_id: str
+    role_profile_id: str
+    organisation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Who is told of an organisation's new alerts, and how: ``kind`` is ``webhook`` or ``email``.
+
+    ``types`` are the alert types that the officer may handle; ``secret`` signs what a webhook is sent. Key: ``id``.
+    Spec: 80 §5.3.
+    """
+
+    id: str
+    organisation: str
+    kind: str
+    address: str
+    secret: str
+    types: tuple[str, ...]
+    user_id: str
+    role_profile_id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """That somebody must be told of an alert; it names no patient and no user. Key: (slot, alert, subscription).
+
+    An empty ``subscription_id`` says that it has still to be found out who. ``due_at`` is none once it was given up.
+    Spec: 80 §5.1.
+    """
+
+    slot: int
+    alert_id: str
+    subscription_id: str
+    organisation: str
+    type: str
+    created_at: datetime
+    due_at: datetime | None
+    attempts: int = 0
+    last_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +307,24 @@ class AuditRow:
     slot: int
     sequence: int
     entry: AuditEntry
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPeriod:
+    """Which audit rows are wanted: from ``since`` on, before ``until``, of one patient or of all."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    nhs_number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """Where the audit chain of a slot ends: the last sequence, and the hash of that row."""
+
+    slot: int
+    sequence: int
     hash: bytes
 
 
@@ -347,7 +423,16 @@ class Transaction(Protocol):
         """Keep a result in the place of the one that its message had before, if any."""
 
     async def append_alert(self, alert: AlertRow) -> None:
-        """Keep a privacy alert."""
+        """Keep a privacy alert, and that its officers must be told."""
+
+    async def find_alert(self, id: str) -> AlertRow | None:
+        """Return the alert of an id."""
+
+    async def change_alert(self, change: AlertChange) -> None:
+        """Take an alert to its next version. Raises `Conflict` when somebody else has done so."""
+
+    async def alert_changes(self, id: str) -> tuple[AlertChange, ...]:
+        """Return the steps of an alert's life, oldest first."""
 
     async def find_standing(self, id: str) -> StandingRow | None:
         """Return the permission or relationship of an id, whether or not it still holds."""
@@ -437,11 +522,55 @@ class Store(Protocol):
     async def read_patients(self) -> list[PatientEntry]:
         """Return the whole patient index (test environments and small sites)."""
 
-    async def read_alerts(self) -> list[AlertRow]:
-        """Return all privacy alerts, oldest first."""
+    async def read_alerts(
+        self, organisation: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> list[AlertRow]:
+        """Return privacy alerts, oldest first: all, or those of one organisation, raised in a period."""
+
+    async def slot_of_alert(self, id: str) -> int | None:
+        """Return the slot that an alert lies in, or none."""
+
+    async def read_subscriptions(self, organisation: str | None = None) -> list[Subscription]:
+        """Return who is told of alerts: everybody, or those of one organisation; oldest first."""
+
+    async def write_subscription(self, subscription: Subscription) -> None:
+        """Keep that somebody is to be told. Raises `Conflict` when the id exists."""
+
+    async def remove_subscription(self, id: str) -> None:
+        """Forget a subscription, and what it had still to be told."""
+
+    async def due_notices(self, now: datetime, limit: int, *, besides: Collection[str] = ()) -> list[Notice]:
+        """Return notices that are due, the longest due first; none of the subscriptions ``besides``.
+
+        Of one subscription there are no more than a quarter of ``limit``.
+        """
+
+    async def postpone_notices(self, subscription_id: str, until: datetime) -> None:
+        """Let no notice of a subscription be due before an instant."""
+
+    async def share_notice(self, notice: Notice, among: Sequence[Notice]) -> None:
+        """Put notices of their own for some subscriptions in the place of one that was still for nobody."""
+
+    async def change_notice(self, notice: Notice) -> None:
+        """Write attempts, error and next attempt of a notice."""
+
+    async def remove_notice(self, notice: Notice) -> None:
+        """Forget a notice that was given."""
+
+    async def read_notices(self) -> list[Notice]:
+        """Return every notice that was not given yet, oldest first; those that were given up are among them."""
 
     def read_audit(self, slot: int | None = None) -> AsyncIterator[AuditRow]:
         """Return audit rows in the order of their chains."""
 
-    async def verify(self) -> VerifyReport:
-        """Check every audit chain and message, that every event's document can be read, and every other row."""
+    def search_audit(self, period: AuditPeriod, *, newest_first: bool = False) -> AsyncIterator[AuditRow]:
+        """Return audit rows in the order of time, page by page; of a patient in that of its chain."""
+
+    async def audit_heads(self) -> list[ChainHead]:
+        """Return where every audit chain ends."""
+
+    async def verify(self, checkpoint: Sequence[ChainHead] = ()) -> VerifyReport:
+        """Check every audit chain and message, that every event's document can be read, and every other row.
+
+        Chains must still lead through the heads of ``checkpoint``, which were read at an earlier time.
+        """

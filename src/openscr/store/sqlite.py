@@ -11,28 +11,29 @@ Spec: engine.md level 0; architecture.md "Data", "Concurrency"; 90 §6.1.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-import msgspec
-
 from openscr.errors import ConfigurationError, Conflict, OutcomeUnknown, StoreError, StoreUnavailable
 from openscr.identifiers import SLOTS, slot_of
-from openscr.store import statements
-from openscr.store.chain import read_row
+from openscr.store import sqlite_alerts, sqlite_audit, statements
 from openscr.store.compression import Codec
 from openscr.store.group_commit import GroupCommitWriter
 from openscr.store.interface import (
     AlertRow,
+    AuditPeriod,
     AuditRow,
+    ChainHead,
+    Notice,
     OutboxFigures,
     OutboxRow,
     OutboxState,
     PatientEntry,
+    Subscription,
     Transaction,
     VerifyReport,
 )
@@ -41,7 +42,6 @@ from openscr.store.rows import (
     from_microseconds,
     outbox_change_values,
     patient_values,
-    read_alert,
     read_patient_entry,
     to_microseconds,
 )
@@ -55,7 +55,6 @@ T = TypeVar("T")
 BUSY_SECONDS: Final = 4.0
 """How long a group waits for another program's write; callers of the service are promised an answer within 5 s."""
 
-_AUDIT_PAGE: Final = 500
 _SLOTS_AT_A_TIME: Final = 64
 
 
@@ -243,13 +242,68 @@ class SqliteStore:
             lambda connection: [read_patient_entry(*row) for row in connection.execute(statements.READ_PATIENTS)]
         )
 
+    # --- alerts and who is told of them ------------------------------------------------------------------------------
+
+    async def read_alerts(
+        self, organisation: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> list[AlertRow]:
+        """Return privacy alerts, oldest first: all, or those of one organisation, raised in a period."""
+        return await self._report(lambda connection: sqlite_alerts.read_alerts(connection, organisation, since, until))
+
+    async def slot_of_alert(self, id: str) -> int | None:
+        """Return the slot that an alert lies in, or none."""
+        return await self._report(lambda connection: sqlite_alerts.slot_of_alert(connection, id))
+
+    async def read_subscriptions(self, organisation: str | None = None) -> list[Subscription]:
+        """Return who is told of alerts, oldest first."""
+        return await self._report(lambda connection: sqlite_alerts.read_subscriptions(connection, organisation))
+
+    async def write_subscription(self, subscription: Subscription) -> None:
+        """Keep that somebody is to be told. Raises: `Conflict` when the id exists."""
+        await self._write(lambda connection: sqlite_alerts.write_subscription(connection, subscription))
+
+    async def remove_subscription(self, id: str) -> None:
+        """Forget a subscription, and what it had still to be told."""
+        await self._write(lambda connection: sqlite_alerts.remove_subscription(connection, id))
+
+    async def due_notices(self, now: datetime, limit: int, *, besides: Collection[str] = ()) -> list[Notice]:
+        """Return notices that are due, the longest due first; none of the subscriptions ``besides``."""
+        return await self._report(lambda connection: sqlite_alerts.due_notices(connection, now, limit, besides))
+
+    async def postpone_notices(self, subscription_id: str, until: datetime) -> None:
+        """Let no notice of a subscription be due before an instant."""
+        values = (to_microseconds(until), subscription_id, to_microseconds(until))
+        await self._write(lambda connection: connection.execute(statements.POSTPONE_NOTICES, values))
+
+    async def share_notice(self, notice: Notice, among: Sequence[Notice]) -> None:
+        """Put notices for subscriptions in the place of one that was still for nobody."""
+        await self._write(lambda connection: sqlite_alerts.share_notice(connection, notice, among))
+
+    async def change_notice(self, notice: Notice) -> None:
+        """Write attempts, error and next attempt of a notice."""
+        await self._write(lambda connection: sqlite_alerts.change_notice(connection, notice))
+
+    async def remove_notice(self, notice: Notice) -> None:
+        """Forget a notice that was given."""
+        await self._write(lambda connection: sqlite_alerts.remove_notice(connection, notice))
+
+    async def read_notices(self) -> list[Notice]:
+        """Return every notice that was not given yet, oldest first."""
+        return await self._report(sqlite_alerts.read_notices)
+
     # --- reports ----------------------------------------------------------------------------------------------------
 
-    async def read_alerts(self) -> list[AlertRow]:
-        """Return all privacy alerts, oldest first."""
-        return await self._report(
-            lambda connection: [read_alert(row) for row in connection.execute(statements.READ_ALERTS)]
-        )
+    async def search_audit(self, period: AuditPeriod, *, newest_first: bool = False) -> AsyncIterator[AuditRow]:
+        """Return audit rows in the order of time, of a patient in that of its chain. Raises: `StoreError`. 35 §7."""
+        last = None
+        while page := await self._report(sqlite_audit.page_of_time(period, last, newest_first=newest_first)):
+            for row in page:
+                yield row
+            last = page[-1]
+
+    async def audit_heads(self) -> list[ChainHead]:
+        """Return where every audit chain ends. Spec: 35 §7."""
+        return await self._report(sqlite_audit.read_heads)
 
     async def read_audit(self, slot: int | None = None) -> AsyncIterator[AuditRow]:
         """Return audit rows slot by slot, each chain in its order. Raises: `StoreError` when a row is damaged."""
@@ -260,14 +314,14 @@ class SqliteStore:
         )
         for one in slots:
             sequence = 0
-            while page := await self._report(_page_of_audit(one, sequence)):
+            while page := await self._report(sqlite_audit.page_of_chain(one, sequence)):
                 for row in page:
                     yield row
                 sequence = page[-1].sequence
 
-    async def verify(self) -> VerifyReport:
-        """Check the file, every audit chain, and every row of every slot. Spec: 35 §7."""
-        findings, codec = Findings(), Codec()
+    async def verify(self, checkpoint: Sequence[ChainHead] = ()) -> VerifyReport:
+        """Check the file, every audit chain, and every row of every slot; see the interface. Spec: 35 §7."""
+        findings, codec = Findings(checkpoint), Codec()
         await self._report(lambda connection: check_file(connection, findings))
         if not await self._report(lambda connection: check_schema(connection, findings)):
             return findings.report()
@@ -275,15 +329,3 @@ class SqliteStore:
             slots = range(start, start + _SLOTS_AT_A_TIME)
             await self._report(partial(check_slots, slots=slots, codec=codec, findings=findings))
         return findings.report()
-
-
-def _page_of_audit(slot: int, after: int) -> Callable[[sqlite3.Connection], list[AuditRow]]:
-    def read(connection: sqlite3.Connection) -> list[AuditRow]:
-        try:
-            return [read_row(*row) for row in connection.execute(statements.READ_AUDIT, (slot, after, _AUDIT_PAGE))]
-        except msgspec.MsgspecError as error:
-            raise StoreError(
-                f"slot {slot}: an audit row after {after} is damaged; run `openscr admin verify`"
-            ) from error
-
-    return read

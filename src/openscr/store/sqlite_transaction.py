@@ -9,17 +9,19 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from openscr.errors import StoreError
+from openscr.errors import Conflict, StoreError
 from openscr.spine import Consent
 from openscr.store import statements
 from openscr.store.chain import GENESIS, link, write_content
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
 from openscr.store.interface import (
+    AlertChange,
     AlertRow,
     AuditEntry,
     ConsentRow,
     EventRow,
+    Notice,
     OutboxRow,
     PatientState,
     PollResult,
@@ -30,11 +32,15 @@ from openscr.store.interface import (
 from openscr.store.rows import (
     Values,
     alert_values,
+    change_values,
     consent_values,
     ended_values,
     event_values,
+    notice_values,
     outbox_values,
     poll_values,
+    read_alert,
+    read_change,
     read_consent,
     read_event,
     read_patient_entry,
@@ -145,6 +151,15 @@ class SqliteTransaction:
         """Return a patient's permissions and relationships that nobody ended, newest first. Spec: 70 §9."""
         return tuple([read_standing(row) for row in self._execute(statements.READ_STANDINGS, (self.slot, nhs_number))])
 
+    async def find_alert(self, id: str) -> AlertRow | None:
+        """Return an alert. Spec: 80 §5.3."""
+        row = self._execute(statements.FIND_ALERT, (self.slot, id)).fetchone()
+        return None if row is None else read_alert(row)
+
+    async def alert_changes(self, id: str) -> tuple[AlertChange, ...]:
+        """Return the steps of an alert's life, oldest first. Spec: 80 §5.3."""
+        return tuple(map(read_change, self._execute(statements.READ_CHANGES, (self.slot, id))))
+
     # --- writing ---
 
     async def append_receipt(self, receipt: Receipt) -> None:
@@ -180,8 +195,18 @@ class SqliteTransaction:
         self._append(statements.KEEP_POLL, (self.slot, *poll_values(result, self._codec)))
 
     async def append_alert(self, alert: AlertRow) -> None:
-        """Keep a privacy alert. Raises: `Conflict`. Spec: 35 §6.1."""
+        """Keep a privacy alert, and that its officers must be told. Raises: `Conflict`. Spec: 35 §6.1, 80 §5.3."""
         self._append(statements.APPEND_ALERT, (self.slot, *alert_values(alert)))
+        now = alert.raised_at
+        notice = Notice(self.slot, alert.id, "", alert.organisation, alert.type, now, now)
+        self._append(statements.APPEND_NOTICE, notice_values(notice))
+
+    async def change_alert(self, change: AlertChange) -> None:
+        """Take an alert to its next version. Raises: `Conflict` when it is not in the one before. Spec: 80 §5.3."""
+        key = (self.slot, change.alert_id, change.from_state, change.version - 1)
+        if self._execute(statements.CHANGE_ALERT, (change.to_state, change.version, *key)).rowcount != 1:
+            raise Conflict("the alert has changed meanwhile")
+        self._append(statements.APPEND_CHANGE, (self.slot, *change_values(change)))
 
     async def append_standing(self, row: StandingRow) -> None:
         """Keep a permission or relationship. Raises: `Conflict`. Spec: 70 §9."""

@@ -20,12 +20,14 @@ from openscr.store import statements
 from openscr.store.chain import GENESIS, link, read_row
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
-from openscr.store.interface import EventRow, VerifyReport
+from openscr.store.interface import ChainHead, EventRow, VerifyReport
 from openscr.store.rows import (
     check_texts,
     read_alert,
+    read_change,
     read_consent,
     read_event,
+    read_notice,
     read_outbox,
     read_poll,
     read_standing,
@@ -38,14 +40,18 @@ FAULT_LIMIT: Final = 1000
 
 _EVENT_WIDTH: Final = len(statements.EVENT_COLUMNS.split(","))
 
+NEW: Final = "new"
+"""The state of an alert that nobody has touched."""
+
 _UNREADABLE: Final = (StoreError, msgspec.MsgspecError, KeyError, ValueError, TypeError, OverflowError)
 """What a damaged row may raise while it is read."""
 
 
 class Findings:
-    """What was looked at and found so far."""
+    """What was looked at and found so far, and where chains once ended according to a checkpoint."""
 
-    def __init__(self) -> None:
+    def __init__(self, checkpoint: Iterable[ChainHead] = ()) -> None:
+        self.checkpoint = {head.slot: head for head in checkpoint}
         self.audit_rows = 0
         self.events = 0
         self.receipts = 0
@@ -111,7 +117,7 @@ def check_slots(connection: sqlite3.Connection, slots: Iterable[int], codec: Cod
 
 def _check_chain(connection: sqlite3.Connection, slot: int, findings: Findings) -> None:
     head = connection.execute(statements.READ_CHAIN, (slot,)).fetchone()
-    last, previous = 0, GENESIS
+    last, previous, known = 0, GENESIS, findings.checkpoint.get(slot)
     for sequence, occurred_at, nhs_number, content, hash in connection.execute(statements.SLOT_AUDIT, (slot,)):
         findings.audit_rows += 1
         if sequence != last + 1:
@@ -125,7 +131,13 @@ def _check_chain(connection: sqlite3.Connection, slot: int, findings: Findings) 
         # After a gap the hash before is not known, so this row cannot be judged.
         if sequence == last + 1 and not right:
             findings.add(f"slot {slot}: audit row {sequence} does not fit its hash")
+        if known is not None and sequence == known.sequence:
+            if hash != known.hash:
+                findings.add(f"slot {slot}: audit row {sequence} is not the one of the checkpoint")
+            known = None
         last, previous = sequence, hash
+    if known is not None:
+        findings.add(f"slot {slot}: audit row {known.sequence} of the checkpoint is missing")
     if head is None:
         if last:
             findings.add(f"slot {slot}: audit rows without a chain")
@@ -221,12 +233,36 @@ def _check_polls(connection: sqlite3.Connection, slot: int, codec: Codec, findin
 
 
 def _check_alerts(connection: sqlite3.Connection, slot: int, findings: Findings) -> None:
+    """Look at alerts, at the steps that led each to its state, and at notices."""
+    reached: dict[str, tuple[int, str]] = {}
+    for row in connection.execute(statements.SLOT_CHANGES, (slot,)):
+        place = f"slot {slot}: change {row[1]} of alert {readable(row[0])}"
+        try:
+            check_texts(row)
+            change = read_change(row)
+        except _UNREADABLE as error:
+            findings.add(f"{place}: {_reason(error)}")
+            continue
+        if reached.get(change.alert_id, (1, NEW)) != (change.version - 1, change.from_state):
+            findings.add(f"{place}: it does not follow from the one before")
+        reached[change.alert_id] = (change.version, change.to_state)
     for row in connection.execute(statements.SLOT_ALERTS, (slot,)):
         try:
             check_texts(row)
-            read_alert(row)
+            alert = read_alert(row)
         except _UNREADABLE as error:
             findings.add(f"slot {slot}: alert {readable(row[0])}: {_reason(error)}")
+            continue
+        if reached.pop(alert.id, (1, NEW)) != (alert.version, alert.state):
+            findings.add(f"slot {slot}: alert {alert.id}: its state is not the one that its changes led to")
+    for alert_id in reached:
+        findings.add(f"slot {slot}: alert {alert_id}: there are changes of it, but not the alert")
+    for row in connection.execute(statements.SLOT_NOTICES, (slot,)):
+        try:
+            check_texts(row)
+            read_notice(row)
+        except _UNREADABLE as error:
+            findings.add(f"slot {slot}: notice of alert {readable(row[1])}: {_reason(error)}")
 
 
 def _check_standings(connection: sqlite3.Connection, slot: int, findings: Findings) -> None:

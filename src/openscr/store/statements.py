@@ -32,12 +32,17 @@ OUTBOX_COLUMNS: Final = (
 POLL_COLUMNS: Final = "token, from_party, message_id, asid, sender_asid, expires_at, content"
 ALERT_COLUMNS: Final = (
     "id, nhs_number, type, reason, text, raised_at, asid, organisation, user_id, role_profile_id, job_role, state,"
-    " source, details"
+    " source, details, version"
 )
 STANDING_COLUMNS: Final = (
     "id, nhs_number, kind, holder_kind, holder, basis, reason, text, starts_at, ends_at, recorded_at, asid,"
     " organisation, user_id, role_profile_id, job_role, ended_at, ended_by"
 )
+CHANGE_COLUMNS: Final = (
+    "alert_id, version, changed_at, from_state, to_state, note, user_id, role_profile_id, organisation"
+)
+SUBSCRIPTION_COLUMNS: Final = "id, organisation, kind, address, secret, types, user_id, role_profile_id, created_at"
+NOTICE_COLUMNS: Final = "slot, alert_id, subscription_id, organisation, type, created_at, due_at, attempts, last_error"
 
 # --- hot ------------------------------------------------------------------------------------------------------------
 
@@ -94,7 +99,6 @@ KEEP_POLL: Final = (
     " ON CONFLICT (slot, from_party, message_id) DO UPDATE SET token = excluded.token, asid = excluded.asid,"
     " sender_asid = excluded.sender_asid, expires_at = excluded.expires_at, content = excluded.content"
 )
-APPEND_ALERT: Final = f"INSERT INTO alert (slot, {ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 FIND_STANDING: Final = f"SELECT {STANDING_COLUMNS} FROM standing WHERE slot = ? AND id = ?"
 READ_STANDINGS: Final = (
     f"SELECT {STANDING_COLUMNS} FROM standing WHERE slot = ? AND nhs_number = ? AND ended_at IS NULL"
@@ -104,6 +108,18 @@ APPEND_STANDING: Final = (
     f"INSERT INTO standing (slot, {STANDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 END_STANDING: Final = "UPDATE standing SET ended_at = ?, ended_by = ? WHERE slot = ? AND id = ?"
+APPEND_ALERT: Final = (
+    f"INSERT INTO alert (slot, {ALERT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+FIND_ALERT: Final = f"SELECT {ALERT_COLUMNS} FROM alert WHERE slot = ? AND id = ?"
+CHANGE_ALERT: Final = "UPDATE alert SET state = ?, version = ? WHERE slot = ? AND id = ? AND state = ? AND version = ?"
+APPEND_CHANGE: Final = f"INSERT INTO alert_change (slot, {CHANGE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+READ_CHANGES: Final = f"SELECT {CHANGE_COLUMNS} FROM alert_change WHERE slot = ? AND alert_id = ? ORDER BY version"
+APPEND_NOTICE: Final = f"INSERT INTO notice ({NOTICE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+CHANGE_NOTICE: Final = (
+    "UPDATE notice SET due_at = ?, attempts = ?, last_error = ? WHERE slot = ? AND alert_id = ? AND subscription_id = ?"
+)
+REMOVE_NOTICE: Final = "DELETE FROM notice WHERE slot = ? AND alert_id = ? AND subscription_id = ?"
 MOVE_CHAIN: Final = (
     "INSERT INTO chain (slot, sequence, hash) VALUES (?, ?, ?)"
     " ON CONFLICT (slot) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash"
@@ -139,11 +155,15 @@ SLOT_OUTBOX: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE slot = ? ORDER 
 SLOT_POLLS: Final = f"SELECT {POLL_COLUMNS} FROM poll WHERE slot = ? ORDER BY from_party, message_id"
 SLOT_ALERTS: Final = f"SELECT {ALERT_COLUMNS} FROM alert WHERE slot = ? ORDER BY id"
 SLOT_STANDINGS: Final = f"SELECT {STANDING_COLUMNS} FROM standing WHERE slot = ? ORDER BY id"
+SLOT_CHANGES: Final = f"SELECT {CHANGE_COLUMNS} FROM alert_change WHERE slot = ? ORDER BY alert_id, version"
+SLOT_NOTICES: Final = f"SELECT {NOTICE_COLUMNS} FROM notice WHERE slot = ? ORDER BY alert_id, subscription_id"
 
 HOT: Final = (
     FIND_RECEIPT, FIND_BY_WRAPPER, FIND_BY_WSA, READ_RAW, READ_PATIENT, READ_CONSENT, READ_EVENTS, COUNT_EVENTS,
     CONSENT_HISTORY, READ_CHAIN, APPEND_RECEIPT, APPEND_EVENT, CHANGE_EVENT, APPEND_CONSENT, APPEND_OUTBOX,
     CHANGE_OUTBOX, FAIL_DAMAGED_OUTBOX, REMOVE_OUTBOX, FIND_POLL, POLL_OF_MESSAGE, KEEP_POLL, APPEND_ALERT,
+    FIND_ALERT, CHANGE_ALERT, APPEND_CHANGE, READ_CHANGES, APPEND_NOTICE, CHANGE_NOTICE, REMOVE_NOTICE, SLOT_CHANGES,
+    SLOT_NOTICES,
     MOVE_CHAIN, APPEND_AUDIT, WRITE_PATIENT,
     READ_AUDIT, SLOT_AUDIT, SLOT_RECEIPTS, SLOT_EVENTS, SLOT_CONSENTS, SLOT_OUTBOX, SLOT_POLLS, SLOT_ALERTS,
     FIND_STANDING, READ_STANDINGS, APPEND_STANDING, END_STANDING, SLOT_STANDINGS,
@@ -172,7 +192,44 @@ LIST_OUTBOX_OF_STATE: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE state 
 OUTBOX_FIGURES: Final = "SELECT state, count(*), min(created_at) FROM outbox GROUP BY state"
 REMOVE_POLLS: Final = "DELETE FROM poll WHERE expires_at <= ?"
 CHAINS: Final = "SELECT slot FROM chain ORDER BY slot"
-READ_ALERTS: Final = f"SELECT {ALERT_COLUMNS} FROM alert ORDER BY raised_at, id"
+# The slot is found in an index of ids: alerts are few.
+SLOT_OF_ALERT: Final = "SELECT slot FROM alert WHERE id = ? LIMIT 1"
+ALERTS_OF_ORGANISATION: Final = (
+    f"SELECT {ALERT_COLUMNS} FROM alert WHERE organisation = ? AND raised_at >= ? AND raised_at < ?"
+    " ORDER BY raised_at, id"
+)
+ALERTS_OF_PERIOD: Final = (
+    f"SELECT {ALERT_COLUMNS} FROM alert WHERE raised_at >= ? AND raised_at < ? ORDER BY raised_at, id"
+)
+READ_SUBSCRIPTIONS: Final = f"SELECT {SUBSCRIPTION_COLUMNS} FROM subscription ORDER BY created_at, id"
+APPEND_SUBSCRIPTION: Final = f"INSERT INTO subscription ({SUBSCRIPTION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+REMOVE_SUBSCRIPTION: Final = "DELETE FROM subscription WHERE id = ?"
+REMOVE_ITS_NOTICES: Final = "DELETE FROM notice WHERE subscription_id = ?"
+DUE_NOTICES: Final = f"SELECT {NOTICE_COLUMNS} FROM notice WHERE due_at <= ? ORDER BY due_at"
+POSTPONE_NOTICES: Final = "UPDATE notice SET due_at = ? WHERE subscription_id = ? AND due_at < ?"
+READ_NOTICES: Final = f"SELECT {NOTICE_COLUMNS} FROM notice ORDER BY created_at, alert_id, subscription_id"
+AUDIT_FORWARDS: Final = (
+    "SELECT slot, sequence, occurred_at, nhs_number, content, hash FROM audit"
+    " WHERE (occurred_at, slot, sequence) > (?, ?, ?) AND occurred_at < ?"
+    " ORDER BY occurred_at, slot, sequence LIMIT ?"
+)
+AUDIT_BACKWARDS: Final = (
+    "SELECT slot, sequence, occurred_at, nhs_number, content, hash FROM audit"
+    " WHERE (occurred_at, slot, sequence) < (?, ?, ?) AND occurred_at >= ?"
+    " ORDER BY occurred_at DESC, slot DESC, sequence DESC LIMIT ?"
+)
+# The number has no index of its own: it would be written all over the file by every request, and a chain is short.
+AUDIT_OF_PATIENT: Final = (
+    "SELECT slot, sequence, occurred_at, nhs_number, content, hash FROM audit"
+    " WHERE slot = ? AND sequence > ? AND nhs_number = ? AND occurred_at >= ? AND occurred_at < ?"
+    " ORDER BY sequence LIMIT ?"
+)
+AUDIT_OF_PATIENT_BACKWARDS: Final = (
+    "SELECT slot, sequence, occurred_at, nhs_number, content, hash FROM audit"
+    " WHERE slot = ? AND sequence < ? AND nhs_number = ? AND occurred_at >= ? AND occurred_at < ?"
+    " ORDER BY sequence DESC LIMIT ?"
+)
+HEADS: Final = "SELECT slot, sequence, hash FROM chain ORDER BY slot"
 READ_PATIENTS: Final = "SELECT nhs_number, status, survivor, demographics FROM patient ORDER BY nhs_number"
 DIRECTORY_REVISION: Final = "SELECT revision FROM directory_revision WHERE id = 1"
 MOVE_DIRECTORY_REVISION: Final = "UPDATE directory_revision SET revision = revision + 1 WHERE id = 1"
@@ -188,6 +245,10 @@ PROBE_LARGE_END: Final = "UPDATE probe SET padding = NULL WHERE id = 1"
 
 BACKGROUND: Final = (
     DUE_OUTBOX, NEXT_PARTY_WITH_OUTBOX, DUE_OUTBOX_OF_PARTY, FIND_OUTBOX, LIST_OUTBOX, LIST_OUTBOX_OF_STATE,
-    OUTBOX_FIGURES, REMOVE_POLLS, CHAINS, READ_ALERTS, READ_PATIENTS, DIRECTORY_REVISION, MOVE_DIRECTORY_REVISION,
+    OUTBOX_FIGURES, REMOVE_POLLS, CHAINS, READ_PATIENTS, SLOT_OF_ALERT, ALERTS_OF_ORGANISATION,
+    ALERTS_OF_PERIOD, READ_SUBSCRIPTIONS, APPEND_SUBSCRIPTION, REMOVE_SUBSCRIPTION, REMOVE_ITS_NOTICES, DUE_NOTICES,
+    POSTPONE_NOTICES,
+    READ_NOTICES, AUDIT_FORWARDS, AUDIT_BACKWARDS, AUDIT_OF_PATIENT,
+    AUDIT_OF_PATIENT_BACKWARDS, HEADS, DIRECTORY_REVISION, MOVE_DIRECTORY_REVISION,
     READ_DIRECTORY, CLEAR_DIRECTORY, WRITE_DIRECTORY, PROBE, PROBE_LARGE, PROBE_LARGE_END,
 )  # fmt: skip

@@ -102,9 +102,8 @@ class EbxmlEndpoint:
         errors = self._check_envelope(row, envelope, directory, request.peer, part)
         if errors or part is None:
             _log.info("refused", checks=" ".join(errors), correlation_id=request.correlation_id)
-            for key, cause in _STRANGERS.items():
-                if key in errors:
-                    await self._audit_stranger(row, envelope, request, cause)
+            cause = next((cause for key, cause in _STRANGERS.items() if key in errors), None)
+            await self._audit_envelope(row, envelope, request, cause or f"envelope {' '.join(errors)}")
             return "message-error", self._message_error(envelope, directory, errors), None
         arrival = Arrival(row, envelope, request.body, part, request.peer, directory, request.correlation_id, treatment)
         payload = arrival.read_payload(accept_ask=context.accept_ask_in_set)
@@ -122,6 +121,7 @@ class EbxmlEndpoint:
                 return "fault-300", fault("300"), None
         now = context.clock()
         if time_to_live_passed(envelope, now):
+            await self._audit_refusal(arrival, payload, "expired")
             return "message-error", self._message_error(envelope, directory, ("expired",)), None
         if payload.rules:
             _log.info("rules broken", rules=" ".join(payload.rules), correlation_id=request.correlation_id)
@@ -168,8 +168,8 @@ class EbxmlEndpoint:
         )
         return Reply(200, body, soap_action=_MESSAGE_ERROR)
 
-    async def _audit_stranger(self, row: Interaction, envelope: Envelope, request: Request, cause: Cause) -> None:
-        """Keep that a party tried to speak that is not registered, or not the certificate's. Spec: 35 §3.2, §9.4."""
+    async def _audit_envelope(self, row: Interaction, envelope: Envelope, request: Request, cause: str) -> None:
+        """Keep that a message was refused by its envelope, above all by who it says it is from. Spec: 35 §3.2, §9.4."""
         caller = caller_at(request.peer, "", envelope.from_party[:LONGEST_PARTY_KEY])
         ids = MessageIds("", row.name, envelope.message_id, request.correlation_id)
         outcome = Outcome(AckType.REJECTED)

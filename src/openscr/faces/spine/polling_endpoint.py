@@ -20,7 +20,7 @@ from openscr.faces.spine.exchange import Handled, Reply, Request
 from openscr.faces.spine.interference import SCENARIO
 from openscr.identifiers import is_uuid
 from openscr.record.record import Reception
-from openscr.spine import AckType, Outcome, Person
+from openscr.spine import AckType, MessageIds, Outcome, Person
 from openscr.store.interface import PollResult
 from openscr.transport.ebxml import (
     Envelope,
@@ -222,8 +222,18 @@ class PollingEndpoint:
         # Who showed no ASID with the upload may show none, or the one in the message.
         if strange or shown not in ({found.asid} if found.asid else {"", found.sender_asid}):
             _log.warning("a result asked for by another", correlation_id=request.correlation_id)
+            await self._audit_stranger(request, shown)
             return Handled(POLL, "403", Reply(403, content_type=None))
         return Handled(POLL, "200", Reply(200, found.content, SPINE_CONTENT_TYPE.encode()))
+
+    async def _audit_stranger(self, request: Request, shown: str) -> None:
+        """Keep that somebody asked for a result that is another's. Spec: 35 §7, §9.4."""
+        registered = self._context.directory.snapshot.systems.get(shown)
+        party = registered.party_key if registered is not None else ""
+        caller = caller_at(request.peer, shown[:LONGEST_PERSON_ID], party)
+        ids = MessageIds("", POLL, correlation_id=request.correlation_id)
+        outcome = Outcome(AckType.REJECTED)
+        await self._context.record.audit_refusal(caller, ids, outcome, reason="result_of_another", nhs_number=None)
 
     def _is_put_off(self, token: str) -> bool:
         """Whether a scenario keeps this result back; those whose time has come are forgotten."""

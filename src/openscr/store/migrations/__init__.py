@@ -9,7 +9,7 @@ Spec: dependencies.md "migrations"; architecture.md "Data".
 import sqlite3
 from typing import Final
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
 """Every revision that this program knows, oldest first."""
 
 
