@@ -22,6 +22,7 @@ from identity_provider import (
     role_claim,
 )
 from openscr.access import refusals
+from openscr.access.issuers import KEYS_SECONDS
 from openscr.access.refusals import Refusal, RequestRefused
 from openscr.directory.model import Directory
 
@@ -220,6 +221,18 @@ async def test_a_token_is_verified_once_and_only_while_it_holds(both: Both, monk
     verifier.clock.pass_by(599 + 61)
     monkeypatch.undo()
     assert await verifier.refusal(token) == refusals.TOKEN_EXPIRED
+
+
+async def test_a_token_of_a_key_that_was_withdrawn_ends_with_the_key(both: Both) -> None:
+    """However long it would still hold: its provider may have lost the key."""
+    provider, verifier = both
+    token = provider.token(exp=int(verifier.clock().timestamp()) + 86_400)
+    await verifier.caller(token)
+    provider.published = ["rsa-2"]
+    verifier.clock.pass_by(KEYS_SECONDS - 1)
+    assert (await verifier.caller(token)).session
+    verifier.clock.pass_by(1)
+    assert await verifier.refusal(token) == refusals.TOKEN_KEY
 
 
 # --- the system of the application ----------------------------------------------------------------------------------

@@ -282,6 +282,27 @@ async def test_a_user_whom_the_directory_knows_as_inactive(both: Both) -> None:
 # --- separate login -------------------------------------------------------------------------------------------------
 
 
+async def test_a_user_who_becomes_inactive_while_their_roles_are_asked_for(both: Both) -> None:
+    """What the directory said before the provider was asked does not outlive the question."""
+    provider, verifier = both
+    await verifier.caller(provider.token())
+    provider.arrived.clear()
+    provider.hold_userinfo = asyncio.Event()
+    token = provider.token(auth_time=1)
+    request = asyncio.create_task(verifier.refusal(token))
+    await provider.arrived.wait()
+    known = verifier.directory.snapshot
+    verifier.directory.snapshot = Directory(
+        parties=known.parties.values(),
+        systems=known.systems.values(),
+        users=[replace(user, active=user.user_id != GP) for user in known.users.values()],
+        revision=2,
+    )
+    provider.hold_userinfo.set()
+    assert await request == refusals.USER_INACTIVE
+    assert await verifier.refusal(token) == refusals.USER_INACTIVE
+
+
 async def test_after_a_separate_login_the_directory_tells_the_role(both: Both) -> None:
     provider, verifier = both
     provider.users = {}
