@@ -248,6 +248,12 @@ class Tls:
         except UNREADABLE:
             return True
 
+    @property
+    def nobody_counts(self) -> bool:
+        """Whether a revocation list has ended, so that no client certificate is taken."""
+        end = self.trust.lists_end
+        return end is not None and self._clock() > end
+
     def look(self) -> bool:
         """Look whether the files have changed, and take them if they fit together; return whether they were taken.
 
@@ -287,7 +293,7 @@ class Tls:
 
     def _watch_end(self) -> None:
         end = self.trust.lists_end
-        if end is not None and self._clock() > end and not self._told_of_end:
+        if end is not None and self.nobody_counts and not self._told_of_end:
             self._told_of_end = True
             _log.error(
                 "the revocation list has ended: no client certificate is taken until there is a new one",
