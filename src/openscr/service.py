@@ -378,6 +378,8 @@ class Service:
         if "identity" in self.settings.faces:
             routes += [*self._identity().routes(), *static_routes()]
         pages = Starlette(routes=routes)
+        # It would lead to whatever host the request has named.
+        pages.router.redirect_slashes = False
         spine: ASGIApp | None = None
         if self.demo is not None and "spine" in self.settings.faces:
             spine = SpineApplication(context, mutual_tls=False)

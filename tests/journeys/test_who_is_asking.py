@@ -416,3 +416,17 @@ async def test_strangers_do_not_fill_the_audit(start: Callable[..., Server]) -> 
     token = (await command(server.data, "identity", "token", "--at", server.web, "--user", GP_ROLE)).strip()
     assert (await ask(server, token, NHSD_Session_URID="1")).status == 400
     assert Counter(row.content["reason"] for row in await audited(server))["role_not_of_user"] == 1
+
+
+async def test_addresses_lead_nowhere_else(start: Callable[..., Server]) -> None:
+    """Nobody is sent to the host that a request names; every answer of the face says that it is not to be guessed."""
+    server = start(demo=True)
+    for path in ("/oauth2/authorize/?client_id=app-gp", "/oauth2/sign-out/", "/readyz/", f"{SESSION}/"):
+        answer = await post(server.web, path, b"", [("X-Forwarded-Host", "evil.test")], method="GET")
+        assert (answer.status, answer.header("location")) == (404, None), path
+    token = (await command(server.data, "identity", "token", "--at", server.web, "--user", GP_ROLE)).strip()
+    answers = [await ask(server, token), await ask(server, None), await post(server.web, f"{SESSION}/x", b"", [])]
+    answers.append(await post(server.web, LOGOUT, b"", [FORM]))
+    for answer, status in zip(answers, (200, 401, 404, 400), strict=True):
+        assert answer.status == status
+        assert (answer.header("cache-control"), answer.header("x-content-type-options")) == ("no-store", "nosniff")

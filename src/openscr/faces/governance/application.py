@@ -28,6 +28,7 @@ from openscr.errors import StoreError
 from openscr.faces.governance.exchange import Asked, Endpoint, Handler, read_body, respond
 from openscr.faces.governance.logout import LogoutEndpoint
 from openscr.faces.governance.refusals import (
+    HEADERS,
     STORE_UNAVAILABLE,
     not_found,
     refuse,
@@ -149,7 +150,8 @@ class _Place:
             return
         response.headers[CORRELATION] = correlation_id
         response.headers[REQUEST] = request_id
-        response.headers.setdefault("Cache-Control", "no-store")
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         if response.status_code == 405:
             response.headers["Allow"] = ", ".join(sorted(self._handlers))
         await response(scope, receive, send)
