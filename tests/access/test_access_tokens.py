@@ -310,6 +310,10 @@ async def test_a_gateway_is_believed_what_agrees_with_the_token() -> None:
         caller = await verifier.caller(token, **told, client_ip="203.0.113.9")
         assert (caller.asid, caller.address) == ("200000000115", "203.0.113.9")
         assert (await verifier.caller(token, **told, client_ip="nonsense")).address == "192.0.2.1"
+        mapped = await verifier.caller(token, "::ffff:192.0.2.1", **told, client_ip="203.0.113.9")
+        assert mapped.address == "203.0.113.9"
+        stranger = await verifier.caller(token, "::ffff:198.51.100.1", **told, client_ip="203.0.113.9")
+        assert stranger.address == "::ffff:198.51.100.1"
         for name, value, expected in (
             ("NHSD_ASID", "200000000116", refusals.ASID_DIFFERS),
             ("NHSD_ASID", "299999999999", refusals.ASID_UNKNOWN),

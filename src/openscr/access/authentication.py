@@ -72,6 +72,9 @@ class Gateways:
             peer = ipaddress.ip_address(address)
         except ValueError:
             return False
+        if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
+            # So a listener for both versions of IP sees those of the older one.
+            peer = peer.ipv4_mapped
         return any(peer in network for network in self._networks)
 
 
