@@ -1,6 +1,7 @@
 """In which role a user acts: the six texts, the union-of-roles trap, closed roles. Spec: 35 §4.4, §9.6."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
@@ -190,6 +191,14 @@ async def test_user_info_that_no_longer_takes_the_token(both: Both) -> None:
 async def test_user_info_of_somebody_else(both: Both, name: str, user: Any) -> None:
     provider, verifier = both
     provider.users[GP] = {"nhsid_nrbac_roles": [role_claim(GP_ROLE)], name: user}
+    assert await verifier.refusal(provider.token()) == refusals.TOKEN_OF_ANOTHER
+
+
+async def test_user_info_of_nobody(both: Both) -> None:
+    """An answer that a cache or a proxy has mixed up need not say whose it is."""
+    provider, verifier = both
+    roles = json.dumps({"nhsid_nrbac_roles": [role_claim(GP_ROLE)]})
+    provider.userinfo_answer = web.Response(body=roles.encode())
     assert await verifier.refusal(provider.token()) == refusals.TOKEN_OF_ANOTHER
 
 
