@@ -95,7 +95,8 @@ class _Handshake(ssl.SSLObject):
             raise
         except ssl.SSLError as error:
             raise HandshakeRefused(_cause_of(error), self.outgoing.read()) from error
-        if self.session_reused and (cause := self._lapsed()) is not None:
+        # OpenSSL has not looked at sessions that go on, nor whether an authority in between was revoked.
+        if (self.session_reused or self.trust.checks_revocation) and (cause := self._lapsed()) is not None:
             raise HandshakeRefused(cause)
 
     def _lapsed(self) -> Cause | None:
