@@ -77,6 +77,7 @@ class IdentityProvider:
         self.userinfo_answer: web.Response | None = None
         self.introspections: dict[str, Any] = {}
         self.hold: asyncio.Event | None = None
+        self.hold_userinfo: asyncio.Event | None = None
         self.arrived = asyncio.Event()
         self.secrets: list[str] = []
         self._runner: web.AppRunner | None = None
@@ -123,6 +124,9 @@ class IdentityProvider:
 
     async def _userinfo(self, request: web.Request) -> web.Response:
         self.asked["userinfo"] += 1
+        self.arrived.set()
+        if self.hold_userinfo is not None:
+            await self.hold_userinfo.wait()
         if self.userinfo_answer is not None:
             return web.Response(status=self.userinfo_answer.status, body=self.userinfo_answer.body)
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")

@@ -228,7 +228,8 @@ class Service:
 
     def look_at_tls_files(self) -> None:
         """Take changed certificates and revocation lists now, without waiting for the next look. Spec: 35 §3.1."""
-        if self._tls.look() and self._spine is not None:
+        changed = self._tls.look()
+        if self._spine is not None and (changed or self._tls.nobody_counts):
             self._spine.let_go(self._tls.lapsed)
 
     async def _watch_tls(self) -> None:
@@ -377,6 +378,8 @@ class Service:
         if "identity" in self.settings.faces:
             routes += [*self._identity().routes(), *static_routes()]
         pages = Starlette(routes=routes)
+        # It would lead to whatever host the request has named.
+        pages.router.redirect_slashes = False
         spine: ASGIApp | None = None
         if self.demo is not None and "spine" in self.settings.faces:
             spine = SpineApplication(context, mutual_tls=False)

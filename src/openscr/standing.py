@@ -7,6 +7,7 @@ a time. `openscr.record.standings` answers these verbs; faces are written agains
 Spec: 35 §6, §9.4; 70 §9 "Permission to view model"; 80 §3, §4; 20 §10.1.
 """
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -170,35 +171,57 @@ MOST_HOURS: Final = 365 * 24.0
 _MOST_TEXT: Final = 200
 _LEAST_EMERGENCY_TEXT: Final = 10
 _AHEAD: Final = timedelta(seconds=60)
+_LONG_AGO: Final = timedelta(days=150 * 365)
+"""A relationship may have begun with its patient's life, and no patient is older."""
+
+_LINES: Final = frozenset("\n\r\t")
+_NO_TEXT: Final = frozenset({"Cc", "Cs", "Co", "Cn"})
+_TURNS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that show a text in another order than it was written in."""
+
 _CLAIM_ALERT_REASONS: Final = frozenset({"1", "2", "3", "4", "6"})
 
 
 def mistakes(request: PermissionRequest | RelationshipRequest, now: datetime) -> tuple[str, ...]:
     """Return what is wrong with a request, in words for whoever sent it; never with a value of it.
 
-    A reason for an emergency has 10 to 200 characters, any other text 200 at most; a start is not in the future by
-    more than a minute; a relationship's alert has a reason that its type allows. Spec: 70 §6.4, §9; 80 §4; 35 §6.1.
+    A reason for an emergency has 10 to 200 characters that can be seen, any other text 200 at most; a start is not in
+    the future by more than a minute, nor before anybody's birth; a relationship's alert has a reason that its type
+    allows. Spec: 70 §6.4, §9; 80 §4; 35 §6.1.
     """
     found = []
     text = request.text.strip()
     if len(text) > _MOST_TEXT:
         found.append(f"the text has more than {_MOST_TEXT} characters")
+    if not all(map(_is_text, text)):
+        found.append("the text holds control characters")
     if request.reason not in RELATIONSHIP_REASONS:
         found.append(f"the reason is none of {', '.join(RELATIONSHIP_REASONS)}")
     if request.hours is not None and not LEAST_HOURS <= request.hours <= MOST_HOURS:
         found.append(f"it can hold between {LEAST_HOURS:.0f} and {MOST_HOURS:.0f} hours")
     if request.starts_at is not None and request.starts_at > now + _AHEAD:
         found.append("it starts in the future")
+    if request.starts_at is not None and request.starts_at < now - _LONG_AGO:
+        found.append("it starts longer ago than anybody lives")
     if isinstance(request, PermissionRequest):
         if request.scope is HolderKind.WORKGROUP:
             found.append("a permission is for a role profile or for its organisation")
         if request.basis is Basis.EMERGENCY and request.scope is not HolderKind.ROLE_PROFILE:
             found.append("an emergency is for who acts in it, not for an organisation")
-        if request.basis is Basis.EMERGENCY and len(text) < _LEAST_EMERGENCY_TEXT:
+        if request.basis is Basis.EMERGENCY and _visible(text) < _LEAST_EMERGENCY_TEXT:
             found.append(f"an emergency needs a reason of at least {_LEAST_EMERGENCY_TEXT} characters")
     elif request.claimed and request.alert_reason not in _CLAIM_ALERT_REASONS:
         found.append("the alert of a claim has reason 1, 2, 3, 4 or 6")
     return tuple(found)
+
+
+def _is_text(character: str) -> bool:
+    return character in _LINES or (unicodedata.category(character) not in _NO_TEXT and character not in _TURNS)
+
+
+def _visible(text: str) -> int:
+    """Return how many characters of a text take up room: ten that nobody sees are no reason."""
+    return sum(unicodedata.category(character) != "Cf" for character in text)
 
 
 class Standings(Protocol):

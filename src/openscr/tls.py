@@ -95,7 +95,8 @@ class _Handshake(ssl.SSLObject):
             raise
         except ssl.SSLError as error:
             raise HandshakeRefused(_cause_of(error), self.outgoing.read()) from error
-        if self.session_reused and (cause := self._lapsed()) is not None:
+        # OpenSSL has not looked at sessions that go on, nor whether an authority in between was revoked.
+        if (self.session_reused or self.trust.checks_revocation) and (cause := self._lapsed()) is not None:
             raise HandshakeRefused(cause)
 
     def _lapsed(self) -> Cause | None:
@@ -248,6 +249,12 @@ class Tls:
         except UNREADABLE:
             return True
 
+    @property
+    def nobody_counts(self) -> bool:
+        """Whether a revocation list has ended, so that no client certificate is taken."""
+        end = self.trust.lists_end
+        return end is not None and self._clock() > end
+
     def look(self) -> bool:
         """Look whether the files have changed, and take them if they fit together; return whether they were taken.
 
@@ -287,7 +294,7 @@ class Tls:
 
     def _watch_end(self) -> None:
         end = self.trust.lists_end
-        if end is not None and self._clock() > end and not self._told_of_end:
+        if end is not None and self.nobody_counts and not self._told_of_end:
             self._told_of_end = True
             _log.error(
                 "the revocation list has ended: no client certificate is taken until there is a new one",

@@ -22,6 +22,7 @@ from identity_provider import (
     role_claim,
 )
 from openscr.access import refusals
+from openscr.access.issuers import KEYS_SECONDS
 from openscr.access.refusals import Refusal, RequestRefused
 from openscr.directory.model import Directory
 
@@ -222,6 +223,18 @@ async def test_a_token_is_verified_once_and_only_while_it_holds(both: Both, monk
     assert await verifier.refusal(token) == refusals.TOKEN_EXPIRED
 
 
+async def test_a_token_of_a_key_that_was_withdrawn_ends_with_the_key(both: Both) -> None:
+    """However long it would still hold: its provider may have lost the key."""
+    provider, verifier = both
+    token = provider.token(exp=int(verifier.clock().timestamp()) + 86_400)
+    await verifier.caller(token)
+    provider.published = ["rsa-2"]
+    verifier.clock.pass_by(KEYS_SECONDS - 1)
+    assert (await verifier.caller(token)).session
+    verifier.clock.pass_by(1)
+    assert await verifier.refusal(token) == refusals.TOKEN_KEY
+
+
 # --- the system of the application ----------------------------------------------------------------------------------
 
 
@@ -297,6 +310,10 @@ async def test_a_gateway_is_believed_what_agrees_with_the_token() -> None:
         caller = await verifier.caller(token, **told, client_ip="203.0.113.9")
         assert (caller.asid, caller.address) == ("200000000115", "203.0.113.9")
         assert (await verifier.caller(token, **told, client_ip="nonsense")).address == "192.0.2.1"
+        mapped = await verifier.caller(token, "::ffff:192.0.2.1", **told, client_ip="203.0.113.9")
+        assert mapped.address == "203.0.113.9"
+        stranger = await verifier.caller(token, "::ffff:198.51.100.1", **told, client_ip="203.0.113.9")
+        assert stranger.address == "::ffff:198.51.100.1"
         for name, value, expected in (
             ("NHSD_ASID", "200000000116", refusals.ASID_DIFFERS),
             ("NHSD_ASID", "299999999999", refusals.ASID_UNKNOWN),

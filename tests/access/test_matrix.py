@@ -90,7 +90,9 @@ def test_a_deployment_brings_its_own_matrix(tmp_path: Path) -> None:
         (lambda d: d["operations"].update({"upload": {"needs": [], "role": "GP"}}), "regex"),
         (lambda d: d["groups"].update({"view": ["B0370", "R8000"]}), "regex"),
         (lambda d: d["groups"]["view"].append("B0168"), "only widen"),
-        (lambda d: d["operations"].update({"view": {"needs": []}}), "only widen"),
+        (lambda d: d["operations"].update({"view": {"needs": []}}), "/operations/view needs nothing"),
+        (lambda d: d["operations"].update({"set_consent": {"needs": []}}), "everybody might do it"),
+        (lambda d: d["operations"]["audit_read"].pop("role"), "/operations/audit_read needs nothing"),
         (lambda d: d["operations"].update({"override": {"needs": [["B0082"]]}}), "only widen"),
     ],
 )

@@ -1,6 +1,7 @@
 """In which role a user acts: the six texts, the union-of-roles trap, closed roles. Spec: 35 §4.4, §9.6."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
@@ -193,6 +194,14 @@ async def test_user_info_of_somebody_else(both: Both, name: str, user: Any) -> N
     assert await verifier.refusal(provider.token()) == refusals.TOKEN_OF_ANOTHER
 
 
+async def test_user_info_of_nobody(both: Both) -> None:
+    """An answer that a cache or a proxy has mixed up need not say whose it is."""
+    provider, verifier = both
+    roles = json.dumps({"nhsid_nrbac_roles": [role_claim(GP_ROLE)]})
+    provider.userinfo_answer = web.Response(body=roles.encode())
+    assert await verifier.refusal(provider.token()) == refusals.TOKEN_OF_ANOTHER
+
+
 @pytest.mark.parametrize("name", ["Gita\nlevel=error", "Gita\ud800", "Gita\u202eatiG", "G" * 10_000, 7, ["Gita"]])
 async def test_a_name_is_one_bearable_line(both: Both, name: Any) -> None:
     provider, verifier = both
@@ -280,6 +289,27 @@ async def test_a_user_whom_the_directory_knows_as_inactive(both: Both) -> None:
 
 
 # --- separate login -------------------------------------------------------------------------------------------------
+
+
+async def test_a_user_who_becomes_inactive_while_their_roles_are_asked_for(both: Both) -> None:
+    """What the directory said before the provider was asked does not outlive the question."""
+    provider, verifier = both
+    await verifier.caller(provider.token())
+    provider.arrived.clear()
+    provider.hold_userinfo = asyncio.Event()
+    token = provider.token(auth_time=1)
+    request = asyncio.create_task(verifier.refusal(token))
+    await provider.arrived.wait()
+    known = verifier.directory.snapshot
+    verifier.directory.snapshot = Directory(
+        parties=known.parties.values(),
+        systems=known.systems.values(),
+        users=[replace(user, active=user.user_id != GP) for user in known.users.values()],
+        revision=2,
+    )
+    provider.hold_userinfo.set()
+    assert await request == refusals.USER_INACTIVE
+    assert await verifier.refusal(token) == refusals.USER_INACTIVE
 
 
 async def test_after_a_separate_login_the_directory_tells_the_role(both: Both) -> None:

@@ -1,5 +1,6 @@
 """Sessions that end before their tokens do. Spec: 35 §4.2; Back-Channel Logout 1.0 §2.6."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -40,6 +41,19 @@ async def test_a_logout_token_ends_a_session(both: Both) -> None:
     await verifier.caller(token)
     await verifier.verification.logout.receive(provider.logout_token(SESSION))
     assert await verifier.refusal(token) == refusals.SESSION_ENDED
+
+
+async def test_a_session_that_ends_while_its_roles_are_asked_for(both: Both) -> None:
+    """Whoever has signed out is not let in by a request that was under way."""
+    provider, verifier = both
+    await verifier.caller(provider.token(sid="another session"))
+    provider.arrived.clear()
+    provider.hold_userinfo = asyncio.Event()
+    request = asyncio.create_task(verifier.refusal(provider.token()))
+    await provider.arrived.wait()
+    verifier.verification.sessions.end(SESSION, provider.base)
+    provider.hold_userinfo.set()
+    assert await request == refusals.SESSION_ENDED
 
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"

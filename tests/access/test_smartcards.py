@@ -168,6 +168,20 @@ def _value(name: str, value: str) -> Bend:
     return _text(f".//a:Attribute[@AttributeName='{name}']/a:AttributeValue", value)
 
 
+def _behind(name: str, value: str, *, also: bool = False) -> Bend:
+    """Put an attribute behind the roles, instead of where it stood or beside it."""
+
+    def bend(response: etree._Element) -> None:
+        statement = response.find("a:Assertion/a:AttributeStatement", NAMES)
+        assert statement is not None
+        for before in statement.findall(f"a:Attribute[@AttributeName='{name}']", NAMES):
+            if not also:
+                statement.remove(before)
+        statement.append(attribute(name, value))
+
+    return bend
+
+
 STATEMENT = "a:Assertion/a:AttributeStatement"
 NESTED = f"{STATEMENT}/a:Subject/a:SubjectConfirmation/a:SubjectConfirmationData"
 SIGN_IN = f"{NESTED}/a:Assertion/a:AuthenticationStatement/a:Subject/a:SubjectConfirmation/a:SubjectConfirmationData"
@@ -218,6 +232,13 @@ BROKEN: dict[str, tuple[Bend, str]] = {
         "role",
     ),
     "training mode": (_value("ssbMode", "1"), "training_mode"),
+    "training mode behind the roles": (_behind("ssbMode", "1"), "training_mode"),
+    "live and training mode": (_behind("ssbMode", "1", also=True), "attribute_twice"),
+    "an inactive person behind the roles": (_behind("nhsPersonStatus", "2"), "person_inactive"),
+    "another session role behind the roles": (
+        _behind("ssbSessionRoleUid", "555000000302", also=True),
+        "attribute_twice",
+    ),
     "a mode of its own": (_value("ssbMode", "2"), "training_mode"),
     "an inactive person": (
         lambda response: response.find(STATEMENT, NAMES).insert(  # type: ignore[union-attr]

@@ -1,5 +1,7 @@
 """Authorities and revocation lists, where no handshake judges. Held against OpenSSL's own verdict. Spec: 35 §3.1."""
 
+import contextlib
+import ssl
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from openscr.access.registration import Cause
 from openscr.access.trust import Trust, read_trust
 from openscr.errors import ConfigurationError
+from openscr.tls import HandshakeRefused, TlsFiles, server_tls
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
@@ -227,6 +230,70 @@ def test_two_authorities_of_one_name_have_both_their_lists(root: Holder, sub: Ho
     trust = Trust([root.certificate, sub.certificate, again.certificate], [revocation(sub, client), revocation(again)])
     assert trust.refusal(client.certificate, NOW) is Cause.REVOKED_CERTIFICATE
     assert trust.refusal_of_stranger(certify("d", again).certificate, NOW) is None
+
+
+def test_nobody_counts_whose_authority_was_revoked(root: Holder, sub: Holder, client: Holder) -> None:
+    """The root has revoked the authority in between, whose own list knows nothing of that; and what is below it."""
+    below = certify("Below", sub, ca=True)
+    authorities = [root.certificate, sub.certificate, below.certificate]
+    lists = [revocation(sub), revocation(below)]
+    for leaf in (client, certify("d", below)):
+        assert Trust(authorities, [*lists, revocation(root)]).refusal_of_stranger(leaf.certificate, NOW) is None
+        trust = Trust(authorities, [*lists, revocation(root, sub)])
+        assert trust.refusal_of_stranger(leaf.certificate, NOW) is Cause.REVOKED_CERTIFICATE
+        assert trust.refusal(leaf.certificate, NOW) is Cause.REVOKED_CERTIFICATE
+    of_root = certify("c", root)
+    assert trust.refusal(of_root.certificate, NOW) is None
+    # The authority has a new certificate: its name counts again.
+    again = certify("Sub", root, ca=True, key=sub.key)
+    trust = Trust([*authorities, again.certificate], [*lists, revocation(root, sub)])
+    assert trust.refusal(client.certificate, NOW) is None
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_a_handshake_asks_whether_the_authority_was_revoked(
+    root: Holder, sub: Holder, client: Holder, tmp_path: Path, *, revoked: bool
+) -> None:
+    """OpenSSL is asked for the list of the client's own issuer alone; the rest is looked at behind it."""
+    server = certify("localhost", sub, extensions=[(SERVER, False)])
+    for name, holder in (("server", server), ("client", client)):
+        (tmp_path / f"{name}.pem").write_bytes(holder.pem + sub.pem)
+        (tmp_path / f"{name}.key").write_bytes(_private(holder))
+    (tmp_path / "ca.pem").write_bytes(root.pem + sub.pem)
+    lists = [revocation(sub), revocation(root, *([sub] if revoked else []))]
+    (tmp_path / "crl").write_bytes(b"".join(each.public_bytes(serialization.Encoding.PEM) for each in lists))
+    files = TlsFiles(tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "ca.pem", tmp_path / "crl")
+    theirs = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    theirs.check_hostname = False
+    theirs.load_cert_chain(tmp_path / "client.pem", tmp_path / "client.key")
+    if not revoked:
+        _shake_hands(server_tls(files), theirs)
+        return
+    with pytest.raises(HandshakeRefused) as refused:
+        _shake_hands(server_tls(files), theirs)
+    assert refused.value.cause is Cause.REVOKED_CERTIFICATE
+
+
+def _private(holder: Holder) -> bytes:
+    return holder.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _shake_hands(ours: ssl.SSLContext, theirs: ssl.SSLContext) -> None:
+    """Let two sides shake hands until the server's is through. Raises: what the server's side raises."""
+    upward, downward = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = ours.wrap_bio(upward, downward, server_side=True)
+    client = theirs.wrap_bio(downward, upward)
+    for _ in range(10):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        try:
+            server.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        return
+    raise AssertionError("the handshake does not end")
 
 
 @pytest.mark.parametrize("signed_by", ["another name", "another key"])

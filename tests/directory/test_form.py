@@ -252,6 +252,11 @@ def test_any_value_in_any_place_is_read_or_refused(kind: str, data: st.DataObjec
         (lambda d: d["systems"][0].update(aliases=["9", "200000000115"]), "/systems/0/aliases/1", "already"),
         (lambda d: d["systems"][0].update(aliases=["9", "9"]), "/systems/0/aliases/1", "already"),
         (
+            lambda d: d["systems"].extend({**d["systems"][1], "asid": f"20000000099{n}", "app": "app"} for n in (1, 2)),
+            "/systems/3/app",
+            "the app app has a system already",
+        ),
+        (
             lambda d: d["users"].append({**d["users"][0], "user_id": "2"}),
             "/users/1/roles/0/role_profile_id",
             "already",

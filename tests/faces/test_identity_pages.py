@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from lxml import html
+from yarl import URL
 
 from faces.identity_provider import (
     CLOSED_ROLE,
@@ -325,6 +326,22 @@ async def test_signing_in_gives_the_browser_a_new_key(idp: Provider) -> None:
     assert reply.status == 303
     assert planted not in reply.headers["Set-Cookie"]
     assert f"openscr-session-{port}=" in reply.headers["Set-Cookie"]
+
+
+async def test_a_browser_key_that_was_planted_does_not_lead_on_after_the_sign_in(idp: Provider) -> None:
+    """Who has put their own key into somebody's browser, and sends them a request of theirs, gets no code for it."""
+    port = idp.at.rpartition(":")[2]
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as attacker:
+        place, page = await begun(idp, attacker, scope="openid selectedrole")
+        (key,) = [cookie for cookie in attacker.cookie_jar if cookie.key == f"openscr-browser-{port}"]
+        idp.session.cookie_jar.update_cookies({key.key: key.value}, URL(idp.at))
+        signed_in = await idp.post(place, filled(await idp.get(place), TWO_ROLES))
+        assert signed_in.status == 303
+        assert (await idp.get(signed_in.location, attacker)).status == 400
+        chosen = {FORM_TOKEN: token_of(page), "role": NURSE_ROLE}
+        assert (await idp.post(signed_in.location, chosen, attacker)).status == 400
+        assert (await idp.get(signed_in.location)).status == 200
+        assert (await idp.post(signed_in.location, chosen)).answer["code"]
 
 
 # --- sessions -------------------------------------------------------------------------------------------------------

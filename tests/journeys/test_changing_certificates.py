@@ -32,6 +32,9 @@ from openscr.access.pki_revocation import write_list
 from openscr.codes import EVENT_LIST_ANSWER
 from openscr.testbench.population import FULL_RECORD
 
+SHORTLY = timedelta(seconds=8)
+"""Long enough to start a service and to ask it something."""
+
 REFUSED = (ssl.SSLError, ConnectionError)
 
 
@@ -241,6 +244,30 @@ async def test_a_list_that_has_ended_lets_nobody_in_until_there_is_a_new_one(
     assert line["file"].endswith("ca.crl")
     await command(data, "pki", "crl")
     await until(lambda: let_in(server, "gp.client.test"))
+
+
+async def test_a_connection_does_not_outlive_the_list(data: Path, start: Callable[..., Server]) -> None:
+    """Who came in while it was in force is let go when it ends, as nobody comes in then."""
+    write_list(data / "pki", days=1, clock=lambda: datetime.now(UTC) - timedelta(days=1) + SHORTLY)
+    server = start(demo=True)
+    async with connected(server.spine, server.tls()) as connection:
+        soap_of(await connection.exchange(PRACTICE.event_list(FULL_RECORD).raw()), EVENT_LIST_ANSWER)
+        assert await connection.ended()
+
+
+async def test_a_connection_does_not_outlive_its_certificate(data: Path, start: Callable[..., Server]) -> None:
+    """However busy it is kept: the handshake was before the end, this request is not."""
+    server = start(demo=True)
+    ending = datetime.now(UTC) - timedelta(days=1) + SHORTLY
+    authority.issue(data / "pki", "gp.client.test", name="ending", days=1, clock=lambda: ending)
+    async with new_rows(server) as rows, connected(server.spine, server.tls("ending")) as connection:
+        soap_of(await connection.exchange(PRACTICE.event_list(FULL_RECORD).raw()), EVENT_LIST_ANSWER)
+
+        async def turned_away() -> bool:
+            return (await connection.exchange(PRACTICE.event_list(FULL_RECORD).raw())).status == 403
+
+        await until(turned_away)
+        assert "expired_certificate" in await rows.reasons(2)
 
 
 @pytest.mark.parametrize(

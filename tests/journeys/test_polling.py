@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from journeys.handshake import new_rows
 from journeys.messages import HOSPITAL, PRACTICE, answer_to, codes_of, fresh_patient
 from journeys.polling import (
     CLINICAL,
@@ -170,6 +171,20 @@ async def test_only_the_sender_reads_a_result(demo: Server) -> None:
     refused = [row for row in rows if row.content.get("certificate", "").startswith("viewer.client.test ")]
     assert refused[-1].outcome == "AR"
     assert refused[-1].content["asid"] == PRACTICE.asid
+
+
+async def test_who_asks_for_the_result_of_another_is_in_the_audit(demo: Server) -> None:
+    """With whom he says that he is, and the certificate with which he came; not with the place of the result."""
+    upload = FacadeUpload.of(fresh_patient())
+    place = place_of(await upload.post(demo.spine, demo.tls()))
+    async with new_rows(demo) as rows:
+        assert (await upload.ask(demo.spine, place, demo.tls("viewer.client.test"))).status == 403
+        other = upload.with_headers(nhsd_asid="9" * 5_000)
+        assert (await other.ask(demo.spine, place, demo.tls())).status == 403
+        assert await rows.reasons(2) == ["result_of_another"] * 2
+    said = {(row.content["asid"], row.content["certificate"].partition(" ")[0]) for row in rows.rows}
+    assert said == {(PRACTICE.asid, "viewer.client.test"), ("9" * 64, "gp.client.test")}
+    assert place.rpartition("/")[2] not in repr(rows.rows)
 
 
 async def test_who_shows_no_asid_may_ask_without_one(demo: Server) -> None:

@@ -29,9 +29,10 @@ from identity_provider import (
 )
 from journeys.messages import PRACTICE, Client, fresh_patient
 from journeys.runner import Server, command, stored
-from journeys.wire import Answer, post, soap_of
+from journeys.wire import Answer, connected, post, request_bytes, soap_of
 from openscr.access.saml import AssertionRefused, read_role_assertion
 from openscr.codes import ACKNOWLEDGEMENT, ACS_GET_ANSWER, QUERY_FAILED
+from openscr.faces.governance.application import STRANGERS_A_MINUTE
 from openscr.hl7.acknowledgement import read_acknowledgement
 from openscr.identifiers import mint_uuid, utc_now
 from openscr.spine import Consent, Person
@@ -396,3 +397,36 @@ async def test_a_ticket_of_the_local_broker(demo: Server) -> None:
 def test_the_tests_own_keys_stay_private(name: str) -> None:
     """What the provider of these tests publishes cannot sign."""
     assert "d" not in key(name).as_dict(private=False)
+
+
+async def test_strangers_do_not_fill_the_audit(start: Callable[..., Server]) -> None:
+    """Whoever cannot be told is audited so often a minute, at either route that anybody may call; then it is logged."""
+    server = start(demo=True)
+    asked = request_bytes(SESSION, b"", [], method="GET")
+    logout = request_bytes(LOGOUT, b"", [FORM])
+    async with connected(server.web) as connection:
+        for _ in range(STRANGERS_A_MINUTE):
+            assert (await connection.exchange(asked)).status == 401
+        for _ in range(20):
+            assert (await connection.exchange(asked)).status == 401
+            assert (await connection.exchange(logout)).status == 400
+    rows = await audited(server)
+    assert Counter(row.content["reason"] for row in rows) == {"token_missing": STRANGERS_A_MINUTE}
+    assert server.log.read_text().count("further refusals of strangers in this minute are not audited") == 1
+    token = (await command(server.data, "identity", "token", "--at", server.web, "--user", GP_ROLE)).strip()
+    assert (await ask(server, token, NHSD_Session_URID="1")).status == 400
+    assert Counter(row.content["reason"] for row in await audited(server))["role_not_of_user"] == 1
+
+
+async def test_addresses_lead_nowhere_else(start: Callable[..., Server]) -> None:
+    """Nobody is sent to the host that a request names; every answer of the face says that it is not to be guessed."""
+    server = start(demo=True)
+    for path in ("/oauth2/authorize/?client_id=app-gp", "/oauth2/sign-out/", "/readyz/", f"{SESSION}/"):
+        answer = await post(server.web, path, b"", [("X-Forwarded-Host", "evil.test")], method="GET")
+        assert (answer.status, answer.header("location")) == (404, None), path
+    token = (await command(server.data, "identity", "token", "--at", server.web, "--user", GP_ROLE)).strip()
+    answers = [await ask(server, token), await ask(server, None), await post(server.web, f"{SESSION}/x", b"", [])]
+    answers.append(await post(server.web, LOGOUT, b"", [FORM]))
+    for answer, status in zip(answers, (200, 401, 404, 400), strict=True):
+        assert answer.status == status
+        assert (answer.header("cache-control"), answer.header("x-content-type-options")) == ("no-store", "nosniff")

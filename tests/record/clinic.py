@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 import pytest
 
-from openscr.access.matrix import load_matrix
+from openscr.access.matrix import load_matrix, with_claim_activity
 from openscr.access.policy import AccessPolicy
 from openscr.codes import (
     ACS_GET,
@@ -458,6 +458,7 @@ async def open_clinic(
     *,
     unknown_author: Literal["accept", "refuse"] = "accept",
     require_person_for_query: bool = False,
+    claim_activity: tuple[str, ...] = (),
     **enforced: bool,
 ) -> AsyncIterator[Clinic]:
     """Open a clinic whose store is in ``folder``; ``enforced`` are further switches of the policy."""
@@ -469,7 +470,7 @@ async def open_clinic(
         directory = CurrentDirectory(Directory())
         directory.snapshot = build_directory(rows, 1)
         policy = AccessPolicy(
-            matrix=load_matrix(),
+            matrix=with_claim_activity(load_matrix(), claim_activity),
             unknown_author=unknown_author,
             require_person_for_query=require_person_for_query,
             override_vocabulary="4.2.00" if rules.override_vocabulary == "4.2.00" else "7.2.02",

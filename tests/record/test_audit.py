@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from openscr.directory.model import Role
-from openscr.record.audit import audit_entry
+from openscr.record.audit import LONGEST_TEXT, audit_entry
 from openscr.spine import AckType, Caller, Consent, DissentOverride, MessageIds, Outcome, Session
 
 from .clinic import FORMER, GP, HOSPITAL_PARTY, HOSPITAL_SYSTEM, LAWYER, NOON, PATIENT, SYSTEM, Clinic, uuid
@@ -180,3 +180,16 @@ def test_a_session_is_told_with_how_it_was_authenticated() -> None:
         "reason": "role_closed",
         "class": "author_mismatch",
     }
+
+
+@pytest.mark.parametrize("caller", [LAWYER, FORMER])
+async def test_a_request_does_not_fill_the_audit(clinic: Clinic, caller: Caller) -> None:
+    """A reason of megabytes is kept as far as anybody reads it, in the audit and in the alert, refused or not."""
+    await clinic.set_consent(Consent.NO)
+    text = "because " * 500_000
+    await clinic.list_events(caller=caller, override=DissentOverride("1", text))
+    kept = [(await clinic.last_audit()).content["override_text"]]
+    kept += [alert.text for alert in await clinic.store.read_alerts()]
+    assert len(kept) == (2 if caller is LAWYER else 1)
+    for each in kept:
+        assert each == f"{text[: LONGEST_TEXT - 1]}…"

@@ -4,7 +4,7 @@ Spec: 35 §6, §9.4; 70 §6.4, §9; 80 §4; 20 §10.1.
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -202,6 +202,23 @@ async def test_a_claim_by_another_name_is_a_claim(clinic: Clinic) -> None:
     assert await alerts(clinic) == [("1", "6", "555000000301")] * 3
 
 
+async def test_who_may_not_claim_does_not_claim_by_another_name(tmp_path: Path) -> None:
+    """Where claiming takes an activity of its own, naming oneself takes it too; and the alert has a reason it may have.
+
+    Spec: 35 §9.3 ``lr.claim_activity``, §6.1.
+    """
+    himself = Holder(HolderKind.ROLE_PROFILE, "555000000302")
+    async with open_clinic(tmp_path, claim_activity=("B0168",)) as clinic:
+        assert codes((await clinic.relate(NURSE, holder=himself, reason="06")).outcome) == DENIED
+        assert (await clinic.standing(NURSE)).relationship is None
+        assert (await clinic.relate(GP)).outcome.accepted
+        himself = Holder(HolderKind.ROLE_PROFILE, "555000000102")
+        for reason in ("5", "", "x" * 100_000):
+            told = await clinic.relate(GP, holder=himself, reason="06", alert_reason=reason)
+            assert codes(told.outcome) == ("400",)
+        assert await alerts(clinic) == [("1", "6", "555000000101")]
+
+
 async def test_nobody_gives_himself_a_relationship_without_an_alert(clinic: Clinic) -> None:
     """A relationship of the whole organisation counts for its others, and for whoever recorded it only when claimed."""
     await clinic.relate(NURSE, holder=HOSPITAL, reason="06")
@@ -250,6 +267,19 @@ async def test_a_record_is_ended_by_those_whose_it_is(clinic: Clinic) -> None:
     assert (await clinic.last_audit()).content["standing"] == record.id
 
 
+async def test_a_permission_that_was_ended_is_not_told_as_one_that_holds(clinic: Clinic) -> None:
+    """The same request again is answered with the record as it is now: over."""
+    ids = MessageIds(uuid(7), "record permission")
+    record = (await clinic.permit(NURSE, ids=ids)).record
+    assert record is not None
+    assert (await clinic.standings.end(NURSE, StandingEnd(MessageIds(uuid(8), "end"), PATIENT, record.id))).accepted
+    again = await clinic.permit(NURSE, ids=ids)
+    assert again.repeated
+    assert again.record is not None
+    assert again.record.ends_at is not None
+    assert again.record.ends_at <= clinic.now
+
+
 # --- what is wrong with a request -------------------------------------------------------------------------------------
 
 IDS = MessageIds(uuid(1), "record permission")
@@ -264,6 +294,14 @@ IDS = MessageIds(uuid(1), "record permission")
         (PermissionRequest(IDS, PATIENT, hours=8761), "between 1 and 8760 hours"),
         (PermissionRequest(IDS, PATIENT, hours=float("nan")), "between 1 and 8760 hours"),
         (PermissionRequest(IDS, PATIENT, starts_at=NOON + timedelta(seconds=90)), "future"),
+        (
+            RelationshipRequest(IDS, PATIENT, starts_at=datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))),
+            "ago",
+        ),
+        (RelationshipRequest(IDS, PATIENT, starts_at=datetime(1800, 1, 1, tzinfo=UTC)), "longer ago"),
+        (RelationshipRequest(IDS, PATIENT, text="a\x00b"), "control characters"),
+        (RelationshipRequest(IDS, PATIENT, text="\u202eemos eht"), "control characters"),
+        (PermissionRequest(IDS, PATIENT, basis=Basis.EMERGENCY, text="\u200b" * 12), "at least 10 characters"),
         (PermissionRequest(IDS, PATIENT, scope=HolderKind.WORKGROUP), "for a role profile or for its organisation"),
         (PermissionRequest(IDS, PATIENT, basis=Basis.EMERGENCY, text="  too short "), "at least 10 characters"),
         (PermissionRequest(IDS, PATIENT, ORGANISATION, Basis.EMERGENCY, text=REASON), "not for an organisation"),
@@ -283,6 +321,8 @@ async def test_what_is_wrong_is_said_and_refused(
         outcome = await clinic.standings.record_relationship(GP, request_)
     assert codes(outcome.outcome) == ("400",)
     assert await alerts(clinic) == []
+    # Whatever was sent, the patient's records can still be read.
+    assert (await clinic.standing(GP)).outcome.accepted
 
 
 def test_what_is_right_is_not_wrong() -> None:
@@ -291,6 +331,9 @@ def test_what_is_right_is_not_wrong() -> None:
         PermissionRequest(IDS, PATIENT, hours=1, text="x" * 200, starts_at=NOON + timedelta(seconds=60)),
         PermissionRequest(IDS, PATIENT, hours=8760, basis=Basis.EMERGENCY, text="ten chars!"),
         RelationshipRequest(IDS, PATIENT, holder=HOSPITAL, reason="11", alert_reason="5"),
+        RelationshipRequest(
+            IDS, PATIENT, text="since birth\u00a0–\nDr\tO’Neill", starts_at=datetime(1920, 1, 1, tzinfo=UTC)
+        ),
     ):
         assert mistakes(request, NOON) == ()
 

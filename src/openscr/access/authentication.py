@@ -20,7 +20,7 @@ from typing import Final
 from openscr.access import refusals
 from openscr.access.certificates import ClientCertificate
 from openscr.access.introspection import Introspection
-from openscr.access.issuers import Issuer
+from openscr.access.issuers import KEYS_SECONDS, Issuer
 from openscr.access.rate import RateLimit
 from openscr.access.refusals import Refusal, RequestRefused
 from openscr.access.roles import UserInfo, choose_role, is_closed, read_userinfo
@@ -72,6 +72,9 @@ class Gateways:
             peer = ipaddress.ip_address(address)
         except ValueError:
             return False
+        if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
+            # So a listener for both versions of IP sees those of the older one.
+            peer = peer.ipv4_mapped
         return any(peer in network for network in self._networks)
 
 
@@ -136,8 +139,7 @@ class Authenticator:
                 return await self._by_smartcard(self._smartcards, found[SMARTCARD], stated, caller)
             known, text = await self._verify(found.get(AUTHORIZATION))
             token = known.token
-            if token.session and self._sessions.has_ended(token.session):
-                raise RequestRefused(refusals.SESSION_ENDED)
+            self._check_session(token)
             if from_gateway:
                 _check_gateway(found, token)
             directory = self._directory.snapshot
@@ -148,12 +150,18 @@ class Authenticator:
                 self._rate.count(token.client_id)
             if not token.user_id:
                 return caller
-            session = await self._session(known, text, found.get(ROLE), directory)
+            session = await self._session(known, text, found.get(ROLE))
+            # It may have ended while the provider was asked.
+            self._check_session(token)
         except RequestRefused as refused:
             if refused.caller is None:
                 refused.caller = caller
             raise
         return replace(caller, person=session.person, session=session)
+
+    def _check_session(self, token: AccessToken) -> None:
+        if token.session and self._sessions.has_ended(token.session):
+            raise RequestRefused(refusals.SESSION_ENDED)
 
     # --- the token --------------------------------------------------------------------------------------------------
 
@@ -177,7 +185,8 @@ class Authenticator:
             del self._known[key]
         if is_jwt(text):
             token = await self._verify_jwt(text)
-            until = token.expires_at + LEEWAY
+            # Looked at again when its key is: one that its provider has withdrawn counts no longer than others.
+            until = min(token.expires_at + LEEWAY, now + KEYS_SECONDS)
         elif self._introspection is not None:
             token = await self._introspection.ask(text)
             until = min(token.expires_at + LEEWAY, now + OPAQUE_SECONDS)
@@ -224,23 +233,25 @@ class Authenticator:
 
     # --- the role ---------------------------------------------------------------------------------------------------
 
-    async def _session(self, known: _Known, text: str, header: bytes | None, directory: Directory) -> Session:
+    async def _session(self, known: _Known, text: str, header: bytes | None) -> Session:
         """Return the user in the role that is active. Raises: `RequestRefused`. Spec: 35 §4.4."""
         token, moment = known.token, self._clock()
         now = moment.timestamp()
         stated = header.decode("latin-1") if header is not None else None
-        if known.revision != directory.revision or known.told <= now:
+        if known.told <= now:
+            async with known.asking:
+                # Whoever was first has asked for all who waited here.
+                if known.told <= now:
+                    await self._ask_roles(known, text, now)
+        # The directory may have changed meanwhile: what counts is what it says now.
+        directory = self._directory.snapshot
+        if known.revision != directory.revision:
             known.sessions.clear()
             known.revision = directory.revision
         session = known.sessions.get(stated)
         today = moment.astimezone(LONDON).date()
         if session is not None and not is_closed(session.role, today):
             return session
-        if known.told <= now:
-            async with known.asking:
-                # Whoever was first has asked for all who waited here.
-                if known.told <= now:
-                    await self._ask_roles(known, text, now)
         role = choose_role(
             known.info,
             user_id=token.user_id,
@@ -260,6 +271,7 @@ class Authenticator:
         document = await issuer.userinfo(text) if issuer is not None else None
         known.info = read_userinfo(document, known.token.user_id) if document is not None else None
         known.told = min(now + ROLES_SECONDS, known.until)
+        known.sessions.clear()
 
     def _make_session(self, token: AccessToken, info: UserInfo | None, role: Role, directory: Directory) -> Session:
         user = directory.users.get(token.user_id)

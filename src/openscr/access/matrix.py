@@ -143,6 +143,11 @@ def read_matrix(data: bytes) -> Matrix:
 
 
 def _need(name: str, operation: _Operation, groups: Mapping[str, list[str]]) -> Need:
+    """Return what an operation needs, its groups spelled out. Raises: `ConfigurationError`."""
+    if not operation.needs and not operation.role:
+        raise ConfigurationError(
+            f"rbac: /operations/{name} needs nothing, so everybody might do it; name activities or a role"
+        )
     any_of = []
     for number, alternatives in enumerate(operation.needs):
         activities: set[str] = set()

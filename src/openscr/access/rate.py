@@ -1,11 +1,13 @@
-"""How often an application may ask: so many requests a second, so many a minute.
+"""How often an application may ask: so many requests a second, so many a minute; and how often strangers are audited.
 
 Spec: 35 §4.4 (spike arrest, quota); 60 §4.2.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
+from time import monotonic
 
 from openscr.access import refusals
 from openscr.access.issuers import Seconds
@@ -58,3 +60,20 @@ class RateLimit:
             raise RequestRefused(refusals.too_often(1))
         counts.in_second += 1
         counts.in_minute += 1
+
+
+class Minutes:
+    """Counts what anybody can cause, from one minute to the next, so that nobody fills the store with it."""
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._until = 0.0
+        self._count = 0
+
+    def count(self) -> int:
+        """Count once more; return how often that was in the minute that is running."""
+        now = self._now()
+        if now >= self._until:
+            self._until, self._count = now + 60.0, 0
+        self._count += 1
+        return self._count

@@ -33,7 +33,8 @@ class UserInfo:
 
 def read_userinfo(document: Mapping[str, Any], user_id: str) -> UserInfo:
     """Read the claims of 35 §4.2. Raises: `RequestRefused`: another user's claims, or roles that cannot be read."""
-    if any(document.get(name, user_id) != user_id for name in ("sub", "nhsid_useruid")):
+    # The first must be there: claims that are nobody's are not this user's. OpenID Connect Core §5.3.2.
+    if document.get("sub") != user_id or document.get("nhsid_useruid", user_id) != user_id:
         raise RequestRefused(refusals.TOKEN_OF_ANOTHER)
     claim = document.get("nhsid_nrbac_roles", [])
     if not isinstance(claim, list):

@@ -41,6 +41,11 @@ _ROLE_ID: Final = re.compile(r"[0-9]{1,20}")
 _ODS: Final = re.compile(r"[A-Za-z0-9]{1,12}")
 _JOB_ROLE: Final = re.compile(r"[A-Z][0-9]{4}(?::[A-Z][0-9]{4}){0,2}")
 _ACTIVITY: Final = re.compile(r"B[0-9]{4}")
+_OF_PERSON: Final = frozenset(
+    {"ssbassertionversion", "cn", "uid", "nhsocsprcode", "ssbsessionroleuid", "ssbmode", "nhspersonstatus"}
+)
+"""Attributes that are the person's wherever they stand. Spec: 35 §4.1."""
+
 _NAME: Final = re.compile(r"uid=([0-9]{12}),ou=people,o=nhs", re.IGNORECASE)
 
 _SIGNATURES: Final = frozenset(
@@ -204,12 +209,15 @@ def _check_subject(statement: etree._Element, token: str) -> str:
 
 
 def _attributes(statement: etree._Element) -> _Attributes:
-    """Return the attributes; a new role begins wherever its organisation stands. Spec: 35 §4.1."""
+    """Return the attributes; a new role begins wherever its organisation stands. Spec: 35 §4.1.
+
+    What says that a session is for training, or a person inactive, says so behind the roles too.
+    """
     attributes = _Attributes({}, [])
     for name, values in _each(statement):
         if name == "nhsidcode":
             attributes.roles.append({})
-        block = attributes.roles[-1] if attributes.roles else attributes.person
+        block = attributes.roles[-1] if attributes.roles and name not in _OF_PERSON else attributes.person
         if name in block:
             raise AssertionRefused("attribute_twice")
         block[name] = values

@@ -10,7 +10,7 @@ Spec: 35 §3.1.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -54,6 +54,7 @@ class Trust:
         self._store = Store(roots)
         self._all = tuple(authorities)
         self._lists: dict[x509.Name, list[_Revoked]] | None = None if lists is None else _by_issuer(authorities, lists)
+        self._revoked_issuers = _revoked_issuers(authorities, self._lists or {})
 
     @property
     def lists_end(self) -> datetime | None:
@@ -75,7 +76,8 @@ class Trust:
         if self._lists is None:
             return None
         lists = self._lists.get(certificate.issuer, [])
-        if any(certificate.serial_number in each.serials for each in lists):
+        revoked = any(certificate.serial_number in each.serials for each in lists)
+        if revoked or certificate.issuer in self._revoked_issuers:
             return Cause.REVOKED_CERTIFICATE
         if not lists or any(at > each.ends for each in lists):
             return Cause.REVOCATION_UNKNOWN
@@ -171,6 +173,29 @@ def _by_issuer(
     if any(each not in used for each in lists):
         raise ConfigurationError("the revocation list is not signed by any of the authorities")
     return found
+
+
+def _revoked_issuers(
+    authorities: Sequence[x509.Certificate], lists: Mapping[x509.Name, Sequence[_Revoked]]
+) -> frozenset[x509.Name]:
+    """Return the names of the authorities that are on the list of their own, or below one that is.
+
+    A list is asked for the certificates of clients alone, so that an authority above need not have one; but what it
+    says counts. A name that another authority bears still counts too.
+    """
+    revoked: set[x509.Name] = set()
+    good = list(authorities)
+    while True:
+        kept = [
+            each
+            for each in good
+            if each.issuer not in revoked
+            and not any(each.serial_number in listed.serials for listed in lists.get(each.issuer, ()))
+        ]
+        if len(kept) == len(good):
+            return frozenset(revoked)
+        good = kept
+        revoked = {each.subject for each in authorities} - {each.subject for each in kept}
 
 
 def _signed(revocation: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:

@@ -1,8 +1,9 @@
 """The directory as a file, ``openscr-directory/1``, both ways; and what an import does to the entries in force.
 
 Invariants: an import is all or nothing; what it leaves behind is right as a whole (every named party and contract
-exists, exactly one party is the service's own and has a system, no role profile belongs to two users); an entry has
-one key, and endpoints are entries of one interaction each, so that a file may group them as it likes.
+exists, exactly one party is the service's own and has a system, no role profile belongs to two users, no app to two
+systems); an entry has one key, and endpoints are entries of one interaction each, so that a file may group them as it
+likes.
 
 Spec: 00 §6.3, 40 §6.1, 35 §3.2.
 """
@@ -257,6 +258,7 @@ def _check_whole(entries: Sequence[DirectoryEntry]) -> None:
     _check_names(forms, own[0].key)
     _check_aliases(forms, own[0].key)
     _check_role_profiles(forms)
+    _check_apps(forms)
 
 
 def _check_names(forms: _Forms, own: str) -> None:
@@ -293,6 +295,16 @@ def _check_role_profiles(forms: _Forms) -> None:
                 place = f"{_where(entry)}/roles/{number}/role_profile_id"
                 raise _fault(place, f"role profile {role.role_profile_id} is registered already")
             taken.add(role.role_profile_id)
+
+
+def _check_apps(forms: _Forms) -> None:
+    """Refuse an app with two systems: it would have the rights of whichever comes first. Spec: 35 §9.1 item 4."""
+    taken: set[str] = set()
+    for entry, form in forms:
+        if isinstance(form, SystemForm) and form.app:
+            if form.app in taken:
+                raise _fault(f"{_where(entry)}/app", f"the app {form.app} has a system already")
+            taken.add(form.app)
 
 
 def _where(entry: DirectoryEntry) -> str:

@@ -5,10 +5,14 @@ Never clinical content, never a token or a key. Spec: 35 §7.
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from openscr.access.policy import AUTHOR_MISMATCHES, Authorisation, Reason
 from openscr.spine import Caller, MessageIds, Outcome, Session
 from openscr.store.interface import AuditEntry
+
+LONGEST_TEXT: Final = 4_096
+"""Characters of one value that audit and alerts keep."""
 
 
 def audit_entry(
@@ -59,7 +63,7 @@ def audit_entry(
         action=action,
         outcome=outcome.ack.value,
         nhs_number=nhs_number,
-        content={key: value for key, value in content.items() if value},
+        content={key: bounded(value) for key, value in content.items() if value},
     )
 
 
@@ -71,3 +75,11 @@ def _session_fields(session: Session) -> dict[str, str]:
         "issuer": session.issuer,
         "session": session.session_hash,
     }
+
+
+def bounded(text: str) -> str:
+    """Return a text of a request as it is kept beside the record: its beginning, when it is longer than anybody reads.
+
+    A request may have megabytes of it, and the audit keeps refused ones too.
+    """
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"

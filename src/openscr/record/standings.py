@@ -57,14 +57,14 @@ USUAL_HOURS: Final = 24.0
 
 
 def show_record(row: StandingRow) -> StandingRecord:
-    """Return what is told of a stored record."""
+    """Return what is told of a stored record; one that was ended before its time holds no longer than that."""
     return StandingRecord(
         row.kind,
         row.id,
         row.holder,
         row.reason,
         row.starts_at,
-        row.ends_at,
+        row.ended_at or row.ends_at,
         emergency=row.basis is Basis.EMERGENCY,
         claimed=is_claim(row),
     )
@@ -106,6 +106,10 @@ class StandingRecords:
 
     async def record_relationship(self, caller: Caller, request: RelationshipRequest) -> RecordedOutcome:
         """Record or claim a legitimate relationship. Raises: `StoreError`. Spec: 35 §6, §6.1."""
+        person = caller.person
+        if person is not None and request.holder == Holder(HolderKind.ROLE_PROFILE, person.role_profile_id):
+            # Whoever names himself claims, whatever the reason: that takes the right to, and the reason of an alert.
+            request = replace(request, holder=None)
         operation = Operation.CLAIM_RELATIONSHIP if request.claimed else Operation.RECORD_PERMISSION
         return await self._record(caller, request, operation)
 

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from openscr.access.policy import Authorisation
 from openscr.codes import DISSENT_OVERRIDES, LEGAL_OVERRIDES, PAYLOAD_IDS, UPLOAD
+from openscr.record.audit import bounded
 from openscr.record.decision import (
     ACCEPTED,
     ACCESS_DENIED,
@@ -106,7 +107,7 @@ def raised_alert(
         nhs_number=nhs_number,
         type=type,
         reason=reason,
-        text=text,
+        text=bounded(text),
         raised_at=now,
         asid=caller.asid,
         organisation=authorisation.organisation,

@@ -21,12 +21,14 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from openscr.access.authentication import Authenticator
+from openscr.access.rate import Minutes
 from openscr.access.refusals import Refusal, RequestRefused, invalid_header, refuse_application
 from openscr.access.sessions import LogoutReceiver
 from openscr.errors import StoreError
 from openscr.faces.governance.exchange import Asked, Endpoint, Handler, read_body, respond
 from openscr.faces.governance.logout import LogoutEndpoint
 from openscr.faces.governance.refusals import (
+    HEADERS,
     STORE_UNAVAILABLE,
     not_found,
     refuse,
@@ -42,11 +44,15 @@ from openscr.spine import AckType, Caller, MessageIds, Outcome
 _log = structlog.get_logger("governance")
 
 PREFIX: Final = "/governance"
+TOO_MANY: Final = 429
 LARGEST_BODY: Final = 262_144
 """Bytes of a request body."""
 
 CORRELATION: Final = "X-Correlation-ID"
 REQUEST: Final = "X-Request-ID"
+STRANGERS_A_MINUTE: Final = 600
+"""Refusals of strangers that are audited: anybody who reaches the port can cause them, and must not fill the store."""
+
 _UUID_PATTERN: Final = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 _UUID: Final = re.compile(_UUID_PATTERN[1:-1])
 
@@ -73,6 +79,7 @@ class GovernanceFace:
         self.mint = mint
         self._endpoints = (Endpoint("GET", f"{PREFIX}/session", self._session), *endpoints)
         self._logout = logout
+        self._strangers = Minutes()
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes to mount on the web listener."""
@@ -81,7 +88,7 @@ class GovernanceFace:
             places[endpoint.path][endpoint.method] = endpoint.handler
         routes: list[BaseRoute] = [Route(path, _Place(self, path, handlers)) for path, handlers in places.items()]
         if self._logout is not None:
-            routes.append(LogoutEndpoint(self._logout, self.record, self.mint).route(PREFIX))
+            routes.append(LogoutEndpoint(self._logout, self.record, self.mint, self.audits_stranger).route(PREFIX))
         routes.append(Mount(PREFIX, _nowhere))
         return routes
 
@@ -106,8 +113,20 @@ class GovernanceFace:
         )
 
     async def audit(self, caller: Caller, ids: MessageIds, refusal: Refusal) -> None:
-        """Keep that a request was refused, and why. Raises: `StoreError`. Spec: 35 §7, §9.4."""
+        """Keep that a request was refused, and why. Raises: `StoreError`. Spec: 35 §7, §9.4.
+
+        Of those who do not say who they are, or ask too often, no more than `STRANGERS_A_MINUTE` are kept.
+        """
+        if (not caller.asid or refusal.status == TOO_MANY) and not self.audits_stranger():
+            return
         await self.record.audit_refusal(caller, ids, Outcome(AckType.REJECTED), reason=refusal.reason, nhs_number=None)
+
+    def audits_stranger(self) -> bool:
+        """Whether one more refusal of a stranger is audited; if not, log and figures have to do."""
+        count = self._strangers.count()
+        if count == STRANGERS_A_MINUTE + 1:
+            _log.warning("further refusals of strangers in this minute are not audited", audited=STRANGERS_A_MINUTE)
+        return count <= STRANGERS_A_MINUTE
 
 
 class _Place:
@@ -131,7 +150,8 @@ class _Place:
             return
         response.headers[CORRELATION] = correlation_id
         response.headers[REQUEST] = request_id
-        response.headers.setdefault("Cache-Control", "no-store")
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         if response.status_code == 405:
             response.headers["Allow"] = ", ".join(sorted(self._handlers))
         await response(scope, receive, send)

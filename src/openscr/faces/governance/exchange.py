@@ -42,9 +42,21 @@ class Asked:
         try:
             return msgspec.json.decode(self.body, type=form)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            # Names of members and what they should be; never their values.
-            told = str(error) if isinstance(error, msgspec.ValidationError) else "The body is not JSON"
+            told = _without_values(str(error)) if isinstance(error, msgspec.ValidationError) else "The body is not JSON"
             raise RequestRefused(invalid(told)) from None
+
+
+def _without_values(told: str) -> str:
+    """Return what is wrong with a body, with names of ours and what they should be; never with what was sent.
+
+    Whoever mistakes one member for another may have put a patient's number or name there.
+    """
+    for beginning in ("Invalid enum value", "Invalid value"):
+        if told.startswith(beginning):
+            _, at, place = told.rpartition(" - at ")
+            return f"{beginning}{at}{place}"
+    unknown = "Object contains unknown field"
+    return unknown if told.startswith(unknown) else told
 
 
 Handler = Callable[[Asked], Awaitable[Response]]

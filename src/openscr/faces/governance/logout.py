@@ -3,6 +3,7 @@
 Nobody signs in here: the logout token itself says who sends it. Spec: 35 §4.2; Back-Channel Logout 1.0 §2.5, §2.8.
 """
 
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -28,12 +29,15 @@ _NO_TOKEN: Final = invalid("A form with the one field logout_token is expected")
 
 
 class LogoutEndpoint:
-    """Takes logout tokens; every one that does not count is audited."""
+    """Takes logout tokens; each one that does not count is audited, as long as ``audits_stranger`` says so."""
 
-    def __init__(self, receiver: LogoutReceiver, record: Record, mint: UuidFactory) -> None:
+    def __init__(
+        self, receiver: LogoutReceiver, record: Record, mint: UuidFactory, audits_stranger: Callable[[], bool]
+    ) -> None:
         self._receiver = receiver
         self._record = record
         self._mint = mint
+        self._audits_stranger = audits_stranger
 
     def route(self, prefix: str) -> Route:
         """Return the route to mount."""
@@ -47,7 +51,8 @@ class LogoutEndpoint:
             try:
                 session = await self._receiver.receive(await _token(request))
             except RequestRefused as refused:
-                await self._keep(caller, ids, AckType.REJECTED, refused.refusal.reason)
+                if self._audits_stranger():
+                    await self._keep(caller, ids, AckType.REJECTED, refused.refusal.reason)
                 _log.info("logout refused", reason=refused.refusal.reason, correlation_id=ids.correlation_id)
                 return _uncached(refuse(refused.refusal))
             await self._keep(caller, ids, AckType.ACCEPTED, f"session_ended {session}")

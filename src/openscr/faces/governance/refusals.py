@@ -24,6 +24,10 @@ FORBIDDEN: Final = Refusal(
 """What `openscr.access.policy` refuses; why stands in the audit alone."""
 
 
+HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""Headers of every answer of this face: nobody keeps it, and no browser takes it for something else."""
+
+
 def refuse(refusal: Refusal) -> Response:
     """Make the answer of a refusal."""
     severity = "fatal" if refusal.status == 500 else "error"
@@ -38,7 +42,7 @@ def refuse(refusal: Refusal) -> Response:
     headers = {"WWW-Authenticate": refusal.challenge} if refusal.challenge else {}
     if refusal.retry_after:
         headers["Retry-After"] = str(refusal.retry_after)
-    return Response(body, refusal.status, headers, MEDIA_TYPE)
+    return Response(body, refusal.status, {**HEADERS, **headers}, MEDIA_TYPE)
 
 
 def invalid(diagnostics: str) -> Refusal:

@@ -243,7 +243,7 @@ class SignInPages:
 
     async def _ask_role(self, request: Request) -> Response:
         waiting = self._of_this_browser(request)
-        if waiting is None or waiting.sign_in is None:
+        if waiting is None or waiting.sign_in is None or not self._is_theirs(request, waiting.sign_in):
             return self._not_here()
         return self._role_page(request, waiting, waiting.sign_in)
 
@@ -251,6 +251,8 @@ class SignInPages:
         waiting, form, refused = await self._posted(request)
         if refused is not None or waiting is None or waiting.sign_in is None:
             return refused or self._not_here()
+        if not self._is_theirs(request, waiting.sign_in):
+            return self._not_here()
         key = request.path_params["key"]
         if form.get("action") == "cancel":
             self._waiting.take(key)
@@ -331,6 +333,11 @@ class SignInPages:
         if waiting is None or not same(cookie, waiting.browser):
             return None
         return waiting
+
+    def _is_theirs(self, request: Request, sign_in: SignIn) -> bool:
+        """Whether who asks is in the browser that signed in; the key of the request may have been put into others."""
+        signed_in = self._sessions.of_browser(request.cookies.get(self._session_cookie))
+        return signed_in is not None and signed_in.sid == sign_in.sid
 
     async def _posted(self, request: Request) -> tuple[_Waiting | None, Parameters, Response | None]:
         """Return whose form was posted and what it says; or the answer to one that is not ours."""

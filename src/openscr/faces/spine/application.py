@@ -114,6 +114,9 @@ class SpineApplication:
             peer = replace(peer, certificate=certificate)
             if certificate is None:
                 raise AccessRefused(Cause.UNREADABLE_CERTIFICATE)
+            if certificate.not_after < self._context.clock():
+                # The handshake was long ago: a connection that is kept in use does not outlive its certificate.
+                raise AccessRefused(Cause.EXPIRED_CERTIFICATE)
             if not parties_behind(self._context.directory.snapshot, certificate):
                 raise AccessRefused(Cause.UNKNOWN_CERTIFICATE)
         except AccessRefused as refusal:
