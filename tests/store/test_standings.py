@@ -27,12 +27,14 @@ EVERYTHING = a_standing(
     job_role=None,
 )
 
+EVERYTHING_ELSE = replace(EVERYTHING, id=an_id(3), recorded_at=at(3))
 
-async def read(store: Store, nhs_number: str = PATIENT) -> tuple[StandingRow, ...]:
-    """Return what nobody ended."""
+
+async def read(store: Store, nhs_number: str = PATIENT, second: float = 0) -> tuple[StandingRow, ...]:
+    """Return what has not ended some seconds after noon."""
 
     async def work(transaction: Transaction) -> tuple[StandingRow, ...]:
-        return await transaction.read_standings(nhs_number)
+        return await transaction.read_standings(nhs_number, at(second))
 
     return await store.transact(slot_of(nhs_number), work)
 
@@ -77,6 +79,14 @@ async def test_what_was_ended_is_kept_and_no_longer_read(store: Store) -> None:
     assert await find(store, 1) == replace(ended, text="Synthetic")
     with pytest.raises(StoreError):
         await end(store, a_standing(3))
+
+
+async def test_what_is_over_is_not_read(store: Store) -> None:
+    """A patient who was asked a thousand times costs no more than one who was asked today."""
+    await append(store, [a_standing(1), a_standing(2), EVERYTHING_ELSE])
+    assert await read(store, second=3600.999999) == (EVERYTHING_ELSE, a_standing(2), a_standing(1))
+    assert await read(store, second=3601) == (EVERYTHING_ELSE, a_standing(2))
+    assert await read(store, second=99_999) == (EVERYTHING_ELSE,)
 
 
 async def test_an_id_exists_once(store: Store) -> None:

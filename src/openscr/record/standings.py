@@ -275,7 +275,7 @@ class StandingRecords:
             await self._audit(transaction, caller, query.ids, query.nhs_number, decision, authorisation, now)
             if not decision.outcome.accepted:
                 return StandingOutcome(decision.outcome)
-            rows = await transaction.read_standings(query.nhs_number)
+            rows = await transaction.read_standings(query.nhs_number, now)
             holders = holders_of_role(authorisation)
             user_id = authorisation.person.user_id if authorisation.person else None
             permission = find_in_force(rows, StandingKind.PERMISSION, holders, now, user_id)

@@ -63,7 +63,7 @@ def is_claim(row: StandingRow) -> bool:
 
 async def end_permissions(transaction: Transaction, nhs_number: str, now: datetime, by: str) -> int:
     """End every permission of a patient, because the patient dissents; return how many. Spec: 70 §9 "end"."""
-    rows = [row for row in await transaction.read_standings(nhs_number) if row.kind is StandingKind.PERMISSION]
+    rows = [row for row in await transaction.read_standings(nhs_number, now) if row.kind is StandingKind.PERMISSION]
     for row in rows:
         await transaction.end_standing(replace(row, ended_at=now, ended_by=by))
     return len(rows)

@@ -113,7 +113,7 @@ class Views:
             judged = replace(state, consent=Consent.ASK)
             decision = decide_view(override, judged, authorisation, self._rules, caller, now, self._mint())
             return _Look(caller, query, now, state, authorisation, decision)
-        ties = ties_of(state, await transaction.read_standings(query.nhs_number), authorisation, now)
+        ties = ties_of(state, await transaction.read_standings(query.nhs_number, now), authorisation, now)
         admission = self._policy.admit(authorisation, override, ties) if authorisation.allowed else _ADMITTED
         if not admission.allowed:
             authorisation = replace(authorisation, allowed=False, reason=admission.reason)
@@ -310,7 +310,7 @@ class Views:
                 for event in in_list_order(look.state.events)
                 if event.status is EventStatus.NORMAL and consent is not Consent.NO
             ]
-            rows = await transaction.read_standings(query.nhs_number)
+            rows = await transaction.read_standings(query.nhs_number, look.now)
             holders = holders_of(query, self._directory.snapshot)
             known = self._directory.snapshot.role(query.role_profile)
             looker = known[0].user_id if known else None

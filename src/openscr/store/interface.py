@@ -437,8 +437,8 @@ class Transaction(Protocol):
     async def find_standing(self, id: str) -> StandingRow | None:
         """Return the permission or relationship of an id, whether or not it still holds."""
 
-    async def read_standings(self, nhs_number: str) -> tuple[StandingRow, ...]:
-        """Return a patient's permissions and relationships that nobody ended, the newest first."""
+    async def read_standings(self, nhs_number: str, at: datetime) -> tuple[StandingRow, ...]:
+        """Return a patient's permissions and relationships that have not ended at an instant, the newest first."""
 
     async def append_standing(self, row: StandingRow) -> None:
         """Keep a permission or relationship. Raises `Conflict` when its id exists."""

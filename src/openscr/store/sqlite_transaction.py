@@ -7,6 +7,7 @@ Spec: 10 §15; 40 §6.5; 35 §7.
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from openscr.errors import Conflict, StoreError
@@ -147,9 +148,10 @@ class SqliteTransaction:
         row = self._execute(statements.FIND_STANDING, (self.slot, id)).fetchone()
         return None if row is None else read_standing(row)
 
-    async def read_standings(self, nhs_number: str) -> tuple[StandingRow, ...]:
-        """Return a patient's permissions and relationships that nobody ended, newest first. Spec: 70 §9."""
-        return tuple([read_standing(row) for row in self._execute(statements.READ_STANDINGS, (self.slot, nhs_number))])
+    async def read_standings(self, nhs_number: str, at: datetime) -> tuple[StandingRow, ...]:
+        """Return a patient's permissions and relationships that have not ended at an instant. Spec: 70 §9."""
+        key = (self.slot, nhs_number, to_microseconds(at))
+        return tuple([read_standing(row) for row in self._execute(statements.READ_STANDINGS, key)])
 
     async def find_alert(self, id: str) -> AlertRow | None:
         """Return an alert. Spec: 80 §5.3."""

@@ -102,7 +102,7 @@ KEEP_POLL: Final = (
 FIND_STANDING: Final = f"SELECT {STANDING_COLUMNS} FROM standing WHERE slot = ? AND id = ?"
 READ_STANDINGS: Final = (
     f"SELECT {STANDING_COLUMNS} FROM standing WHERE slot = ? AND nhs_number = ? AND ended_at IS NULL"
-    " ORDER BY recorded_at DESC, id"
+    " AND (ends_at IS NULL OR ends_at > ?) ORDER BY recorded_at DESC, id"
 )
 APPEND_STANDING: Final = (
     f"INSERT INTO standing (slot, {STANDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
