@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests of one file run in one process, one file after the other: they share its services.
+PARALLEL ?= 2
 
 .PHONY: run test lint format bench soak fuzz agreement docs docs-serve lock clean help
 
@@ -21,7 +23,7 @@ run: $(STAMP)    ## start the demo service on localhost
 test: $(STAMP)   ## format, lint, types, floors, then every test
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python scripts/system_packages.py slapd=slapd ldapsearch=ldap-utils chromium=chromium
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(PARALLEL) --dist loadfile $(ARGS)
 
 lint: $(STAMP)   ## check format, lint and types
 	@$(BIN)/ruff format --check --quiet .
