@@ -35,6 +35,13 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert not any(getattr(settings, name) for name in switches)
 
 
+def test_hours_of_organisations_are_shown_as_they_were_given() -> None:
+    given = "RZZ01=168,Y90001=1.5"
+    settings = load_settings({"organisation_permission_hours": given})
+    assert settings.organisation_permission_hours == (("RZZ01", 168.0), ("Y90001", 1.5))
+    assert {name: value for name, value, _ in effective(settings)}["organisation_permission_hours"] == given
+
+
 def test_a_demo_is_open_where_a_live_service_is_closed() -> None:
     demo, live = load_settings({"demo": True}), load_settings()
     assert (demo.patient_index, demo.unknown_author) == ("open", "accept")

@@ -521,8 +521,13 @@ def _show(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join("=".join(map(_number, each)) if isinstance(each, tuple) else each for each in value)
     return _mask(str(value))
+
+
+def _number(value: object) -> str:
+    """Write a part of a pair as people give it: hours without a fraction that they have not."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _mask(text: str) -> str:

@@ -54,6 +54,15 @@ async def test_a_new_key_is_fetched_and_an_old_one_ends(both: Both) -> None:
     assert await verifier.refusal(provider.token()) == refusals.TOKEN_KEY
 
 
+async def test_a_new_key_is_known_at_once_however_young_the_others_are(both: Both) -> None:
+    """The first search for a key is not rationed by the ordinary fetch of the keys before it."""
+    provider, verifier = both
+    await verifier.caller(provider.token())
+    provider.published = ["rsa-1", "rsa-2"]
+    assert (await verifier.caller(provider.sign(provider.claims(), "rsa-2"))).session
+    assert provider.asked["keys"] == 2
+
+
 async def test_an_unknown_key_is_looked_for_once_a_minute(both: Both) -> None:
     provider, verifier = both
     await verifier.caller(provider.token())

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 from contextlib import closing
 from dataclasses import replace
+from getpass import getuser
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,12 @@ def test_alerts_are_listed_by_the_operator_and_handled_by_officers(openscr: Run,
     assert [line.split()[1] for line in ended.out.splitlines()] == ["changed", "denied"]
     assert openscr(*change, "--to", "closed", "--note", "seen", *OFFICER, "--json").done().json[0]["state"] == "closed"
     assert "under-investigation -> closed" in openscr("admin", "alerts", "show", own["id"], *OFFICER).done().out
+    steps = openscr("admin", "audit", "export", "--format", "json").done().out.splitlines()
+    changes = [step for step in map(json.loads, steps) if step["action"] == "alert change"]
+    # Both names, and no system: none has sent anything.
+    assert {(step["user_id"], step["operator"], "asid" in step) for step in changes} == {
+        ("555000000401", getuser(), False)
+    }
     openscr("admin", "alerts", "--json", "list").failed("options stand behind the command", status=2)
     openscr("admin", "alerts", "list", "--state", "new").failed("go with --user", status=2)
     assert "intact" in openscr("admin", "verify").done().out
@@ -158,4 +165,7 @@ def test_officers_register_to_be_told(openscr: Run, filled: Path) -> None:
     assert made["secret"] not in listed.out
     openscr("admin", "alerts", "unsubscribe", made["id"], *OFFICER).done()
     openscr("admin", "alerts", "unsubscribe", made["id"], *OFFICER).failed("not permitted")
+    kept = openscr("admin", "audit", "export", "--format", "json").done().out.splitlines()
+    ended = [step for step in map(json.loads, kept) if step["action"] == "alert unsubscribe"]
+    assert {(step["operator"], step["subscription"]) for step in ended} == {(getuser(), made["id"])}
     assert len(openscr("admin", "alerts", "subscriptions", *OFFICER, "--json").done().json) == 1

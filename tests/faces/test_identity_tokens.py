@@ -6,6 +6,8 @@ import hmac
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -27,6 +29,7 @@ from faces.identity_provider import (
     claims_of,
     provider,
 )
+from openscr.directory.model import Directory
 from openscr.faces.identity.apps import read_public_keys
 from openscr.faces.identity.tokens import challenge_of, half_hash
 
@@ -168,6 +171,22 @@ async def test_roles_that_are_closed_are_not_told_and_nobody_has_all(idp: Provid
     for user in (NO_ROLE, "555000000701"):
         told = (await idp.userinfo((await idp.login(user, prompt="login"))["access_token"])).json
         assert told["nhsid_nrbac_roles"] == []
+
+
+async def test_a_role_ends_at_midnight_in_the_united_kingdom(idp: Provider) -> None:
+    """An hour before midnight UTC it is the next day there in summer, for the provider as for who decides."""
+    user = idp.directory.snapshot.users[GP]
+    (role,) = user.roles
+    known = idp.directory.snapshot
+    idp.directory.snapshot = Directory(
+        parties=known.parties.values(),
+        systems=known.systems.values(),
+        users=[replace(user, roles=(replace(role, closed=date(2026, 7, 2)),))],
+    )
+    for now, roles in ((datetime(2026, 7, 1, 22, 59, tzinfo=UTC), 1), (datetime(2026, 7, 1, 23, 1, tzinfo=UTC), 0)):
+        idp.clock.now = now
+        told = (await idp.userinfo((await idp.login(GP, prompt="login"))["access_token"])).json
+        assert len(told["nhsid_nrbac_roles"]) == roles
 
 
 async def test_a_chosen_role_stands_in_the_tokens(idp: Provider) -> None:

@@ -249,6 +249,10 @@ async def test_what_is_wrong_with_a_form_is_said(server: Server) -> None:
         assert b"999 000 001" not in answer.body
     for query in ("status=open", "page=x", "size=0", "nhs_number=1", "since=now"):
         assert (await officer.get(f"alerts?{query}")).status == 400
+    for query in ("status=9990012318", "9990012318=x"):
+        answer = await officer.get(f"alerts?{query}")
+        assert (answer.status, b"9990012318" in answer.body) == (400, False)
+        assert b"A list is asked for by status" in answer.body
     assert read(await officer.get("alerts?status=new,closed&type=1,2&page=1&size=5&since=2026-01-01T00:00:00Z"))
 
 

@@ -258,6 +258,20 @@ async def test_fhir_of_rows_that_say_little(content: dict[str, str], number: str
     check_r4(json.loads(await lines(Form.FHIR, row)))
 
 
+@pytest.mark.parametrize(
+    ("action", "coding"),
+    [
+        ("QUPC_IN180000UK04", {"system": "https://fhir.nhs.uk/CodeSystem/message-event", "code": "QUPC_IN180000UK04"}),
+        ("POST /governance/permissions", {"code": "POST /governance/permissions"}),
+        ("alert view", {"code": "alert view"}),
+    ],
+)
+async def test_only_interactions_are_of_the_code_system_of_interactions(action: str, coding: dict[str, str]) -> None:
+    """What our routes and commands are called is no code of anybody else's."""
+    event = json.loads(await lines(Form.FHIR, a_row(content={}, nhs_number=None, outcome="AA", action=action)))
+    assert event["subtype"] == [coding]
+
+
 async def test_a_bundle() -> None:
     """A collection; without rows it has no entries, for FHIR knows no empty lists."""
     bundle = json.loads(await lines(Form.BUNDLE, a_row(), a_row()))

@@ -23,7 +23,7 @@ from openscr.access.introspection import Introspection
 from openscr.access.issuers import KEYS_SECONDS, Issuer
 from openscr.access.rate import RateLimit
 from openscr.access.refusals import Refusal, RequestRefused
-from openscr.access.roles import UserInfo, choose_role, is_closed, read_userinfo
+from openscr.access.roles import UserInfo, choose_role, read_userinfo
 from openscr.access.sessions import Sessions
 from openscr.access.smartcard import SMARTCARD_HEADER, SmartcardBroker
 from openscr.access.tokens import (
@@ -250,7 +250,7 @@ class Authenticator:
             known.revision = directory.revision
         session = known.sessions.get(stated)
         today = moment.astimezone(LONDON).date()
-        if session is not None and not is_closed(session.role, today):
+        if session is not None and not session.role.has_closed(today):
             return session
         role = choose_role(
             known.info,
@@ -317,7 +317,7 @@ def _check_holder(directory: Directory, session: Session, today: date) -> None:
         raise RequestRefused(refusals.USER_INACTIVE)
     if found is not None and found[0].user_id != session.user_id:
         raise RequestRefused(refusals.NOT_THEIR_ROLE)
-    if found is not None and is_closed(found[1], today):
+    if found is not None and found[1].has_closed(today):
         raise RequestRefused(refusals.ROLE_CLOSED)
 
 

@@ -80,9 +80,13 @@ class Issuer:
             now = self._now()
             if now < self._ask_again:
                 raise RequestRefused(refusals.KEYS_UNAVAILABLE)
-            if now < self._keys_until and now < self._look_again:
+            looked = now < self._keys_until
+            if looked and now < self._look_again:
                 raise RequestRefused(refusals.TOKEN_KEY)
             await self._fetch_keys(now)
+            if looked:
+                # Only a search for a key that the known ones lack is rationed: a key that is new is known at once.
+                self._look_again = now + UNKNOWN_KEY_SECONDS
         known = self._known(key_id)
         if known is None:
             raise RequestRefused(refusals.TOKEN_KEY)
@@ -102,7 +106,6 @@ class Issuer:
             _log.warning("keys of the identity provider not fetched", issuer=self.url, cause=error.cause)
             raise RequestRefused(refusals.KEYS_UNAVAILABLE) from None
         self._keys, self._keys_until = keys, now + KEYS_SECONDS
-        self._look_again = now + UNKNOWN_KEY_SECONDS
 
     async def _discover(self) -> Metadata:
         """Return what the provider says of itself, asked anew whenever the keys are. Raises: `NoAnswer`."""

@@ -105,7 +105,7 @@ def _from_directory(directory: Directory, user_id: str, stated: str | None, sele
     found = directory.role(wanted)
     if found is None or found[0].user_id != user_id:
         raise RequestRefused(refusals.NOT_THEIR_ROLE if stated else refusals.NO_ROLES)
-    if is_closed(found[1], today):
+    if found[1].has_closed(today):
         raise RequestRefused(refusals.ROLE_CLOSED if stated else refusals.ONLY_ROLES_CLOSED)
     return found[1]
 
@@ -113,12 +113,7 @@ def _from_directory(directory: Directory, user_id: str, stated: str | None, sele
 def _fits(directory: Directory, user_id: str, role_id: str, today: date) -> bool:
     """Whether the directory has nothing against this user acting in this role; it need not know either."""
     found = directory.role(role_id)
-    return found is None or (found[0].user_id == user_id and not is_closed(found[1], today))
-
-
-def is_closed(role: Role, today: date) -> bool:
-    """Whether a role has ended. Spec: 35 §9.2."""
-    return role.closed is not None and role.closed <= today
+    return found is None or (found[0].user_id == user_id and not found[1].has_closed(today))
 
 
 def _with_code(role: Role, directory: Directory) -> Role:

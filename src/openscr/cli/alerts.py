@@ -318,7 +318,8 @@ class _Desk:
         self.subscriptions = subscriptions
         self.caller = caller
         self.ids = ids
-        self.details = {"operator": getuser()}
+        # No system has sent this: the one that the policy asks for stands in no audit row.
+        self.details = {"operator": getuser(), "asid": "", "party_key": ""}
 
 
 def _officer(user: str) -> str:

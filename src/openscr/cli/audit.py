@@ -137,9 +137,10 @@ async def _search(
     data: Path | None, store: str | None, query: "AuditQuery", limit: int, *, patients: bool
 ) -> "tuple[list[AuditRow], bool]":
     from openscr.record.audit_forms import without_patient
+    from openscr.record.audit_search import SEARCH
 
     async with opened_store(data, store) as opened:
-        reading = await _read(opened, query, "search", newest_first=True, patients=patients)
+        reading = await _read(opened, query, SEARCH, newest_first=True, patients=patients)
         found: list[AuditRow] = []
         async for row in reading.rows:
             if len(found) == limit:
@@ -156,10 +157,8 @@ async def _read(
 
     details = {"patients": "shown" if patients else "masked"}
     reader = LocalOperator(getuser())
-    ids = MessageIds("", f"admin audit {action}")
-    return await _audit_of(opened).read(
-        reader, query, ids, f"audit {action}", newest_first=newest_first, details=details
-    )
+    ids = MessageIds("", f"admin {action}")
+    return await _audit_of(opened).read(reader, query, ids, action, newest_first=newest_first, details=details)
 
 
 def _audit_of(opened: "Store") -> "AuditSearch":
@@ -234,9 +233,10 @@ async def _export(
     data: Path | None, store: str | None, query: "AuditQuery", form: "Form", out: Path | None, *, patients: bool
 ) -> int:
     from openscr.record.audit_forms import written
+    from openscr.record.audit_search import EXPORT
 
     async with opened_store(data, store) as opened:
-        reading = await _read(opened, query, "export", patients=patients)
+        reading = await _read(opened, query, EXPORT, patients=patients)
         counted = _Counted(reading.rows)
         with _writer(out) as write:
             async for text in written(counted, form, patients=patients):
@@ -307,11 +307,12 @@ _REPORT = ("when", "what", "who", "role", "organisation", "through", "outcome", 
 
 async def _report(data: Path | None, store: str | None, query: "AuditQuery") -> list[tuple[str, ...]]:
     from openscr.record.access_report import report_line
+    from openscr.record.audit_search import REPORT
     from openscr.store.interface import AuditRow
 
     async with opened_store(data, store) as opened:
         directory = await _directory_of(opened)
-        reading = await _read(opened, query, "report", patients=True)
+        reading = await _read(opened, query, REPORT, patients=True)
         rows: list[AuditRow] = [row async for row in reading.rows]
     return [report_line(row.entry, directory) for row in rows]
 

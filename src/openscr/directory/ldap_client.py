@@ -34,7 +34,6 @@ PAGE: Final = 100
 """Entries of one answer; the next page is asked for then. Less than the limits that servers commonly have."""
 
 _SUCCESS: Final = 0
-_NO_SUCH_OBJECT: Final = 32
 _THREADS: Final = 4
 
 _log = structlog.get_logger("directory.ldap")

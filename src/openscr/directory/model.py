@@ -94,6 +94,10 @@ class Role:
     activities: frozenset[str]
     closed: date | None = None
 
+    def has_closed(self, today: date) -> bool:
+        """Whether the role has ended, on a day in the United Kingdom: from the day of its closing on. Spec: 35 §9.2."""
+        return self.closed is not None and self.closed <= today
+
 
 @dataclass(frozen=True, slots=True)
 class User:

@@ -108,7 +108,7 @@ class EmbeddedSource:
         if found is None:
             return None
         user, role = found
-        is_open = user.active and (role.closed is None or role.closed > today)
+        is_open = user.active and not role.has_closed(today)
         return role.job_role if is_open else None
 
     def _index(self) -> "_Index":

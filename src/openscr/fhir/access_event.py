@@ -3,6 +3,7 @@
 Spec: 35 §7; 60 §8.2 has the alerts, which are AuditEvents too.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,9 +14,9 @@ from openscr.fhir.audit_event import ASID_SYSTEM, NHS_NUMBER_SYSTEM, ODS_SYSTEM,
 DICOM: Final = "http://dicom.nema.org/resources/ontology/DCM"
 ENTITY_TYPE: Final = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 OBJECT_ROLE: Final = "http://terminology.hl7.org/CodeSystem/object-role"
-ROLE_PROFILE_SYSTEM: Final = "https://fhir.nhs.uk/Id/sds-role-profile-id"
 INTERACTION_SYSTEM: Final = "https://fhir.nhs.uk/CodeSystem/message-event"
 
+_INTERACTION: Final = re.compile(r"[A-Z]+(?:_[A-Z0-9]+)+")
 _PATIENT_RECORD: Final = {"system": DICOM, "code": "110110", "display": "Patient Record"}
 _AUDIT_USED: Final = {"system": DICOM, "code": "110101", "display": "Audit Log Used"}
 _DONE, _REFUSED = "0", "4"
@@ -47,7 +48,7 @@ def access_event(access: Access) -> dict[str, Any]:
         "resourceType": "AuditEvent",
         "id": f"{access.slot}-{access.sequence}",
         "type": _AUDIT_USED if of_the_audit else _PATIENT_RECORD,
-        "subtype": [{"system": INTERACTION_SYSTEM, "code": " ".join(access.action.split()) or "unknown"}],
+        "subtype": [_what_was_asked(access.action)],
         "recorded": access.occurred_at.isoformat(),
         "outcome": _DONE if access.accepted else _REFUSED,
         "agent": _agents(content),
@@ -59,6 +60,12 @@ def access_event(access: Access) -> dict[str, Any]:
     if entities:
         event["entity"] = entities
     return event
+
+
+def _what_was_asked(action: str) -> dict[str, str]:
+    """Return the interaction of a message in its code system; routes and commands of ours are in none."""
+    coding = {"code": " ".join(action.split()) or "unknown"}
+    return {"system": INTERACTION_SYSTEM, **coding} if _INTERACTION.fullmatch(action) else coding
 
 
 def _agents(content: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -145,10 +145,10 @@ class Subscriptions:
         """Forget a subscription of the officer's organisation; none of another's. Raises: `StoreError`."""
         types, authorisation = self._types(caller)
         own = await self._store.read_subscriptions(authorisation.organisation) if types else []
+        said = {"subscription": id[:64], **(details or {})}
         if not any(each.id == id for each in own):
-            said = {"subscription": id[:64], **(details or {})}
             return await self._refused("alert unsubscribe", caller, ids, authorisation, said, reason="unknown")
-        await self._keep("alert unsubscribe", ACCEPTED, caller, ids, authorisation, {"subscription": id})
+        await self._keep("alert unsubscribe", ACCEPTED, caller, ids, authorisation, said)
         await self._store.remove_subscription(id)
         return Subscribed(ACCEPTED)
 

@@ -35,6 +35,10 @@ from openscr.store.interface import AlertChange, AlertRow, Subscription
 _Time = Annotated[datetime, Meta(tz=True)]
 _Id = Annotated[str, Meta(min_length=1, max_length=64)]
 _State = Literal["new", "under-investigation", "closed"]
+_CONDITIONS: Final = (
+    "A list is asked for by status (new, under-investigation, closed) and type (1, 2), several with commas between, "
+    "since and until (2026-11-22T14:30:00Z), page (from 1) and size (to 500)"
+)
 _STATUS: Final = {StepResult.DENIED: 403, StepResult.CONFLICT: 409, StepResult.NOT_POSSIBLE: 409}
 
 
@@ -98,8 +102,9 @@ class AlertEndpoints:
                 said[name] = said[name].split(",")
         try:
             return await self._search(asked, msgspec.convert(said, _Search, strict=False))
-        except msgspec.ValidationError as error:
-            raise RequestRefused(invalid(str(error))) from None
+        except msgspec.ValidationError:
+            # What the library says repeats what was written there.
+            raise RequestRefused(invalid(_CONDITIONS)) from None
 
     async def search(self, asked: Asked) -> Response:
         """Tell a page of alerts by conditions in the body. Spec: 80 §5.3."""

@@ -12,6 +12,7 @@ Spec: 35 §4, §9.5.
 
 import json
 from collections.abc import Awaitable, Callable
+from datetime import date
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -40,7 +41,7 @@ from openscr.faces.identity.sign_in import AUTHORIZE, SignInPages
 from openscr.faces.identity.signing import ALGORITHM, OVERLAP, SigningKeys
 from openscr.faces.identity.token_endpoint import TokenEndpoint
 from openscr.faces.identity.tokens import LOGOUT_EVENT, Tokens, invalid_token
-from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
+from openscr.identifiers import LONDON, Clock, UuidFactory, mint_uuid, utc_now
 from openscr.pages.rendering import TEST_NOTICE, Pages
 
 TOKEN: Final = "/oauth2/token"  # noqa: S105  an address
@@ -74,11 +75,15 @@ class IdentityFace:
         def now() -> float:
             return clock().timestamp()
 
+        def today() -> date:
+            return clock().astimezone(LONDON).date()
+
         self.issuer = f"{address}{LOCAL_REALM}"
         self.keys = SigningKeys(clock)
         self._address = address
         self._directory = directory
         self._clock = clock
+        self._today = today
         self._mint = mint
         self._sessions = Sessions(now, session_ended)
         self._tokens = Tokens(self.issuer, self.keys, self._sessions, mint)
@@ -86,7 +91,7 @@ class IdentityFace:
         self._assertions = RoleAssertions(self.issuer, directory, self._sessions, self.keys, clock, mint)
         pages = Pages("openscr.faces.identity", service_name="OpenSCR sign-in", notice=TEST_NOTICE)
         self._session_pages = SessionPages(address, directory, self._sessions, pages)
-        self._pages = SignInPages(address, directory, apps, self._sessions, pages, mint, now, lambda: clock().date())
+        self._pages = SignInPages(address, directory, apps, self._sessions, pages, mint, now, today)
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes to mount on the web listener of a test environment."""
@@ -180,7 +185,7 @@ class IdentityFace:
         user = directory.users.get(grant.sign_in.user_id)
         if user is None or not user.active:
             raise invalid_token("Invalid access token")
-        claims = userinfo_claims(directory, user, grant.scopes, self._clock().date())
+        claims = userinfo_claims(directory, user, grant.scopes, self._today())
         return JSONResponse(claims, headers=PRIVATE)
 
     # --- the end of sessions ----------------------------------------------------------------------------------------

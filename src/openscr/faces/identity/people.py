@@ -116,7 +116,7 @@ def organisation_name(directory: Directory, ods: str) -> str:
 
 def open_roles(user: User, today: date) -> tuple[Role, ...]:
     """Return the roles that a user may act in."""
-    return tuple(role for role in user.roles if role.closed is None or role.closed > today)
+    return tuple(role for role in user.roles if not role.has_closed(today))
 
 
 def name_of(user: User) -> str:
@@ -210,5 +210,5 @@ def role_words(directory: Directory, role: Role, today: date) -> dict[str, Any]:
         "organisation": organisation_name(directory, role.ods),
         "ods": role.ods,
         "activities": ", ".join(activity_name(code) for code in sorted(role.activities)),
-        "closed": role.closed is not None and role.closed <= today,
+        "closed": role.has_closed(today),
     }

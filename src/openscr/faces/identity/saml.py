@@ -22,7 +22,7 @@ from openscr.directory.model import CurrentDirectory, Directory, Role, User
 from openscr.faces.identity.people import activity_name, job_role, name_of, open_roles, organisation_name
 from openscr.faces.identity.sessions import Sessions, SsoToken
 from openscr.faces.identity.signing import SigningKeys
-from openscr.identifiers import Clock, UuidFactory
+from openscr.identifiers import LONDON, Clock, UuidFactory
 
 PROTOCOL: Final = "urn:oasis:names:tc:SAML:1.0:protocol"
 ASSERTION: Final = "urn:oasis:names:tc:SAML:1.0:assertion"
@@ -53,7 +53,7 @@ class RoleAssertions:
         found = self.sessions.sso_tokens.get(ticket)
         user = directory.users.get(found.sign_in.user_id) if found is not None else None
         alive = found is not None and self.sessions.get(found.sign_in.sid) is not None
-        roles = open_roles(user, self.clock().date()) if user is not None and user.active else ()
+        roles = open_roles(user, self.clock().astimezone(LONDON).date()) if user is not None and user.active else ()
         active = next((r for r in roles if found is not None and r.role_profile_id == found.role_profile_id), None)
         if found is None or user is None or not alive or active is None or ticket is None:
             return _bytes(self._response("samlp:Requester", "The token is unknown, or its session has ended"))
