@@ -12,6 +12,7 @@ from openscr.identifiers import slot_of
 from openscr.record.alerts import Alerts, AlertSearch, AlertState, AlertStep, StepResult, mistakes, named_in
 from openscr.record.subscriptions import Channel, Reachable, Subscriptions
 from openscr.spine import Caller, MessageIds, Session
+from openscr.store.alert_evidence import CHANGE_DIGEST
 from openscr.store.interface import AlertRow, Transaction
 
 from .clinic import GP, HOSPITAL_PARTY, HOSPITAL_SYSTEM, NOON, PATIENT, Clinic, uuid
@@ -152,10 +153,10 @@ async def test_the_life_of_an_alert(clinic: Clinic) -> None:
     assert await step(1, OPEN) is StepResult.CONFLICT
     assert (await clinic.last_audit()).content["reason"] == "conflict"
     assert await step(2, OPEN, "patient called") is StepResult.CHANGED
-    digest = (await clinic.last_audit()).content["note_digest"]
+    digest = (await clinic.last_audit()).content[CHANGE_DIGEST]
     assert len(digest) == 64
     assert await step(3, CLOSED, "order seen") is StepResult.CHANGED
-    assert (await clinic.last_audit()).content["note_digest"] != digest
+    assert (await clinic.last_audit()).content[CHANGE_DIGEST] != digest
     assert "order seen" not in str(await clinic.audit())
     for to in (OPEN, CLOSED):
         assert await step(4, to, "again") is StepResult.NOT_POSSIBLE

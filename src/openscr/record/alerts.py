@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from hashlib import sha256
 from typing import Final
 
 from openscr.access.policy import AccessPolicy, Authorisation, Operation
@@ -24,6 +23,7 @@ from openscr.identifiers import Clock, slot_of
 from openscr.record.audit import audit_entry
 from openscr.record.decision import ACCEPTED, ACCESS_DENIED
 from openscr.spine import AckType, Caller, MessageIds, Outcome
+from openscr.store.alert_evidence import CHANGE_DIGEST, change_digest
 from openscr.store.interface import AlertChange, AlertRow, Store, Transaction
 
 LARGEST_PAGE: Final = 500
@@ -210,9 +210,6 @@ class Alerts:
             authorisation = self._authorise(alert, caller)
             result = _judge(alert, step, to, authorisation)
             said = {"alert": alert.id, "alert_state": alert.state, "alert_new_state": to.value, **details}
-            if note:
-                # Its own words may tell of the patient; the digest shows whether they are still the same.
-                said["note_digest"] = sha256(note.encode()).hexdigest()
             if result is StepResult.CHANGED and authorisation.person is not None:
                 change = AlertChange(
                     alert.id,
@@ -226,6 +223,8 @@ class Alerts:
                     authorisation.organisation,
                 )
                 await transaction.change_alert(change)
+                # The note's own words may tell of the patient; the digest shows whether all is still the same.
+                said[CHANGE_DIGEST] = change_digest(change)
             outcome = ACCEPTED if result is StepResult.CHANGED else _denied()
             reason = "" if result in (StepResult.CHANGED, StepResult.DENIED) else result.value
             await self._keep(
