@@ -410,8 +410,8 @@ FORGERIES = {
     "UPDATE alert SET details = CAST('{}' AS BLOB)": "it is not the one that the audit tells of",
     "UPDATE alert_change SET note = 'harmless'": "the audit does not tell of it",
     "UPDATE alert_change SET user_id = 'V'": "the audit does not tell of it",
-    f"INSERT INTO alert_change VALUES ({SLOT}, '{an_id(1)}', 3, 1, 'under-investigation', 'closed', 'ok', 'U', 'R', 'B');"
-    "UPDATE alert SET state = 'closed', version = 3": "the audit does not tell of it",
+    f"INSERT INTO alert_change VALUES ({SLOT}, '{an_id(1)}', 3, 1, 'under-investigation', 'closed', '', 'U', 'R', 'B')"
+    "; UPDATE alert SET state = 'closed', version = 3": "the audit does not tell of it",
 }
 
 
