@@ -97,7 +97,9 @@ async def test_each_meets_the_alerts_of_the_own_kind_and_place(clinic: Clinic, n
         opened = await alerts.open(caller, IDS, row.id)
         assert (opened.alert == row, opened.outcome.accepted) == (may, may)
         entry = await clinic.last_audit()
-        assert (entry.action, entry.outcome, entry.nhs_number) == ("alert view", "AA" if may else "AE", PATIENT)
+        # Of another organisation's alert not even the audit tells its officers, who may read it, the patient.
+        told = PATIENT if row.organisation == ROLES[name].ods else None
+        assert (entry.action, entry.outcome, entry.nhs_number) == ("alert view", "AA" if may else "AE", told)
         assert ("reason" in entry.content) is not may
         (stepped,) = await alerts.change(caller, IDS, [AlertStep(row.id, 1)], OPEN, "")
         assert stepped.result is (StepResult.CHANGED if may else StepResult.DENIED)
@@ -112,6 +114,11 @@ CAUSES: Final[Mapping[str, Mapping[str, object]]] = {
     "the role profile that the message names": {"details": {"user/role_profile_id": "900000000001"}},
     "another role of the same person": {"role_profile_id": "900000000091"},
     "another role, named by the message": {"details": {"user/role_profile_id": "900000000091"}},
+    "the user in other letters": {"details": {"user/id": "u900000000001"}},
+    "the user with blanks and a zero-width one": {"user_id": "U 9000 0000\u200b 0001"},
+    "the user in wide letters": {"details": {"user/id": "\uff359000-0000-0001"}},
+    "another role in groups": {"details": {"user/role_profile_id": "9000 0000 0091"}},
+    "the role under another code system": {"details": {"author/id/extension": "900000000001"}},
 }
 
 
@@ -132,6 +139,23 @@ async def test_nobody_handles_what_he_has_caused(clinic: Clinic, cause: str) -> 
     step = [AlertStep(uuid(1), 1)]
     assert (await alerts.change(officer("both"), IDS, step, OPEN, ""))[0].result is StepResult.DENIED
     assert (await alerts.change(officer("access"), IDS, step, OPEN, ""))[0].result is StepResult.CHANGED
+
+
+async def test_the_audit_does_not_tell_whether_an_alert_is_elsewhere(clinic: Clinic) -> None:
+    """One of another organisation, one of nobody's and one that never was leave the same rows, in the same chain."""
+    await keep(clinic, an_alert(1, organisation="Y90001"), an_alert(2, organisation=""))
+    for name in ("both", "access", "nothing"):
+        told = set()
+        for number in (1, 2, 3):
+            await desk(clinic).open(officer(name), IDS, uuid(number))
+            viewed = await clinic.last_audit()
+            await desk(clinic).change(officer(name), IDS, [AlertStep(uuid(number), 1)], OPEN, "")
+            changed = await clinic.last_audit()
+            for entry in (viewed, changed):
+                said = {key: value for key, value in entry.content.items() if key != "alert"}
+                told.add((entry.action, entry.outcome, entry.nhs_number, *sorted(said.items())))
+        assert len(told) == 2
+        assert {row[2] for row in told} == {None}
 
 
 def test_who_is_named() -> None:
