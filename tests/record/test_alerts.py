@@ -219,6 +219,8 @@ def test_what_a_request_must_not_look_like() -> None:
     one = [AlertStep("A", 1)]
     assert mistakes(one, OPEN, "") == ()
     assert mistakes(one, CLOSED, "note") == ()
+    for nothing in ("\u200b", "\u2060\u00a0", "\x00", ".", "\u202e\ufeff"):
+        assert mistakes(one, CLOSED, nothing) == ("A note is required to close an alert",)
     for steps, to, note, word in (
         ([], OPEN, "", "at least one"),
         (one * 2, OPEN, "", "twice"),

@@ -358,6 +358,12 @@ async def test_a_consent_that_nobody_would_find_is_found(store: SqliteStore) -> 
     assert found.endswith("it is not in the slot of its patient")
 
 
+async def test_a_chain_that_was_taken_away_with_its_head_is_found(store: SqliteStore) -> None:
+    """No event is stored without a row; a checkpoint finds it where there are no events either."""
+    tamper(store, f"DELETE FROM audit WHERE slot = {SLOT}", f"DELETE FROM chain WHERE slot = {SLOT}")
+    assert (await store.verify()).faults == (f"slot {SLOT}: there are events, but no audit of them",)
+
+
 @pytest.mark.parametrize("change", [f"raised_at = {2**62}", "text = CAST(x'ff' AS TEXT)", "details = x'ff'"])
 async def test_a_damaged_alert_is_found(store: SqliteStore, change: str) -> None:
     """Privacy alerts can be read."""

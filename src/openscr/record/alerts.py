@@ -326,7 +326,8 @@ def mistakes(steps: Sequence[AlertStep], to: AlertState, note: str) -> tuple[str
         said.append("An alert is named twice")
     if to is AlertState.NEW:
         said.append("An alert does not become new again")
-    if to is AlertState.CLOSED and not note.strip():
+    # Blanks come in many forms, some of them without any width.
+    if to is AlertState.CLOSED and not any(map(str.isalnum, note)):
         said.append("A note is required to close an alert")
     if len(note) > LONGEST_NOTE:
         said.append(f"A note has at most {LONGEST_NOTE} characters")
