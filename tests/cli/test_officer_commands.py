@@ -169,3 +169,20 @@ def test_officers_register_to_be_told(openscr: Run, filled: Path) -> None:
     ended = [step for step in map(json.loads, kept) if step["action"] == "alert unsubscribe"]
     assert {(step["operator"], step["subscription"]) for step in ended} == {(getuser(), made["id"])}
     assert len(openscr("admin", "alerts", "subscriptions", *OFFICER, "--json").done().json) == 1
+
+
+def test_what_a_sender_wrote_tells_no_patient_and_moves_no_cursor(openscr: Run, filled: Path) -> None:
+    """Names, references and displays are its sender's words; an opened alert shows them, on one line each."""
+    details = {"reference": PATIENT, "user/name": f"for {PATIENT}", "reason/display": PATIENT, "author": "x"}
+    text = "all well\nstate: closed\x1b[2K\u202e"
+    with closing(sqlite3.connect(filled, isolation_level=None)) as connection:
+        connection.execute("UPDATE alert SET text = ?, details = ?", (text, json.dumps(details).encode()))
+    listed = openscr("admin", "alerts", "--json").done()
+    assert PATIENT not in listed.out
+    assert all(alert["details"] == {"author": "x"} for alert in listed.json)
+    (own,) = openscr("admin", "alerts", "list", *OFFICER, "--json").done().json["alerts"]
+    shown = openscr("admin", "alerts", "show", own["id"], *OFFICER).done().out
+    assert f"reference: {PATIENT}" in shown
+    assert "text: all well state: closed [2K " in shown
+    assert shown.count("state: ") == 2
+    assert not {"\x1b", "\u202e"} & set(shown)

@@ -17,6 +17,7 @@ from prometheus_client import generate_latest
 from journeys.officers import Webhook, mailbox, webhook
 from journeys.runner import until
 from openscr.access.pki import create_authority, issue
+from openscr.delivery import notification_senders
 from openscr.delivery.carriers import HttpCarrier
 from openscr.delivery.notification_senders import (
     MailSender,
@@ -284,6 +285,26 @@ async def test_a_mail_goes_over_tls(certificate: tuple[Path, Path, Path]) -> Non
         with pytest.raises(DeliveryError, match="no connection"):
             await sender(box.port, trusting, starts_tls=True).send(LETTER, an_id(1))
         assert box.mails == []
+
+
+async def test_a_mail_server_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It greets line by line, for ever: when the time is over its connection ends, and the thread with it."""
+    monkeypatch.setattr(notification_senders, "LONGEST", 0.3)
+    left = asyncio.Event()
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        gone = asyncio.create_task(reader.read())
+        while not gone.done():
+            writer.write(b"220-wait\r\n")
+            await asyncio.wait([gone], timeout=0.02)
+        writer.close()
+        left.set()
+
+    listener = await asyncio.start_server(greet, "127.0.0.1", 0)
+    async with listener:
+        with pytest.raises(DeliveryError, match="no answer in time"):
+            await sender(listener.sockets[0].getsockname()[1]).send(LETTER, an_id(1))
+        await asyncio.wait_for(left.wait(), 20)
 
 
 async def test_a_mail_server_that_refuses() -> None:

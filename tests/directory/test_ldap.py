@@ -487,6 +487,35 @@ class Rows:
         return self.entries
 
 
+class Told(Mirror):
+    """What a server is said to hold."""
+
+    def __init__(self, entries: list[DirectoryEntry]) -> None:
+        self.entries = entries
+
+    async def read(self) -> list[DirectoryEntry]:
+        return self.entries
+
+
+async def test_a_server_that_was_emptied_empties_nothing() -> None:
+    """One that is being filled anew holds nobody for a while: who left, and whose role is closed, is still known."""
+    whole = entries_of()
+    mirror = Told(whole)
+    current = CurrentDirectory(Directory())
+    keeper = DirectoryKeeper(current, Rows(entries_of(OWN_ONLY)), mirror, 300)
+    assert await keeper.read_mirror()
+    users = set(current.snapshot.users)
+    assert users
+    mirror.entries = [entry for entry in whole if entry.kind != "user"]
+    assert not await keeper.read_mirror()
+    assert set(current.snapshot.users) == users
+    # Somebody who left is somebody who left.
+    last = next(entry for entry in whole if entry.kind == "user")
+    mirror.entries = [*mirror.entries, last]
+    assert await keeper.read_mirror()
+    assert set(current.snapshot.users) == {last.key}
+
+
 async def test_what_the_server_said_last_counts_while_it_cannot_be_asked(tmp_path: Path) -> None:
     server = LdapServer(tmp_path / "slapd", write_as(build_directory(entries_of(), 1), "ldif", ORIGIN))
     server.start()

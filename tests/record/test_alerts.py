@@ -12,6 +12,7 @@ from openscr.identifiers import slot_of
 from openscr.record.alerts import Alerts, AlertSearch, AlertState, AlertStep, StepResult, mistakes, named_in
 from openscr.record.subscriptions import Channel, Reachable, Subscriptions
 from openscr.spine import Caller, MessageIds, Session
+from openscr.store.alert_evidence import CHANGE_DIGEST
 from openscr.store.interface import AlertRow, Transaction
 
 from .clinic import GP, HOSPITAL_PARTY, HOSPITAL_SYSTEM, NOON, PATIENT, Clinic, uuid
@@ -96,7 +97,9 @@ async def test_each_meets_the_alerts_of_the_own_kind_and_place(clinic: Clinic, n
         opened = await alerts.open(caller, IDS, row.id)
         assert (opened.alert == row, opened.outcome.accepted) == (may, may)
         entry = await clinic.last_audit()
-        assert (entry.action, entry.outcome, entry.nhs_number) == ("alert view", "AA" if may else "AE", PATIENT)
+        # Of another organisation's alert not even the audit tells its officers, who may read it, the patient.
+        told = PATIENT if row.organisation == ROLES[name].ods else None
+        assert (entry.action, entry.outcome, entry.nhs_number) == ("alert view", "AA" if may else "AE", told)
         assert ("reason" in entry.content) is not may
         (stepped,) = await alerts.change(caller, IDS, [AlertStep(row.id, 1)], OPEN, "")
         assert stepped.result is (StepResult.CHANGED if may else StepResult.DENIED)
@@ -111,6 +114,11 @@ CAUSES: Final[Mapping[str, Mapping[str, object]]] = {
     "the role profile that the message names": {"details": {"user/role_profile_id": "900000000001"}},
     "another role of the same person": {"role_profile_id": "900000000091"},
     "another role, named by the message": {"details": {"user/role_profile_id": "900000000091"}},
+    "the user in other letters": {"details": {"user/id": "u900000000001"}},
+    "the user with blanks and a zero-width one": {"user_id": "U 9000 0000\u200b 0001"},
+    "the user in wide letters": {"details": {"user/id": "\uff359000-0000-0001"}},
+    "another role in groups": {"details": {"user/role_profile_id": "9000 0000 0091"}},
+    "the role under another code system": {"details": {"author/id/extension": "900000000001"}},
 }
 
 
@@ -133,6 +141,23 @@ async def test_nobody_handles_what_he_has_caused(clinic: Clinic, cause: str) -> 
     assert (await alerts.change(officer("access"), IDS, step, OPEN, ""))[0].result is StepResult.CHANGED
 
 
+async def test_the_audit_does_not_tell_whether_an_alert_is_elsewhere(clinic: Clinic) -> None:
+    """One of another organisation, one of nobody's and one that never was leave the same rows, in the same chain."""
+    await keep(clinic, an_alert(1, organisation="Y90001"), an_alert(2, organisation=""))
+    for name in ("both", "access", "nothing"):
+        told = set()
+        for number in (1, 2, 3):
+            await desk(clinic).open(officer(name), IDS, uuid(number))
+            viewed = await clinic.last_audit()
+            await desk(clinic).change(officer(name), IDS, [AlertStep(uuid(number), 1)], OPEN, "")
+            changed = await clinic.last_audit()
+            for entry in (viewed, changed):
+                said = {key: value for key, value in entry.content.items() if key != "alert"}
+                told.add((entry.action, entry.outcome, entry.nhs_number, *sorted(said.items())))
+        assert len(told) == 2
+        assert {row[2] for row in told} == {None}
+
+
 def test_who_is_named() -> None:
     """Every id of a user or role profile, without blanks; empty ones are nobody."""
     row = an_alert(1, user_id=None, role_profile_id="", details={"user/id": "1", "user/role": "R8000", "author": "x"})
@@ -152,10 +177,10 @@ async def test_the_life_of_an_alert(clinic: Clinic) -> None:
     assert await step(1, OPEN) is StepResult.CONFLICT
     assert (await clinic.last_audit()).content["reason"] == "conflict"
     assert await step(2, OPEN, "patient called") is StepResult.CHANGED
-    digest = (await clinic.last_audit()).content["note_digest"]
+    digest = (await clinic.last_audit()).content[CHANGE_DIGEST]
     assert len(digest) == 64
     assert await step(3, CLOSED, "order seen") is StepResult.CHANGED
-    assert (await clinic.last_audit()).content["note_digest"] != digest
+    assert (await clinic.last_audit()).content[CHANGE_DIGEST] != digest
     assert "order seen" not in str(await clinic.audit())
     for to in (OPEN, CLOSED):
         assert await step(4, to, "again") is StepResult.NOT_POSSIBLE
@@ -194,6 +219,8 @@ def test_what_a_request_must_not_look_like() -> None:
     one = [AlertStep("A", 1)]
     assert mistakes(one, OPEN, "") == ()
     assert mistakes(one, CLOSED, "note") == ()
+    for nothing in ("\u200b", "\u2060\u00a0", "\x00", ".", "\u202e\ufeff"):
+        assert mistakes(one, CLOSED, nothing) == ("A note is required to close an alert",)
     for steps, to, note, word in (
         ([], OPEN, "", "at least one"),
         (one * 2, OPEN, "", "twice"),

@@ -7,6 +7,7 @@ import pytest
 
 from openscr.errors import Conflict
 from openscr.identifiers import slot_of
+from openscr.store.alert_evidence import CHANGE_DIGEST, change_digest
 from openscr.store.interface import (
     AlertChange,
     AlertRow,
@@ -100,10 +101,11 @@ def a_change(version: int, before: str, after: str, number: int = 1) -> AlertCha
 
 
 async def change(store: Store, step: AlertChange, slot: int = SLOT) -> None:
-    """Take one step."""
+    """Take one step, with what the audit keeps of it."""
 
     async def work(transaction: Transaction) -> None:
         await transaction.change_alert(step)
+        await transaction.append_audit(replace(an_entry(1), content={CHANGE_DIGEST: change_digest(step)}))
 
     await store.transact(slot, work)
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from openscr.errors import StoreError
 from openscr.identifiers import slot_of
 from openscr.spine import Consent, EventStatus
+from openscr.store.alert_evidence import ALERT_DIGEST, CHANGE_DIGEST, alert_digest, change_digest
 from openscr.store.compression import Codec
 from openscr.store.interface import AlertChange, RawMessage, Transaction
 from openscr.store.sqlite import SqliteStore
@@ -357,6 +358,12 @@ async def test_a_consent_that_nobody_would_find_is_found(store: SqliteStore) -> 
     assert found.endswith("it is not in the slot of its patient")
 
 
+async def test_a_chain_that_was_taken_away_with_its_head_is_found(store: SqliteStore) -> None:
+    """No event is stored without a row; a checkpoint finds it where there are no events either."""
+    tamper(store, f"DELETE FROM audit WHERE slot = {SLOT}", f"DELETE FROM chain WHERE slot = {SLOT}")
+    assert (await store.verify()).faults == (f"slot {SLOT}: there are events, but no audit of them",)
+
+
 @pytest.mark.parametrize("change", [f"raised_at = {2**62}", "text = CAST(x'ff' AS TEXT)", "details = x'ff'"])
 async def test_a_damaged_alert_is_found(store: SqliteStore, change: str) -> None:
     """Privacy alerts can be read."""
@@ -379,6 +386,52 @@ async def test_a_damaged_poll_result_is_found(store: SqliteStore, change: str) -
     assert found.startswith(f"slot {SLOT}: poll result of message {an_id(2)}: ")
 
 
+STEP = AlertChange(an_id(1), 2, at(1), "new", "under-investigation", "seen", "U", "R", "B99901")
+
+
+async def live(store: SqliteStore) -> None:
+    """Raise an alert and take it one step further, as the service does: with what the audit keeps of both."""
+    raised = {"alert": an_id(1), ALERT_DIGEST: alert_digest(an_alert(1))}
+    entries = [
+        an_alert(1),
+        replace(an_entry(5), content=raised),
+        replace(an_entry(6), content={CHANGE_DIGEST: change_digest(STEP)}),
+    ]
+    await append(store, entries)
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.change_alert(STEP)
+
+    await store.transact(SLOT, work)
+
+
+FORGERIES = {
+    "DELETE FROM alert_change; DELETE FROM alert": "the audit tells of it, but it is missing",
+    "DELETE FROM alert_change; UPDATE alert SET state = 'new', version = 1": "1 changes of alerts that are missing",
+    "UPDATE alert SET user_id = '555000000999'": "it is not the one that the audit tells of",
+    "UPDATE alert SET user_id = NULL": "it is not the one that the audit tells of",
+    "UPDATE alert SET organisation = ''": "it is not the one that the audit tells of",
+    "UPDATE alert SET reason = '6'": "it is not the one that the audit tells of",
+    "UPDATE alert SET raised_at = raised_at + 1": "it is not the one that the audit tells of",
+    "UPDATE alert SET details = CAST('{}' AS BLOB)": "it is not the one that the audit tells of",
+    "UPDATE alert_change SET note = 'harmless'": "the audit does not tell of it",
+    "UPDATE alert_change SET user_id = 'V'": "the audit does not tell of it",
+    f"INSERT INTO alert_change VALUES ({SLOT}, '{an_id(1)}', 3, 1, 'under-investigation', 'closed', '', 'U', 'R', 'B')"
+    "; UPDATE alert SET state = 'closed', version = 3": "the audit does not tell of it",
+}
+
+
+@pytest.mark.parametrize("change", FORGERIES)
+async def test_an_alert_that_was_rewritten_behind_the_service_is_found(store: SqliteStore, change: str) -> None:
+    """However well its rows fit each other: they no longer fit what the chain says of them."""
+    await live(store)
+    assert (await store.verify()).intact
+    tamper(store, *change.split(";"))
+    found = (await store.verify()).faults
+    assert any(fault.startswith(f"slot {SLOT}: ") and FORGERIES[change] in fault for fault in found), found
+    assert PATIENT not in str(found)
+
+
 HISTORIES = {
     "UPDATE alert SET state = 'new'": "its state is not the one that its changes led to",
     "UPDATE alert SET version = 3": "its state is not the one that its changes led to",
@@ -395,13 +448,7 @@ HISTORIES = {
 @pytest.mark.parametrize("change", HISTORIES)
 async def test_the_life_of_an_alert_that_does_not_add_up_is_found(store: SqliteStore, change: str) -> None:
     """The steps lead from new to where the alert stands; notices can be read."""
-    await append(store, [an_alert(1)])
-
-    async def work(transaction: Transaction) -> None:
-        step = AlertChange(an_id(1), 2, at(1), "new", "under-investigation", "seen", "U", "R", "B99901")
-        await transaction.change_alert(step)
-
-    await store.transact(SLOT, work)
+    await live(store)
     assert (await store.verify()).intact
     tamper(store, change)
     found = (await store.verify()).faults

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Literal
+from unicodedata import normalize
 
 from openscr.access.matrix import Matrix, Right, job_role_code
 from openscr.codes import DISSENT_OVERRIDES, LEGAL_OVERRIDES
@@ -255,8 +256,10 @@ class AccessPolicy:
             return replace(decided, allowed=False, reason=Reason.AUTHOR_MISSING)
         if not organisation or decided.organisation != organisation:
             return replace(decided, allowed=False, reason=Reason.ORGANISATION_MISMATCH)
-        roles = [known[0].user_id for each in named if (known := directory.role(each)) is not None]
-        if not {person.user_id, person.role_profile_id}.isdisjoint((*named, *roles)):
+        # Clients spell ids in their own ways: neither letter case nor what stands between letters counts.
+        spelled = {*named, *map(_bare, named)}
+        roles = [known[0].user_id for each in spelled if (known := directory.role(each)) is not None]
+        if not {_bare(person.user_id), _bare(person.role_profile_id)}.isdisjoint(map(_bare, (*spelled, *roles))):
             return replace(decided, allowed=False, reason=Reason.OWN_ALERT)
         return decided
 
@@ -375,6 +378,11 @@ class AccessPolicy:
             return True
         emergency = override.code == "1" and bool(override.text.strip())
         return emergency and self._matrix.permits(Right.OVERRIDE_EMERGENCY, role)
+
+
+def _bare(id: str) -> str:
+    """Return an id to compare with another spelling of it: its letters and digits, in small letters."""
+    return "".join(each for each in normalize("NFKC", id).casefold() if each.isalnum())
 
 
 def _same_person(stated: Person, verified: Person) -> bool:

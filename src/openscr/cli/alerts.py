@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from openscr.cli.audit import read_time
-from openscr.cli.console import fail, note, say, say_json, say_table
+from openscr.cli.console import fail, note, one_line, say, say_json, say_table
 from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store, read_settings
 from openscr.errors import ConfigurationError
 
@@ -34,6 +34,11 @@ Revealed = Annotated[
     bool,
     typer.Option("--patients", help="Show whole NHS numbers and what users wrote; each patient's audit then says so."),
 ]
+_OF_NOBODY = frozenset(
+    {"occurred_at", "type/system", "reason/system", "organisation/id", "user/id", "user/role_profile_id", "author"}
+)
+"""Details of an alert that tell nothing of its patient."""
+
 _HEADINGS = ("id", "raised at", "source", "type", "reason", "state", "patient", "system", "user", "organisation")
 
 
@@ -100,7 +105,8 @@ def _form(row: "AlertRow", *, reveal: bool) -> dict[str, Any]:
         "organisation": row.organisation,
         # The user's own words may tell what the patient's state was, or who the patient is.
         "text": row.text if reveal else "",
-        "details": {name: value for name, value in row.details.items() if reveal or name != "notification"},
+        # So may whatever else its sender filled in, a name or the reference too; codes and ids of systems do not.
+        "details": {name: value for name, value in row.details.items() if reveal or name in _OF_NOBODY},
     }
 
 
@@ -192,9 +198,9 @@ def show(
     details = form.pop("details")
     for name, value in (form | details).items():
         if value:
-            say(f"{name.replace('_', ' ')}: {value}")
+            say(one_line(f"{name.replace('_', ' ')}: {value}"))
     for step in history:
-        say(f"{step['changed_at']}  {step['from']} -> {step['to']}  {step['user']}  {step['note']}")
+        say(one_line(f"{step['changed_at']}  {step['from']} -> {step['to']}  {step['user']}  {step['note']}"))
 
 
 @commands.command(

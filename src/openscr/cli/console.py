@@ -89,7 +89,7 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: 
     """Print a table: framed for people, columns separated by tabs when piped."""
     if not on_terminal():
         for row in rows:
-            say("\t".join(_one_line(cell) for cell in row))
+            say("\t".join(one_line(cell) for cell in row))
         return
     from rich.console import Console
     from rich.table import Table
@@ -99,10 +99,10 @@ def say_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: 
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(_one_line(cell)) for cell in row))
+        table.add_row(*(Text(one_line(cell)) for cell in row))
     Console().print(table)
 
 
-def _one_line(text: str) -> str:
-    """Return a cell without what could move a terminal's cursor."""
+def one_line(text: str) -> str:
+    """Return a text on one line, without what could move a terminal's cursor."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import hmac
 import smtplib
+import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -126,9 +127,10 @@ class MailSender:
     async def send(self, subscription: Subscription, alert_id: str) -> None:
         """Send a mail. Raises: `DeliveryError`, which repeats nothing that the server says."""
         message = write_mail(self._sender, subscription, alert_id, self._clock())
+        connection = self._connection()
         try:
             async with asyncio.timeout(LONGEST):
-                await _on_a_thread_of_its_own(lambda: self._hand_over(message))
+                await _on_a_thread_of_its_own(lambda: self._hand_over(connection, message))
         except smtplib.SMTPResponseException as error:
             raise DeliveryError(f"SMTP {error.smtp_code}") from None
         except smtplib.SMTPRecipientsRefused:
@@ -141,15 +143,30 @@ class MailSender:
             # The library tells of a time that is over as of a connection that broke off.
             late = isinstance(error.__context__, TimeoutError)
             raise DeliveryError("no answer in time" if late else f"no connection ({type(error).__name__})") from None
+        finally:
+            # A server that says a little now and then is never late for the socket: its thread would wait for ever.
+            if connection.sock is not None:
+                with suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RDWR)
 
-    def _hand_over(self, message: EmailMessage) -> None:
+    def _connection(self) -> smtplib.SMTP:
+        """Return a connection that is still to be made, so that it can be ended while it is."""
         server = self._server
         connection = (
-            smtplib.SMTP_SSL(server.host, server.port, timeout=self._timeout, context=self._tls)
+            smtplib.SMTP_SSL(timeout=self._timeout, context=self._tls)
             if server.secure
-            else smtplib.SMTP(server.host, server.port, timeout=self._timeout)
+            else smtplib.SMTP(timeout=self._timeout)
         )
+        # The name that the certificate must bear; the library takes it only where it connects at once.
+        connection._host = server.host  # type: ignore[attr-defined]
+        return connection
+
+    def _hand_over(self, connection: smtplib.SMTP, message: EmailMessage) -> None:
+        server = self._server
         with connection:
+            code, greeting = connection.connect(server.host, server.port)
+            if code != 220:
+                raise smtplib.SMTPConnectError(code, greeting)
             if self._starts_tls:
                 connection.starttls(context=self._tls)
             if server.user:

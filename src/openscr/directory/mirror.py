@@ -121,7 +121,9 @@ class DirectoryKeeper:
             return True
         try:
             mirrored = await self._mirror.read()
-            before, self._mirrored = self._mirrored, mirrored
+            before = self._mirrored
+            self._check_not_emptied(before or (), mirrored)
+            self._mirrored = mirrored
             try:
                 await self._build(await self._rows.directory_revision())
             except ConfigurationError:
@@ -131,6 +133,19 @@ class DirectoryKeeper:
             _log.error("directory server not read", error=error.code, reason=error.diagnostics, complete=self.complete)
             return False
         return True
+
+    @staticmethod
+    def _check_not_emptied(before: Iterable[DirectoryEntry], now: Iterable[DirectoryEntry]) -> None:
+        """Hold that no kind of entry is gone altogether. Raises: `ConfigurationError`.
+
+        A server that is being filled anew answers with nothing. Believed, that would make every person an unknown one,
+        whose closed role nobody knows any more. If it is meant, a restart of the service takes it.
+        """
+        gone = sorted({entry.kind for entry in before} - {entry.kind for entry in now})
+        if gone:
+            raise ConfigurationError(
+                f"the directory server holds no {' and no '.join(gone)} any more: it is not believed"
+            )
 
     async def follow_mirror(self) -> None:
         """Read SDS again and again, until cancelled."""

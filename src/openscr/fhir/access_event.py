@@ -29,7 +29,10 @@ _TOLD_ELSEWHERE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a row of the audit says: its place, when, what, how it ended, about whom, and all else by name."""
+    """What a row of the audit says: its place, when, what, how it ended, about whom, and all else by name.
+
+    With ``sequence`` 0 its place is not told.
+    """
 
     slot: int
     sequence: int
@@ -46,7 +49,7 @@ def access_event(access: Access) -> dict[str, Any]:
     of_the_audit = access.action.startswith("audit ")
     event: dict[str, Any] = {
         "resourceType": "AuditEvent",
-        "id": f"{access.slot}-{access.sequence}",
+        **({"id": f"{access.slot}-{access.sequence}"} if access.sequence else {}),
         "type": _AUDIT_USED if of_the_audit else _PATIENT_RECORD,
         "subtype": [_what_was_asked(access.action)],
         "recorded": access.occurred_at.isoformat(),

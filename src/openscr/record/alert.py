@@ -10,6 +10,7 @@ from datetime import datetime
 from openscr.access.policy import Authorisation, Reason
 from openscr.record.decision import ACCEPTED, ACCESS_DENIED, Decision, refuse
 from openscr.spine import Alert, Caller
+from openscr.store.alert_evidence import ALERT_DIGEST, alert_digest
 from openscr.store.interface import AlertRow
 
 
@@ -55,7 +56,12 @@ def decide_alert(alert: Alert, authorisation: Authorisation, caller: Caller, now
         source=alert.ids.interaction,
         details={name: value for name, value in details.items() if value},
     )
-    notes = {"alert": alert_id, "alert_type": row.type, "alert_reason": row.reason}
+    notes = {
+        "alert": alert_id,
+        ALERT_DIGEST: alert_digest(row),
+        "alert_type": row.type,
+        "alert_reason": row.reason,
+    }
     if unverified:
         notes["author"] = unverified
     return Decision(ACCEPTED, alert=row, notes=notes)

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from hashlib import sha256
 from typing import Final
 
 from openscr.access.policy import AccessPolicy, Authorisation, Operation
@@ -24,6 +23,7 @@ from openscr.identifiers import Clock, slot_of
 from openscr.record.audit import audit_entry
 from openscr.record.decision import ACCEPTED, ACCESS_DENIED
 from openscr.spine import AckType, Caller, MessageIds, Outcome
+from openscr.store.alert_evidence import CHANGE_DIGEST, change_digest
 from openscr.store.interface import AlertChange, AlertRow, Store, Transaction
 
 LARGEST_PAGE: Final = 500
@@ -45,6 +45,10 @@ _NEXT: Final = {
     AlertState.UNDER_INVESTIGATION: {AlertState.UNDER_INVESTIGATION, AlertState.CLOSED},
     AlertState.CLOSED: set[AlertState](),
 }
+
+
+_NAMING: Final = frozenset({"user/id", "user/role_profile_id", "author/id/extension"})
+"""Details in which a message names its user or the role, whatever it calls the code system."""
 
 
 class StepResult(StrEnum):
@@ -112,7 +116,7 @@ def named_in(alert: AlertRow) -> frozenset[str]:
     named = (
         alert.user_id,
         alert.role_profile_id,
-        *(value for name, value in alert.details.items() if name in ("user/id", "user/role_profile_id")),
+        *(value for name, value in alert.details.items() if name in _NAMING),
     )
     return frozenset(value.strip() for value in named if value and value.strip())
 
@@ -168,9 +172,11 @@ class Alerts:
             await self._audit_unknown("alert view", caller, ids, alert_id, details)
             return OpenedAlert(_denied())
 
-        async def work(transaction: Transaction) -> OpenedAlert:
+        async def work(transaction: Transaction) -> OpenedAlert | None:
             alert = await _present(transaction, alert_id)
             authorisation = self._authorise(alert, caller)
+            if authorisation.organisation != alert.organisation:
+                return None
             outcome = ACCEPTED if authorisation.allowed else _denied()
             said = {"alert": alert_id, **(details or {})}
             await self._keep(transaction, "alert view", outcome, caller, ids, authorisation, said, alert)
@@ -178,7 +184,11 @@ class Alerts:
                 return OpenedAlert(outcome)
             return OpenedAlert(outcome, alert, await transaction.alert_changes(alert_id))
 
-        return await self._store.transact(slot, work)
+        opened = await self._store.transact(slot, work)
+        if opened is None:
+            await self._audit_unknown("alert view", caller, ids, alert_id, details)
+            return OpenedAlert(_denied())
+        return opened
 
     # --- changing ---------------------------------------------------------------------------------------------------
 
@@ -205,14 +215,13 @@ class Alerts:
             await self._audit_unknown("alert change", caller, ids, step.alert_id, details)
             return AlertStepped(step.alert_id, StepResult.DENIED)
 
-        async def work(transaction: Transaction) -> AlertStepped:
+        async def work(transaction: Transaction) -> AlertStepped | None:
             alert = await _present(transaction, step.alert_id)
             authorisation = self._authorise(alert, caller)
+            if authorisation.organisation != alert.organisation:
+                return None
             result = _judge(alert, step, to, authorisation)
             said = {"alert": alert.id, "alert_state": alert.state, "alert_new_state": to.value, **details}
-            if note:
-                # Its own words may tell of the patient; the digest shows whether they are still the same.
-                said["note_digest"] = sha256(note.encode()).hexdigest()
             if result is StepResult.CHANGED and authorisation.person is not None:
                 change = AlertChange(
                     alert.id,
@@ -226,6 +235,8 @@ class Alerts:
                     authorisation.organisation,
                 )
                 await transaction.change_alert(change)
+                # The note's own words may tell of the patient; the digest shows whether all is still the same.
+                said[CHANGE_DIGEST] = change_digest(change)
             outcome = ACCEPTED if result is StepResult.CHANGED else _denied()
             reason = "" if result in (StepResult.CHANGED, StepResult.DENIED) else result.value
             await self._keep(
@@ -236,9 +247,13 @@ class Alerts:
             return AlertStepped(alert.id, result, await transaction.find_alert(alert.id))
 
         try:
-            return await self._store.transact(slot, work)
+            stepped = await self._store.transact(slot, work)
         except Conflict:
             return AlertStepped(step.alert_id, StepResult.CONFLICT)
+        if stepped is None:
+            await self._audit_unknown("alert change", caller, ids, step.alert_id, details)
+            return AlertStepped(step.alert_id, StepResult.DENIED)
+        return stepped
 
     # --- deciding and keeping ---------------------------------------------------------------------------------------
 
@@ -291,6 +306,10 @@ class Alerts:
     async def _audit_unknown(
         self, action: str, caller: Caller, ids: MessageIds, alert_id: str, details: Mapping[str, str] | None
     ) -> None:
+        """Keep that somebody has reached for an alert that is not there, or is not of the own organisation.
+
+        Both leave the same row, without a patient: officers read the rows of their organisation.
+        """
         authorisation = self._policy.authorise(self._directory.snapshot, Operation.HANDLE_ACCESS_ALERTS, caller)
         said = {"alert": alert_id[:64], **(details or {})}
         await self._audit(action, _denied(), caller, ids, authorisation, said, reason="alert_unknown")
@@ -307,7 +326,8 @@ def mistakes(steps: Sequence[AlertStep], to: AlertState, note: str) -> tuple[str
         said.append("An alert is named twice")
     if to is AlertState.NEW:
         said.append("An alert does not become new again")
-    if to is AlertState.CLOSED and not note.strip():
+    # Blanks come in many forms, some of them without any width.
+    if to is AlertState.CLOSED and not any(map(str.isalnum, note)):
         said.append("A note is required to close an alert")
     if len(note) > LONGEST_NOTE:
         said.append(f"A note has at most {LONGEST_NOTE} characters")

@@ -18,6 +18,7 @@ import msgspec
 from openscr.fhir.access_event import Access, access_event
 from openscr.record.audit_search import is_out_of_hours
 from openscr.spine import AckType
+from openscr.store.alert_evidence import ALERT_DIGEST, CHANGE_DIGEST
 from openscr.store.interface import AuditRow
 
 
@@ -46,8 +47,11 @@ COLUMNS: Final = (
 )  # fmt: skip
 """The columns of CSV, in this order; what else a row says is in the last one, ``more``, as JSON."""
 
-FREE_TEXT: Final = frozenset({"override_text"})
-"""Fields in which users wrote what they liked: of a patient too, perhaps."""
+OF_PATIENTS: Final = frozenset({"override_text", ALERT_DIGEST, CHANGE_DIGEST})
+"""Fields in which users wrote what they liked, of a patient too, perhaps; and digests, of which a number is guessed."""
+
+NOT_TOLD: Final = 0
+"""The sequence of a row whose place is not told; in a chain they begin with 1."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for the beginning of a formula, in either width."""
@@ -59,19 +63,24 @@ def masked(nhs_number: str) -> str:
 
 
 def without_patient(row: AuditRow) -> AuditRow:
-    """Return a row that does not tell whom it is about."""
+    """Return a row that does not tell whom it is about, nor its place.
+
+    The slot follows from the number, and the hash from everything in the row: of the few numbers that end in the four
+    digits shown, either would leave one.
+    """
     entry = row.entry
     number = None if entry.nhs_number is None else masked(entry.nhs_number)
-    content = {name: value for name, value in entry.content.items() if name not in FREE_TEXT}
-    return replace(row, entry=replace(entry, nhs_number=number, content=content))
+    content = {name: value for name, value in entry.content.items() if name not in OF_PATIENTS}
+    return AuditRow(0, NOT_TOLD, replace(entry, nhs_number=number, content=content), b"")
 
 
 def as_values(row: AuditRow) -> dict[str, Any]:
     """Return a row as plain values, by name. Spec: 35 §7."""
     entry = row.entry
+    told = row.sequence != NOT_TOLD
     columns = {
-        "slot": row.slot,
-        "sequence": row.sequence,
+        "slot": row.slot if told else None,
+        "sequence": row.sequence if told else None,
         "occurred_at": entry.occurred_at.isoformat(),
         "action": entry.action,
         "outcome": entry.outcome,
@@ -79,7 +88,7 @@ def as_values(row: AuditRow) -> dict[str, Any]:
         "patient": entry.nhs_number,
     }
     said = {name: value for name, value in entry.content.items() if name not in columns}
-    return {**columns, **said, "hash": row.hash.hex()}
+    return {**columns, **said, "hash": row.hash.hex() if told else None}
 
 
 async def written(rows: AsyncIterator[AuditRow], form: Form, *, patients: bool) -> AsyncIterator[str]:
@@ -112,7 +121,7 @@ async def written(rows: AsyncIterator[AuditRow], form: Form, *, patients: bool) 
 def _event(row: AuditRow) -> dict[str, Any]:
     entry = row.entry
     accepted = entry.outcome == AckType.ACCEPTED
-    content = {**entry.content, "hash": row.hash.hex()}
+    content = {**entry.content, "hash": row.hash.hex()} if row.sequence != NOT_TOLD else entry.content
     access = Access(row.slot, row.sequence, entry.occurred_at, entry.action, accepted, entry.nhs_number, content)
     return access_event(access)
 

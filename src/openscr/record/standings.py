@@ -44,6 +44,7 @@ from openscr.standing import (
     StandingRecord,
     mistakes,
 )
+from openscr.store.alert_evidence import ALERT_DIGEST, alert_digest
 from openscr.store.interface import AlertRow, PatientState, StandingRow, Store, Transaction
 
 RELATIONSHIP_ALERT: Final = "1"
@@ -133,7 +134,8 @@ class StandingRecords:
                 alert = self._alert(request, wanted, authorisation, caller, now)
                 if alert is not None:
                     await transaction.append_alert(alert)
-                    decision = replace(decision, notes={**decision.notes, "alert": alert.id})
+                    raised = {"alert": alert.id, ALERT_DIGEST: alert_digest(alert)}
+                    decision = replace(decision, notes={**decision.notes, **raised})
             await self._audit(transaction, caller, request.ids, request.nhs_number, decision, authorisation, now)
             record = show_record(known if repeated and known else wanted) if decision.outcome.accepted else None
             return RecordedOutcome(decision.outcome, record, repeated)

@@ -38,6 +38,7 @@ from openscr.spine import (
     SubjectAccessQuery,
 )
 from openscr.standing import StandingKind
+from openscr.store.alert_evidence import ALERT_DIGEST, alert_digest
 from openscr.store.interface import OutboxRow, PatientState, Store, Transaction
 
 LARGEST_RECORD = 64 * 1024 * 1024
@@ -131,7 +132,7 @@ class Views:
         said = {**decision.notes, **(details or {})}
         if decision.alert is not None:
             await transaction.append_alert(decision.alert)
-            said["alert"] = decision.alert.id
+            said |= {"alert": decision.alert.id, ALERT_DIGEST: alert_digest(decision.alert)}
         entry = audit_entry(
             query.ids.interaction,
             decision.outcome,

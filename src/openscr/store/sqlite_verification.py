@@ -7,7 +7,7 @@ Spec: 35 §7; 00 §4 "admin verify"; 90 §6.1.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from openscr.errors import StoreError
 from openscr.identifiers import slot_of
 from openscr.spine import EventStatus
 from openscr.store import statements
+from openscr.store.alert_evidence import ALERT_DIGEST, CHANGE_DIGEST, NEW, alert_digest, change_digest
 from openscr.store.chain import GENESIS, link, read_row
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
@@ -39,9 +40,6 @@ FAULT_LIMIT: Final = 1000
 """Faults reported at most; more tell nothing new."""
 
 _EVENT_WIDTH: Final = len(statements.EVENT_COLUMNS.split(","))
-
-NEW: Final = "new"
-"""The state of an alert that nobody has touched."""
 
 _UNREADABLE: Final = (StoreError, msgspec.MsgspecError, KeyError, ValueError, TypeError, OverflowError)
 """What a damaged row may raise while it is read."""
@@ -99,14 +97,18 @@ def check_slots(connection: sqlite3.Connection, slots: Iterable[int], codec: Cod
     for slot in slots:
         connection.execute("BEGIN")
         try:
-            _check_chain(connection, slot, findings)
+            before = findings.audit_rows, findings.events
+            evidence = _check_chain(connection, slot, findings)
             _check_receipts(connection, slot, codec, findings)
             _check_events(connection, slot, codec, findings)
+            if findings.events > before[1] and findings.audit_rows == before[0]:
+                # No event is stored without a row: with its head a whole chain was taken away.
+                findings.add(f"slot {slot}: there are events, but no audit of them")
             with any_text(connection):
                 _check_consents(connection, slot, findings)
                 _check_outbox(connection, slot, codec, findings)
                 _check_polls(connection, slot, codec, findings)
-                _check_alerts(connection, slot, findings)
+                _check_alerts(connection, slot, findings, evidence)
                 _check_standings(connection, slot, findings)
         except sqlite3.DatabaseError as error:
             findings.add(f"slot {slot}: rows cannot be read ({getattr(error, 'sqlite_errorname', 'no code')})")
@@ -115,7 +117,23 @@ def check_slots(connection: sqlite3.Connection, slots: Iterable[int], codec: Cod
                 connection.execute("ROLLBACK")
 
 
-def _check_chain(connection: sqlite3.Connection, slot: int, findings: Findings) -> None:
+class _Evidence:
+    """What the audit of a slot says of alerts: the digest of each by its id, and those of all steps."""
+
+    def __init__(self) -> None:
+        self.alerts: dict[str, str] = {}
+        self.changes: set[str] = set()
+
+    def note(self, content: Mapping[str, str]) -> None:
+        """Note what a row says."""
+        if ALERT_DIGEST in content:
+            self.alerts[content.get("alert", "")] = content[ALERT_DIGEST]
+        if CHANGE_DIGEST in content:
+            self.changes.add(content[CHANGE_DIGEST])
+
+
+def _check_chain(connection: sqlite3.Connection, slot: int, findings: Findings) -> _Evidence:
+    evidence = _Evidence()
     head = connection.execute(statements.READ_CHAIN, (slot,)).fetchone()
     last, previous, known = 0, GENESIS, findings.checkpoint.get(slot)
     for sequence, occurred_at, nhs_number, content, hash in connection.execute(statements.SLOT_AUDIT, (slot,)):
@@ -125,7 +143,7 @@ def _check_chain(connection: sqlite3.Connection, slot: int, findings: Findings) 
             findings.add(f"slot {slot}: audit row {missing} is missing")
         try:
             right = link(previous, slot, sequence, occurred_at, nhs_number, content) == hash
-            read_row(slot, sequence, occurred_at, nhs_number, content, hash)
+            evidence.note(read_row(slot, sequence, occurred_at, nhs_number, content, hash).entry.content)
         except _UNREADABLE:
             right = False
         # After a gap the hash before is not known, so this row cannot be judged.
@@ -147,6 +165,7 @@ def _check_chain(connection: sqlite3.Connection, slot: int, findings: Findings) 
         findings.add(f"slot {slot}: audit rows {head[0] + 1} to {last} are not of the chain")
     elif head[1] != previous:
         findings.add(f"slot {slot}: the chain ends in another hash than audit row {last}")
+    return evidence
 
 
 def _check_receipts(connection: sqlite3.Connection, slot: int, codec: Codec, findings: Findings) -> None:
@@ -232,8 +251,11 @@ def _check_polls(connection: sqlite3.Connection, slot: int, codec: Codec, findin
             findings.add(f"slot {slot}: poll result of message {readable(row[2])}: {_reason(error)}")
 
 
-def _check_alerts(connection: sqlite3.Connection, slot: int, findings: Findings) -> None:
-    """Look at alerts, at the steps that led each to its state, and at notices."""
+def _check_alerts(connection: sqlite3.Connection, slot: int, findings: Findings, evidence: _Evidence) -> None:
+    """Look at alerts, at the steps that led each to its state, at what the audit says of both, and at notices.
+
+    Of alerts of older stores the audit has no digest; steps there were none.
+    """
     reached: dict[str, tuple[int, str]] = {}
     for row in connection.execute(statements.SLOT_CHANGES, (slot,)):
         place = f"slot {slot}: change {row[1]} of alert {readable(row[0])}"
@@ -245,6 +267,9 @@ def _check_alerts(connection: sqlite3.Connection, slot: int, findings: Findings)
             continue
         if reached.get(change.alert_id, (1, NEW)) != (change.version - 1, change.from_state):
             findings.add(f"{place}: it does not follow from the one before")
+        if change_digest(change) not in evidence.changes:
+            findings.add(f"{place}: the audit does not tell of it")
+        evidence.changes.discard(change_digest(change))
         reached[change.alert_id] = (change.version, change.to_state)
     for row in connection.execute(statements.SLOT_ALERTS, (slot,)):
         try:
@@ -252,11 +277,18 @@ def _check_alerts(connection: sqlite3.Connection, slot: int, findings: Findings)
             alert = read_alert(row)
         except _UNREADABLE as error:
             findings.add(f"slot {slot}: alert {readable(row[0])}: {_reason(error)}")
+            evidence.alerts.pop(row[0], None)
             continue
         if reached.pop(alert.id, (1, NEW)) != (alert.version, alert.state):
             findings.add(f"slot {slot}: alert {alert.id}: its state is not the one that its changes led to")
+        if evidence.alerts.pop(alert.id, alert_digest(alert)) != alert_digest(alert):
+            findings.add(f"slot {slot}: alert {alert.id}: it is not the one that the audit tells of")
     for alert_id in reached:
         findings.add(f"slot {slot}: alert {alert_id}: there are changes of it, but not the alert")
+    for alert_id in evidence.alerts:
+        findings.add(f"slot {slot}: alert {readable(alert_id)}: the audit tells of it, but it is missing")
+    if evidence.changes:
+        findings.add(f"slot {slot}: the audit tells of {len(evidence.changes)} changes of alerts that are missing")
     for row in connection.execute(statements.SLOT_NOTICES, (slot,)):
         try:
             check_texts(row)
