@@ -172,5 +172,7 @@ VERSION_CODE_7: Final = "3NPfIT7.2.02"
 VERSION_CODE: Final = "V3NPfIT4.2.00"
 """``versionCode`` that our messages carry unless a table says otherwise (10 §1.1)."""
 
+LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+"""What a logout token is about: OpenID Connect Back-Channel Logout 1.0 §2.4."""
 LOCAL_REALM: Final = "/realms/cis2-mock"
 """Path of the issuer of the local identity provider, on the web listener. Spec: 35 §9.5."""

@@ -21,7 +21,9 @@ LONDON: Final = ZoneInfo("Europe/London")
 
 _TEN_DIGITS = re.compile(r"[0-9]{10}\Z")
 _HL7_TIME = re.compile(r"[0-9]{4}(?:[0-9]{2}){0,5}(?:\.[0-9]+)?(?:[+-][0-9]{2,4})?\Z")
-_UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\Z")
+UUID_PATTERN: Final = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\Z"
+"""The shape of a UUID, from its first character to its last."""
+_UUID = re.compile(UUID_PATTERN)
 
 Clock = Callable[[], datetime]
 """Gives the present instant, in UTC."""
@@ -33,6 +35,18 @@ UuidFactory = Callable[[], str]
 def utc_now() -> datetime:
     """Return the present instant in UTC: the clock of everything that runs for real."""
     return datetime.now(UTC)
+
+
+USER_ID: Final = re.compile(r"[0-9]{12}")
+"""SDS user id. Spec: 35 §1."""
+ROLE_PROFILE_ID: Final = re.compile(r"[0-9]{1,20}")
+"""Role profile id as providers send it: 12 digits in practice. Spec: 35 §1, §4.4."""
+JOB_ROLE: Final = re.compile(r"[A-Z][0-9]{4}(?::[A-Z][0-9]{4}){0,2}")
+"""Job role code, alone or behind staff group and sub-group. Spec: 35 §1."""
+ACTIVITY: Final = re.compile(r"B[0-9]{4}")
+"""Activity code. Spec: 35 §5."""
+ODS_CODE: Final = re.compile(r"[A-Za-z0-9]{1,12}")
+"""Organisation code. Spec: 35 §1."""
 
 
 def mint_uuid() -> str:

@@ -14,8 +14,9 @@ from lxml import etree
 from access.verifying import demo_world
 from identity_provider import CLOSED, CLOSED_ROLE, GP, GP_ROLE, Clock
 from openscr.access import pki, refusals
-from openscr.access.authentication import Authenticator, Gateways
+from openscr.access.authentication import Authenticator
 from openscr.access.fetching import Fetcher
+from openscr.access.networks import TrustedAddresses
 from openscr.access.refusals import Refusal, RequestRefused
 from openscr.access.sessions import Sessions
 from openscr.access.smartcard import SmartcardBroker as Client
@@ -566,7 +567,7 @@ async def authenticating() -> AsyncIterator[tuple[Desk, Authenticator]]:
             Sessions(lambda: clock().timestamp()),
             audiences=("openscr",),
             clock=clock,
-            gateways=Gateways(["192.0.2.1"]),
+            gateways=TrustedAddresses(["192.0.2.1"]),
             smartcards=it.client,
         )
         yield it, authenticator

@@ -21,6 +21,7 @@ from openscr.access import refusals
 from openscr.access.certificates import ClientCertificate
 from openscr.access.introspection import Introspection
 from openscr.access.issuers import KEYS_SECONDS, Issuer
+from openscr.access.networks import TrustedAddresses
 from openscr.access.rate import RateLimit
 from openscr.access.refusals import Refusal, RequestRefused
 from openscr.access.roles import UserInfo, choose_role, read_userinfo
@@ -59,25 +60,6 @@ _READ: Final = frozenset({AUTHORIZATION, SMARTCARD, ROLE, _ASID, _USER, _PROVIDE
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-class Gateways:
-    """The API gateways whose headers count, by their network addresses. Spec: 35 §4.4."""
-
-    def __init__(self, addresses: Iterable[str] = ()) -> None:
-        self._networks = tuple(ipaddress.ip_network(address, strict=False) for address in addresses)
-
-    def __contains__(self, address: object) -> bool:
-        if not self._networks or not isinstance(address, str):
-            return False
-        try:
-            peer = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
-            # So a listener for both versions of IP sees those of the older one.
-            peer = peer.ipv4_mapped
-        return any(peer in network for network in self._networks)
-
-
 @dataclass(slots=True)
 class _Known:
     """A token that was verified, until when that counts, and what was found out with it since.
@@ -106,7 +88,7 @@ class Authenticator:
         audiences: Iterable[str],
         clock: Clock,
         introspection: Introspection | None = None,
-        gateways: Gateways | None = None,
+        gateways: TrustedAddresses | None = None,
         rate: RateLimit | None = None,
         smartcards: SmartcardBroker | None = None,
     ) -> None:
@@ -116,7 +98,7 @@ class Authenticator:
         self._audiences = frozenset(audiences)
         self._clock = clock
         self._introspection = introspection
-        self._gateways = gateways or Gateways()
+        self._gateways = gateways or TrustedAddresses()
         self._rate = rate
         self._smartcards = smartcards
         self._known: OrderedDict[bytes, _Known] = OrderedDict()

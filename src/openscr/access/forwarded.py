@@ -9,7 +9,6 @@ The forwarded certificate is judged by us as a handshake would judge it, whateve
 Spec: 35 §3.1 ``tls.trusted_proxies``.
 """
 
-import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -17,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 from cryptography import x509
 
 from openscr.access.certificates import UNREADABLE, ClientCertificate, names_of
+from openscr.access.networks import TrustedAddresses
 from openscr.access.registration import Cause
 from openscr.access.trust import Trust
 from openscr.errors import AccessRefused
@@ -38,7 +38,7 @@ class ForwardedCertificates:
     """
 
     def __init__(self, proxies: Iterable[str], trust: Callable[[], Trust], clock: Clock) -> None:
-        self._proxies = [ipaddress.ip_network(each) for each in proxies]
+        self._proxies = TrustedAddresses(proxies)
         self._trust = trust
         self._clock = clock
         # Certificates whose chain is good by this header's bytes, as long as the authorities are the same.
@@ -53,7 +53,7 @@ class ForwardedCertificates:
         ``headers`` have their names in lower case. Raises: `AccessRefused` whose ``diagnostics`` is a `Cause`.
         """
         forwarded = [value for name, value in headers if name == HEADER]
-        if not self._from_proxy(address):
+        if address not in self._proxies:
             if forwarded:
                 raise AccessRefused(Cause.FORWARDED_BY_STRANGER)
             return own
@@ -62,17 +62,6 @@ class ForwardedCertificates:
         if len(forwarded) > 1:
             raise AccessRefused(Cause.FORWARDED_TWICE)
         return self._read(forwarded[0])
-
-    def _from_proxy(self, address: str | None) -> bool:
-        if not self._proxies or address is None:
-            return False
-        try:
-            peer = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
-            peer = peer.ipv4_mapped
-        return any(peer in network for network in self._proxies)
 
     def _read(self, value: bytes) -> ClientCertificate:
         trust, now = self._trust(), self._clock()

@@ -7,20 +7,16 @@ as somebody else's, is nobody's.
 Spec: 35 §4.2, §4.4; 60 §4.3, §13.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Any
 
 from openscr.access import refusals
 from openscr.access.refusals import RequestRefused
 from openscr.access.tokens import is_role_id, shown_name
 from openscr.directory.model import Directory, Role
-
-_ACTIVITY: Final = re.compile(r"B[0-9]{4}")
-_CODE: Final = re.compile(r"[A-Z][0-9]{4}(?::[A-Z][0-9]{4}){0,2}")
-_ODS: Final = re.compile(r"[A-Za-z0-9]{1,12}")
+from openscr.identifiers import ACTIVITY, JOB_ROLE, ODS_CODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +54,15 @@ def _read_role(entry: object) -> Role:
         isinstance(role_id, str)
         and is_role_id(role_id)
         and isinstance(code, str)
-        and (not code or _CODE.fullmatch(code))
+        and (not code or JOB_ROLE.fullmatch(code))
         and isinstance(ods, str)
-        and _ODS.fullmatch(ods)
+        and ODS_CODE.fullmatch(ods)
         and isinstance(codes, list)
         and all(isinstance(each, str) for each in codes)
     )
     if not readable:
         raise RequestRefused(refusals.ROLES_MALFORMED)
-    return Role(str(role_id), str(code), str(ods), frozenset(each for each in codes if _ACTIVITY.fullmatch(each)))
+    return Role(str(role_id), str(code), str(ods), frozenset(each for each in codes if ACTIVITY.fullmatch(each)))
 
 
 def choose_role(

@@ -24,6 +24,7 @@ from signxml.verifier import SignatureConfiguration, XMLVerifier
 from openscr.access.tokens import shown_name
 from openscr.directory.model import Role
 from openscr.errors import AccessRefused, WireError
+from openscr.identifiers import ACTIVITY, JOB_ROLE, ODS_CODE, ROLE_PROFILE_ID, USER_ID
 from openscr.transport.xml import read_xml, text_of
 
 PROTOCOL: Final = "urn:oasis:names:tc:SAML:1.0:protocol"
@@ -36,11 +37,6 @@ LEEWAY: Final = timedelta(seconds=60)
 
 _NAMES: Final = {"p": PROTOCOL, "a": ASSERTION}
 _VERSION: Final = re.compile(r"1\.[0-9]")
-_USER: Final = re.compile(r"[0-9]{12}")
-_ROLE_ID: Final = re.compile(r"[0-9]{1,20}")
-_ODS: Final = re.compile(r"[A-Za-z0-9]{1,12}")
-_JOB_ROLE: Final = re.compile(r"[A-Z][0-9]{4}(?::[A-Z][0-9]{4}){0,2}")
-_ACTIVITY: Final = re.compile(r"B[0-9]{4}")
 _OF_PERSON: Final = frozenset(
     {"ssbassertionversion", "cn", "uid", "nhsocsprcode", "ssbsessionroleuid", "ssbmode", "nhspersonstatus"}
 )
@@ -147,7 +143,7 @@ def _read(assertion: etree._Element, token: str, now: datetime, *, training: boo
     if not _VERSION.fullmatch(_one(person, "ssbassertionversion")):
         raise AssertionRefused("version")
     user_id = _one(person, "uid")
-    if not _USER.fullmatch(user_id) or user_id != named:
+    if not USER_ID.fullmatch(user_id) or user_id != named:
         raise AssertionRefused("subject")
     if _one(person, "nhspersonstatus", "1") != "1":
         raise AssertionRefused("person_inactive")
@@ -242,10 +238,10 @@ def _one(block: dict[str, list[str]], name: str, missing: str | None = None) -> 
 def _active_role(roles: list[dict[str, list[str]]], active: str) -> Role:
     """Return the one role that the session is in. Raises: `AssertionRefused`."""
     fitting = [role for role in roles if role.get("uniqueidentifier") == [active]]
-    if len(fitting) != 1 or not _ROLE_ID.fullmatch(active):
+    if len(fitting) != 1 or not ROLE_PROFILE_ID.fullmatch(active):
         raise AssertionRefused("role")
     ods, code = _one(fitting[0], "nhsidcode"), _one(fitting[0], "nhsjobrolecode")
-    if not _ODS.fullmatch(ods) or not _JOB_ROLE.fullmatch(code):
+    if not ODS_CODE.fullmatch(ods) or not JOB_ROLE.fullmatch(code):
         raise AssertionRefused("role")
     activities = fitting[0].get("nhsbusinessfunctionscodes", [])
-    return Role(active, code, ods, frozenset(each for each in activities if _ACTIVITY.fullmatch(each)))
+    return Role(active, code, ods, frozenset(each for each in activities if ACTIVITY.fullmatch(each)))

@@ -22,8 +22,7 @@ from openscr.access.tokens import (
     read_token,
     session_digest,
 )
-
-LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+from openscr.codes import LOGOUT_EVENT
 
 ENDED_SECONDS: Final = 43_200.0 + 600.0
 """How long an ended session is remembered: as long as anything it was given may be renewed, and then used."""

@@ -22,6 +22,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from openscr.access import refusals
 from openscr.access.refusals import RequestRefused
+from openscr.identifiers import ROLE_PROFILE_ID, USER_ID
 
 ALGORITHMS: Final = ("RS256", "RS512", "PS256", "ES256")
 """The signatures that count. Spec: 35 §9.1."""
@@ -44,9 +45,7 @@ LONGEST_NAME: Final = 200
 
 _TYPES: Final = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 _HEADER_MEMBERS: Final = frozenset({"alg", "kid", "typ", "x5t", "x5t#S256", "cty"})
-_USER_ID: Final = re.compile(r"[0-9]{12}")
 _IDENTIFIER: Final = re.compile(r"[!-~]{1,128}")
-_ROLE_ID: Final = re.compile(r"[0-9]{1,20}")
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 PublicKey = RSAKey | ECKey
@@ -182,11 +181,11 @@ def read_claims(claims: Mapping[str, Any], issuer: str, expires_at: float) -> Ac
     if level < max(LOWEST_ASSURANCE, min(levels)):
         raise RequestRefused(refusals.ASSURANCE_TOO_LOW)
     subject, session_id, selected = claims.get("sub"), claims.get("sid", ""), claims.get("selected_roleid") or ""
-    if not isinstance(subject, str) or not _USER_ID.fullmatch(subject):
+    if not isinstance(subject, str) or not USER_ID.fullmatch(subject):
         raise RequestRefused(refusals.TOKEN_CLAIMS)
     if not isinstance(session_id, str) or not isinstance(selected, str):
         raise RequestRefused(refusals.TOKEN_CLAIMS)
-    if selected and not _ROLE_ID.fullmatch(selected):
+    if selected and not ROLE_PROFILE_ID.fullmatch(selected):
         raise RequestRefused(refusals.TOKEN_CLAIMS)
     methods = claims.get("amr", [])
     if not isinstance(methods, list) or not all(
@@ -214,7 +213,7 @@ def shown_name(name: object) -> str:
 
 def is_role_id(text: str) -> bool:
     """Whether a text has the form of a role profile id: digits. Spec: 60 §3.1."""
-    return _ROLE_ID.fullmatch(text) is not None
+    return ROLE_PROFILE_ID.fullmatch(text) is not None
 
 
 # --- JSON as a token may have it ------------------------------------------------------------------------------------

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from cryptography import x509
 
-from openscr.access.authentication import Authenticator, Gateways
+from openscr.access.authentication import Authenticator
 from openscr.access.fetching import Fetcher
 from openscr.access.introspection import Introspection
 from openscr.access.issuers import Issuer
+from openscr.access.networks import TrustedAddresses
 from openscr.access.rate import RateLimit
 from openscr.access.sessions import LogoutReceiver, Sessions
 from openscr.access.smartcard import SmartcardBroker
@@ -71,7 +72,7 @@ class Verification:
             audiences=settings.token_audience,
             clock=clock,
             introspection=introspection,
-            gateways=Gateways(settings.trusted_gateways),
+            gateways=TrustedAddresses(settings.trusted_gateways),
             smartcards=self.smartcards,
             rate=RateLimit(now, per_second=settings.rate_per_second, per_minute=settings.rate_per_minute),
         )

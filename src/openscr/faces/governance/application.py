@@ -8,7 +8,6 @@ Order of the checks: ids of the request, who asks, application or user, method, 
 Spec: 35 §4.4, §9.1; 60 §3, §4.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from time import perf_counter
@@ -36,7 +35,7 @@ from openscr.faces.governance.refusals import (
     unexpected,
     wrong_method,
 )
-from openscr.identifiers import UuidFactory, mint_uuid
+from openscr.identifiers import UuidFactory, is_uuid, mint_uuid
 from openscr.metrics import Metrics
 from openscr.record.record import Record
 from openscr.spine import AckType, Caller, MessageIds, Outcome
@@ -54,7 +53,6 @@ STRANGERS_A_MINUTE: Final = 600
 """Refusals of strangers that are audited: anybody who reaches the port can cause them, and must not fill the store."""
 
 _UUID_PATTERN: Final = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
-_UUID: Final = re.compile(_UUID_PATTERN[1:-1])
 
 
 class GovernanceFace:
@@ -223,7 +221,7 @@ def _ids(request: Request, mint: UuidFactory) -> tuple[str, str, Refusal | None]
     faulty: Refusal | None = None
     for name in (CORRELATION, REQUEST):
         value = request.headers.get(name, "")
-        if _UUID.fullmatch(value):
+        if is_uuid(value):
             ids.append(value)
             continue
         if value and faulty is None:

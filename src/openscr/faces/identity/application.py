@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from openscr import __version__
-from openscr.codes import LOCAL_REALM
+from openscr.codes import LOCAL_REALM, LOGOUT_EVENT
 from openscr.directory.model import CurrentDirectory
 from openscr.faces.identity.apps import AppRegister
 from openscr.faces.identity.authorization import SCOPES
@@ -40,7 +40,7 @@ from openscr.faces.identity.sessions import SessionEnded, Sessions
 from openscr.faces.identity.sign_in import AUTHORIZE, SignInPages
 from openscr.faces.identity.signing import ALGORITHM, OVERLAP, SigningKeys
 from openscr.faces.identity.token_endpoint import TokenEndpoint
-from openscr.faces.identity.tokens import LOGOUT_EVENT, Tokens, invalid_token
+from openscr.faces.identity.tokens import Tokens, invalid_token
 from openscr.identifiers import LONDON, Clock, UuidFactory, mint_uuid, utc_now
 from openscr.pages.rendering import TEST_NOTICE, Pages
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from openscr.codes import LOCAL_REALM
+from openscr.codes import LOCAL_REALM, LOGOUT_EVENT
 from openscr.faces.identity.assertions import read_header
 from openscr.faces.identity.refusals import OAuthRefusal
 from openscr.faces.identity.sessions import Grant, Sessions, SignIn
@@ -22,7 +22,6 @@ AUDIENCE: Final = "openscr"
 ACCESS_LIFE: Final = 599
 REFRESH_LIFE: Final = 43_199
 ID_TOKEN_LIFE: Final = 3_600
-LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 ACCESS_TYPE: Final = "at+jwt"
 _LOGOUT_LIFE: Final = 120
 
