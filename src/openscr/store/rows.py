@@ -7,7 +7,6 @@ Spec: 10 §15 step 12; 90 §5.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -18,11 +17,8 @@ from openscr.spine import Consent, EventStatus
 from openscr.standing import Basis, Holder, HolderKind, StandingKind
 from openscr.store.compression import Codec
 from openscr.store.interface import (
-    AlertChange,
-    AlertRow,
     ConsentRow,
     EventRow,
-    Notice,
     OutboxRow,
     OutboxState,
     PatientEntry,
@@ -30,7 +26,6 @@ from openscr.store.interface import (
     RawMessage,
     Receipt,
     StandingRow,
-    Subscription,
 )
 
 Values = tuple[Any, ...]
@@ -50,11 +45,13 @@ def from_microseconds(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
 
-def _optional_time(instant: datetime | None) -> int | None:
+def optional_time(instant: datetime | None) -> int | None:
+    """Return the microseconds of an instant, none for none."""
     return None if instant is None else to_microseconds(instant)
 
 
-def _read_optional_time(value: int | None) -> datetime | None:
+def read_optional_time(value: int | None) -> datetime | None:
+    """Return the instant of a stored time, none for none."""
     return None if value is None else from_microseconds(value)
 
 
@@ -144,9 +141,9 @@ class _Details(msgspec.Struct, frozen=True):
     metadata: dict[str, str]
 
 
-_write_json = msgspec.json.Encoder(order="deterministic").encode
+write_json = msgspec.json.Encoder(order="deterministic").encode
 _read_details = msgspec.json.Decoder(_Details).decode
-_read_texts = msgspec.json.Decoder(dict[str, str]).decode
+read_texts = msgspec.json.Decoder(dict[str, str]).decode
 _read_demographics = msgspec.json.Decoder(dict[str, Any]).decode
 
 _STATUS: Final = {int(status): status for status in EventStatus}
@@ -171,12 +168,12 @@ def event_values(event: EventRow, codec: Codec) -> Values:
         event.name_length,
         event.declarations,
         codec.compress(event.author),
-        _write_json(_Details(event.content, event.dissent, dict(event.metadata))),
+        write_json(_Details(event.content, event.dissent, dict(event.metadata))),
         event.replaced_by,
         event.withdrawn_by,
         event.withdrawal_reason,
         event.withdrawal_text,
-        _optional_time(event.withdrawn_at),
+        optional_time(event.withdrawn_at),
         event.withdrawer,
     )
 
@@ -189,7 +186,7 @@ def status_values(event: EventRow) -> Values:
         event.withdrawn_by,
         event.withdrawal_reason,
         event.withdrawal_text,
-        _optional_time(event.withdrawn_at),
+        optional_time(event.withdrawn_at),
         event.withdrawer,
     )
 
@@ -229,7 +226,7 @@ def read_event(row: Row, codec: Codec) -> EventRow:
         withdrawn_by,
         withdrawal_reason,
         withdrawal_text,
-        _read_optional_time(withdrawn_at),
+        read_optional_time(withdrawn_at),
         withdrawer,
     )
 
@@ -290,8 +287,8 @@ def outbox_values(row: OutboxRow, codec: Codec) -> Values:
         row.soap_action,
         codec.compress(row.body),
         row.attempts,
-        _optional_time(row.next_attempt_at),
-        _optional_time(row.first_attempt_at),
+        optional_time(row.next_attempt_at),
+        optional_time(row.first_attempt_at),
         row.last_error,
         _due_at(row),
     )
@@ -305,8 +302,8 @@ def outbox_change_values(row: OutboxRow, codec: Codec) -> Values:
         row.soap_action,
         codec.compress(row.body),
         row.attempts,
-        _optional_time(row.next_attempt_at),
-        _optional_time(row.first_attempt_at),
+        optional_time(row.next_attempt_at),
+        optional_time(row.first_attempt_at),
         row.last_error,
         _due_at(row),
         row.slot,
@@ -341,8 +338,8 @@ def read_outbox(row: Row, codec: Codec) -> OutboxRow:
             soap_action,
             rendered,
             attempts,
-            _read_optional_time(next_attempt_at),
-            _read_optional_time(first_attempt_at),
+            read_optional_time(next_attempt_at),
+            read_optional_time(first_attempt_at),
             last_error,
         )
     except (msgspec.DecodeError, ValueError, OverflowError) as error:
@@ -380,7 +377,7 @@ def read_damaged_outbox(row: Row, fault: str) -> OutboxRow:
 
 def _read_possible_time(value: int | None) -> datetime | None:
     try:
-        return _read_optional_time(value)
+        return read_optional_time(value)
     except OverflowError:
         return None
 
@@ -409,123 +406,7 @@ def read_poll(row: Row, codec: Codec) -> PollResult:
     )
 
 
-# --- alerts and patients --------------------------------------------------------------------------------------------
-
-
-def alert_values(alert: AlertRow) -> Values:
-    """Return the columns of a privacy alert."""
-    return (
-        alert.id,
-        alert.nhs_number,
-        alert.type,
-        alert.reason,
-        alert.text,
-        to_microseconds(alert.raised_at),
-        alert.asid,
-        alert.organisation,
-        alert.user_id,
-        alert.role_profile_id,
-        alert.job_role,
-        alert.state,
-        alert.source,
-        _write_json(dict(alert.details)),
-        alert.version,
-    )
-
-
-def read_alert(row: Row) -> AlertRow:
-    """Return a privacy alert. Raises: `StoreError` or `OverflowError` when it is damaged."""
-    *columns, details, version = row
-    id, nhs_number, type, reason, text, raised_at, *rest = columns
-    try:
-        known = _read_texts(details)
-    except msgspec.MsgspecError as error:
-        raise StoreError("the stored row is damaged") from error
-    alert = AlertRow(id, nhs_number, type, reason, text, from_microseconds(raised_at), *rest)
-    return replace(alert, details=known, version=version)
-
-
-def change_values(change: AlertChange) -> Values:
-    """Return the columns of a step in an alert's life."""
-    return (
-        change.alert_id,
-        change.version,
-        to_microseconds(change.changed_at),
-        change.from_state,
-        change.to_state,
-        change.note,
-        change.user_id,
-        change.role_profile_id,
-        change.organisation,
-    )
-
-
-def read_change(row: Row) -> AlertChange:
-    """Return a step in an alert's life. Raises: `OverflowError` when it is damaged."""
-    alert_id, version, changed_at, *rest = row
-    return AlertChange(alert_id, version, from_microseconds(changed_at), *rest)
-
-
-def subscription_values(subscription: Subscription) -> Values:
-    """Return the columns of a subscription."""
-    return (
-        subscription.id,
-        subscription.organisation,
-        subscription.kind,
-        subscription.address,
-        subscription.secret,
-        " ".join(subscription.types),
-        subscription.user_id,
-        subscription.role_profile_id,
-        to_microseconds(subscription.created_at),
-    )
-
-
-def read_subscription(row: Row) -> Subscription:
-    """Return a subscription. Raises: `OverflowError` when it is damaged."""
-    id, organisation, kind, address, secret, types, user_id, role_profile_id, created_at = row
-    return Subscription(
-        id,
-        organisation,
-        kind,
-        address,
-        secret,
-        tuple(types.split()),
-        user_id,
-        role_profile_id,
-        from_microseconds(created_at),
-    )
-
-
-def notice_values(notice: Notice) -> Values:
-    """Return the columns of a notice."""
-    return (
-        notice.slot,
-        notice.alert_id,
-        notice.subscription_id,
-        notice.organisation,
-        notice.type,
-        to_microseconds(notice.created_at),
-        _optional_time(notice.due_at),
-        notice.attempts,
-        notice.last_error,
-    )
-
-
-def read_notice(row: Row) -> Notice:
-    """Return a notice. Raises: `OverflowError` when it is damaged."""
-    slot, alert_id, subscription_id, organisation, type, created_at, due_at, attempts, last_error = row
-    return Notice(
-        slot,
-        alert_id,
-        subscription_id,
-        organisation,
-        type,
-        from_microseconds(created_at),
-        _read_optional_time(due_at),
-        attempts,
-        last_error,
-    )
+# --- permissions, relationships and patients --------------------------------------------------------------------------
 
 
 def standing_values(row: StandingRow) -> Values:
@@ -540,21 +421,21 @@ def standing_values(row: StandingRow) -> Values:
         row.reason,
         row.text,
         to_microseconds(row.starts_at),
-        _optional_time(row.ends_at),
+        optional_time(row.ends_at),
         to_microseconds(row.recorded_at),
         row.asid,
         row.organisation,
         row.user_id,
         row.role_profile_id,
         row.job_role,
-        _optional_time(row.ended_at),
+        optional_time(row.ended_at),
         row.ended_by,
     )
 
 
 def ended_values(row: StandingRow) -> Values:
     """Return the columns of a permission or relationship that may change."""
-    return (_optional_time(row.ended_at), row.ended_by)
+    return (optional_time(row.ended_at), row.ended_by)
 
 
 def read_standing(row: Row) -> StandingRow:
@@ -571,7 +452,7 @@ def read_standing(row: Row) -> StandingRow:
             Holder(HolderKind(holder_kind), holder),
             reason,
             from_microseconds(starts_at),
-            _read_optional_time(ends_at),
+            read_optional_time(ends_at),
             from_microseconds(recorded_at),
             asid,
             organisation,
@@ -580,7 +461,7 @@ def read_standing(row: Row) -> StandingRow:
             job_role,
             Basis(basis),
             text,
-            _read_optional_time(ended_at),
+            read_optional_time(ended_at),
             ended_by,
         )
     except (ValueError, OverflowError) as error:
@@ -589,7 +470,7 @@ def read_standing(row: Row) -> StandingRow:
 
 def patient_values(slot: int, patient: PatientEntry) -> Values:
     """Return the columns of an entry of the patient index, slot first."""
-    return (slot, patient.nhs_number, patient.status, patient.survivor, _write_json(dict(patient.demographics)))
+    return (slot, patient.nhs_number, patient.status, patient.survivor, write_json(dict(patient.demographics)))
 
 
 def read_patient_entry(nhs_number: str, status: str, survivor: str | None, demographics: bytes) -> PatientEntry:

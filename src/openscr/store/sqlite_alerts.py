@@ -10,15 +10,9 @@ from datetime import datetime
 from typing import Final
 
 from openscr.store import statements
+from openscr.store.alert_rows import notice_values, read_alert, read_notice, read_subscription, subscription_values
 from openscr.store.interface import AlertRow, Notice, Subscription
-from openscr.store.rows import (
-    notice_values,
-    read_alert,
-    read_notice,
-    read_subscription,
-    subscription_values,
-    to_microseconds,
-)
+from openscr.store.rows import to_microseconds
 
 EARLIEST: Final = -(2**63)
 LATEST: Final = 2**63 - 1

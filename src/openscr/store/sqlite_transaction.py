@@ -13,6 +13,7 @@ from typing import TypeVar
 from openscr.errors import Conflict, StoreError
 from openscr.spine import Consent
 from openscr.store import statements
+from openscr.store.alert_rows import alert_values, change_values, notice_values, read_alert, read_change
 from openscr.store.chain import GENESIS, link, write_content
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
@@ -32,16 +33,11 @@ from openscr.store.interface import (
 )
 from openscr.store.rows import (
     Values,
-    alert_values,
-    change_values,
     consent_values,
     ended_values,
     event_values,
-    notice_values,
     outbox_values,
     poll_values,
-    read_alert,
-    read_change,
     read_consent,
     read_event,
     read_patient_entry,

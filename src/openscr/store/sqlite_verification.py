@@ -18,22 +18,12 @@ from openscr.identifiers import slot_of
 from openscr.spine import EventStatus
 from openscr.store import statements
 from openscr.store.alert_evidence import ALERT_DIGEST, CHANGE_DIGEST, NEW, alert_digest, change_digest
+from openscr.store.alert_rows import read_alert, read_change, read_notice
 from openscr.store.chain import GENESIS, link, read_row
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
 from openscr.store.interface import ChainHead, EventRow, VerifyReport
-from openscr.store.rows import (
-    check_texts,
-    read_alert,
-    read_change,
-    read_consent,
-    read_event,
-    read_notice,
-    read_outbox,
-    read_poll,
-    read_standing,
-    readable,
-)
+from openscr.store.rows import check_texts, read_consent, read_event, read_outbox, read_poll, read_standing, readable
 from openscr.store.sqlite_outbox import any_text
 
 FAULT_LIMIT: Final = 1000
