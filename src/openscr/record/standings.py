@@ -27,7 +27,7 @@ from openscr.record.decision import (
     refuse_general,
     survivor_of,
 )
-from openscr.record.ties import find_in_force, holders_of_role, is_claim, is_registered
+from openscr.record.ties import in_force_for_role, is_claim, is_registered
 from openscr.record.viewing import ACCESS_ALERT, raised_alert
 from openscr.spine import Caller, Consent, MessageIds, Outcome
 from openscr.standing import (
@@ -278,10 +278,7 @@ class StandingRecords:
             if not decision.outcome.accepted:
                 return StandingOutcome(decision.outcome)
             rows = await transaction.read_standings(query.nhs_number, now)
-            holders = holders_of_role(authorisation)
-            user_id = authorisation.person.user_id if authorisation.person else None
-            permission = find_in_force(rows, StandingKind.PERMISSION, holders, now, user_id)
-            relationship = find_in_force(rows, StandingKind.RELATIONSHIP, holders, now, user_id)
+            permission, relationship = in_force_for_role(rows, authorisation, now)
             return StandingOutcome(
                 decision.outcome,
                 show_record(permission) if permission else None,

@@ -3,7 +3,7 @@
 Spec: 35 §6, §9.4; 20 §10.1; 70 §9.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,9 +14,7 @@ from openscr.store.interface import PatientState, StandingRow, Transaction
 
 def ties_of(state: PatientState, rows: tuple[StandingRow, ...], authorisation: Authorisation, now: datetime) -> Ties:
     """Return how those who were authorised stand to the patient. Spec: 35 §6, 20 §10.1."""
-    holders, user_id = holders_of_role(authorisation), authorisation.person.user_id if authorisation.person else None
-    permission = find_in_force(rows, StandingKind.PERMISSION, holders, now, user_id)
-    relationship = find_in_force(rows, StandingKind.RELATIONSHIP, holders, now, user_id)
+    permission, relationship = in_force_for_role(rows, authorisation, now)
     return Ties(
         relationship=relationship.id if relationship else "",
         permission=permission.id if permission else "",
@@ -38,8 +36,24 @@ def holders_of_role(authorisation: Authorisation) -> frozenset[Holder]:
     return frozenset(found)
 
 
+def in_force_for_role(
+    rows: Sequence[StandingRow], authorisation: Authorisation, now: datetime
+) -> tuple[StandingRow | None, StandingRow | None]:
+    """Return the permission and the relationship in force for those who were authorised. Spec: 70 §9, 35 §6."""
+    user_id = authorisation.person.user_id if authorisation.person else None
+    return in_force(rows, holders_of_role(authorisation), now, user_id)
+
+
+def in_force(
+    rows: Sequence[StandingRow], holders: frozenset[Holder], now: datetime, user_id: str | None
+) -> tuple[StandingRow | None, StandingRow | None]:
+    """Return the permission and the relationship in force for these holders; ``user_id`` as in `find_in_force`."""
+    permission = find_in_force(rows, StandingKind.PERMISSION, holders, now, user_id)
+    return permission, find_in_force(rows, StandingKind.RELATIONSHIP, holders, now, user_id)
+
+
 def find_in_force(
-    rows: Iterable[StandingRow], kind: StandingKind, holders: frozenset[Holder], now: datetime, user_id: str | None
+    rows: Sequence[StandingRow], kind: StandingKind, holders: frozenset[Holder], now: datetime, user_id: str | None
 ) -> StandingRow | None:
     """Return the newest record that holds for one of these holders, or none.
 
@@ -61,9 +75,8 @@ def is_claim(row: StandingRow) -> bool:
     return row.kind is StandingKind.RELATIONSHIP and (row.reason == SELF_CLAIMED or row.holder == own)
 
 
-async def end_permissions(transaction: Transaction, nhs_number: str, now: datetime, by: str) -> int:
-    """End every permission of a patient, because the patient dissents; return how many. Spec: 70 §9 "end"."""
-    rows = [row for row in await transaction.read_standings(nhs_number, now) if row.kind is StandingKind.PERMISSION]
-    for row in rows:
-        await transaction.end_standing(replace(row, ended_at=now, ended_by=by))
-    return len(rows)
+async def end_permissions(transaction: Transaction, nhs_number: str, now: datetime, by: str) -> None:
+    """End every permission of a patient, because the patient dissents. Spec: 70 §9 "end"."""
+    for row in await transaction.read_standings(nhs_number, now):
+        if row.kind is StandingKind.PERMISSION:
+            await transaction.end_standing(replace(row, ended_at=now, ended_by=by))

@@ -16,7 +16,7 @@ from openscr.record.audit import audit_entry
 from openscr.record.decision import Decision, RecordRules, refuse
 from openscr.record.documents import choose, criteria_of, describe, matching, with_heading
 from openscr.record.scr_application import holders_of, listed, permission_of, relationship_of
-from openscr.record.ties import find_in_force, ties_of
+from openscr.record.ties import in_force, ties_of
 from openscr.record.viewing import access_alert, decide_view, in_list_order, no_record, show
 from openscr.spine import (
     Caller,
@@ -37,7 +37,6 @@ from openscr.spine import (
     SubjectAccessOutcome,
     SubjectAccessQuery,
 )
-from openscr.standing import StandingKind
 from openscr.store.alert_evidence import ALERT_DIGEST, alert_digest
 from openscr.store.interface import OutboxRow, PatientState, Store, Transaction
 
@@ -314,15 +313,15 @@ class Views:
             rows = await transaction.read_standings(query.nhs_number, look.now)
             holders = holders_of(query, self._directory.snapshot)
             known = self._directory.snapshot.role(query.role_profile)
-            looker = known[0].user_id if known else None
+            permission, relationship = in_force(rows, holders, look.now, known[0].user_id if known else None)
             return ScrPermissionsOutcome(
                 look.decision.outcome,
                 query.nhs_number,
                 tuple(listed(event, self._directory.snapshot) for event in current),
                 consent,
                 consent,
-                permission_of(find_in_force(rows, StandingKind.PERMISSION, holders, look.now, looker)),
-                relationship_of(find_in_force(rows, StandingKind.RELATIONSHIP, holders, look.now, looker)),
+                permission_of(permission),
+                relationship_of(relationship),
             )
 
         return await self._store.transact(slot_of(query.nhs_number), work)
