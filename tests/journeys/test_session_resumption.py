@@ -75,7 +75,8 @@ async def test_a_session_does_not_outlive_its_certificate(
             return "expired_certificate" in await rows.reasons()
 
         await until(audited)
-    assert [row.content["reason"] for row in rows.rows if row.outcome == "AR"] == ["expired_certificate"]
+    # A certificate may end between the last handshake that went well and its request: then that is refused as well.
+    assert {row.content["reason"] for row in rows.rows if row.outcome == "AR"} == {"expired_certificate"}
     assert datetime.now(UTC) >= ends
 
 
