@@ -1,0 +1,1 @@
+"""What the adaptor keeps: states, messages to be sent, replies, the embedded queue. One interface, several engines."""
