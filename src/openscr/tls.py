@@ -12,6 +12,7 @@ Spec: 35 §3.1.
 """
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -203,6 +204,26 @@ def client_tls(files: TlsFiles, rules: TlsRules = TlsRules()) -> ssl.SSLContext:
     return context
 
 
+def caller_tls(files: TlsFiles, rules: TlsRules = TlsRules()) -> ssl.SSLContext:
+    """Make the context for requests to a Spine: as `client_tls`, and its certificate must name the host that we call.
+
+    Raises: `ConfigurationError` when a file is missing or does not fit. Spec: 50 §2.8, §7.
+    """
+    context = client_tls(files, rules)
+    context.check_hostname = True
+    return context
+
+
+def unverified_tls(files: TlsFiles, rules: TlsRules = TlsRules()) -> ssl.SSLContext:
+    """Make the context for requests to whoever answers: for tests with a Spine whose certificate is nobody's.
+
+    Raises: `ConfigurationError` when a file is missing or does not fit. Spec: 50 §7 ``OUTBOUND_VALIDATE_CERTIFICATE``.
+    """
+    context = client_tls(files, rules)
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def _furnish(context: ssl.SSLContext, files: TlsFiles, rules: TlsRules) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.maximum_version = ssl.TLSVersion.TLSv1_2 if rules.highest == "1.2" else ssl.TLSVersion.TLSv1_3
@@ -227,14 +248,23 @@ def _furnish(context: ssl.SSLContext, files: TlsFiles, rules: TlsRules) -> None:
 class Tls:
     """What the TLS files say now, for both sides: we serve with ``server`` and deliver with ``client``.
 
+    ``calling`` makes the context of the client's side.
     Making one raises `ConfigurationError` for files that cannot be used; a list that has ended is no such thing: it is
     logged, and keeps everybody out until there is a new one.
     """
 
-    def __init__(self, files: TlsFiles, rules: TlsRules = TlsRules(), *, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        files: TlsFiles,
+        rules: TlsRules = TlsRules(),
+        *,
+        clock: Clock = utc_now,
+        calling: Callable[[TlsFiles, TlsRules], ssl.SSLContext] = client_tls,
+    ) -> None:
         self._files = files
         self._rules = rules
         self._clock = clock
+        self._calling = calling
         self._seen = self._state()
         self.trust, server, client = self._read()
         self.server = CurrentContext(server)
@@ -286,7 +316,7 @@ class Tls:
         if files.crl_may_be_missing and not (in_force is not None and in_force.checks_revocation):
             files = files if files.crl is not None and files.crl.exists() else replace(files, crl=None)
         trust = read_trust(files.authorities, files.crl)
-        return trust, _server_context(files, self._rules, trust, self._clock), client_tls(files, self._rules)
+        return trust, _server_context(files, self._rules, trust, self._clock), self._calling(files, self._rules)
 
     def _state(self) -> tuple[tuple[int, int, int] | None, ...]:
         files = self._files
