@@ -11,6 +11,7 @@ from openscr.identifiers import Clock, UuidFactory
 from openscr.mhs.audit import AuditTrail
 from openscr.mhs.figures import Figures
 from openscr.mhs.interactions import Interaction
+from openscr.mhs.queue.arrivals import Arrivals
 from openscr.mhs.queue.publisher import Publisher
 from openscr.mhs.replies import Replies
 from openscr.mhs.routing import Router
@@ -32,6 +33,7 @@ class AdaptorContext:
     interactions: Mapping[str, Interaction]
     publisher: Publisher | None
     replies: Replies
+    arrivals: Arrivals
     figures: Figures
     audit: AuditTrail
     clock: Clock

@@ -29,7 +29,6 @@ from openscr.store.interface import (
     PollResult,
     Receipt,
     StandingRow,
-    Transaction,
 )
 from openscr.store.rows import (
     Values,
@@ -52,9 +51,11 @@ from openscr.store.rows import (
 from openscr.store.sqlite_connection import translate_error
 
 T = TypeVar("T")
+Work = TypeVar("Work")
+"""What a unit of work is given: the transaction of whichever store runs it."""
 
 
-def run_to_end(work: Callable[[Transaction], Awaitable[T]], transaction: Transaction) -> T:
+def run_to_end(work: Callable[[Work], Awaitable[T]], transaction: Work) -> T:
     """Run ``work`` without an event loop and return its result. Raises: `StoreError` when it would suspend."""
     steps = work(transaction).__await__()
     try:

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from openscr.mhs.queue_message import QueueMessage
 from openscr.mhs.states import InboundStatus, OutboundStatus, Workflow
@@ -66,6 +66,10 @@ class MessageRow:
     digest: str = ""
     result: Result | None = None
     waits_until: datetime | None = None
+
+
+LEASED_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of bodies that are given out together at most."""
 
 
 class SendState(StrEnum):
@@ -121,6 +125,10 @@ class InboundReceipt:
     received_at: datetime
     expires_at: datetime
     answer: bytes
+
+
+RESERVED_NAMES: Final = frozenset({"sequence", "occurred_at", "hash"})
+"""Names of an audit row's own columns, which its content may not bear. Spec: 50 §14.4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +247,16 @@ class Transaction(Protocol):
         """Remember an inbound message."""
 
     async def enqueue(self, message: QueueMessage) -> None:
-        """Put a message onto the queue."""
+        """Put a message onto the queue. Who commits this calls `openscr.mhs.queue.arrivals.Arrivals.tell` afterwards.
+
+        Raises: `Conflict` when a message with this id is on the queue.
+        """
 
     async def append_audit(self, entry: AuditEntry) -> None:
-        """Append a record to the audit chain."""
+        """Append a record to the audit chain.
+
+        Raises: `StoreError` when its content bears a name of `RESERVED_NAMES`: an export could not tell them apart.
+        """
 
 
 class Store(Protocol):
@@ -277,15 +291,24 @@ class Store(Protocol):
         """Lease one row, due or not, unless it is gone, failed or leased by somebody."""
 
     async def overdue_replies(self, now: datetime, limit: int) -> Sequence[ReplyRow]:
-        """Return replies whose message is waited for no longer: `MessageRow.waits_until` has passed, or it is gone."""
+        """Return replies whose message is waited for no longer, oldest first.
+
+        That is: `MessageRow.waits_until` has passed or is none, or the message is gone.
+        """
 
     # --- the queue ---
 
     async def lease_queue(self, now: datetime, until: datetime, limit: int) -> Sequence[LeasedMessage]:
-        """Give out messages that wait, oldest first; each counts a delivery and gets a fresh receipt."""
+        """Give out messages that wait, oldest first; each counts a delivery and gets a fresh receipt.
+
+        Their bodies together are no larger than `LEASED_BYTES`, but one message always goes.
+        """
 
     async def acknowledge(self, receipt: str) -> bool:
-        """Remove the message that was given out under a receipt; whether there was one still."""
+        """Remove the message that was given out under a receipt; whether there was one still.
+
+        A receipt holds until the message is given out again or dies, even if its lease has ended.
+        """
 
     async def release(self, receipt: str, *, deliveries_allowed: int, now: datetime, not_before: datetime) -> bool:
         """Put the message of a receipt back to be given out again from ``not_before`` on; whether there was one still.
