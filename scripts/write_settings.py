@@ -8,7 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from openscr.settings import FILE, PREFIX, SPEC_NAMES, Settings, effective
+from openscr.setting_sources import effective
+from openscr.settings import FILE, PREFIX, SPEC_NAMES, Settings
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openscr.settings import SPEC_NAMES, Address, InvalidSetting, Settings, effective, load_settings, read_address
+from openscr.setting_sources import InvalidSetting, effective
+from openscr.settings import SPEC_NAMES, Address, Settings, load_settings, read_address
 
 
 @pytest.fixture(autouse=True)

@@ -8,28 +8,21 @@ Spec: 00 §3, §4 "Configuration", §7; the section of every setting stands at i
 """
 
 import ipaddress
-import os
 import re
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import BeforeValidator, Field
+
+from openscr.setting_sources import Names, PathName, SourcedSettings, Sources, Url, read_names, read_url
 
 T = TypeVar("T")
 
 FILE: Final = "openscr.toml"
 PREFIX: Final = "OPENSCR_"
-_FLAG: Final = "flag --"
 FACES: Final = ("spine", "identity", "governance", "sds", "operations")
 """Faces that can run: those that are built, and no others. Spec: 00 §3."""
 
@@ -61,24 +54,6 @@ In the file ``author.unknown`` is ``unknown`` in the table ``[author]``, in the 
 """
 
 
-class InvalidSetting(ValueError):
-    """A setting cannot be used. ``setting`` is which, ``source`` where it came from, ``expected`` what would be right.
-
-    The text holds no value: it might be a secret.
-    """
-
-    def __init__(self, setting: str, source: str, expected: str) -> None:
-        super().__init__(f"setting {setting} (from {source}): {expected}")
-        self.setting = setting
-        self.source = source
-        self.expected = expected
-
-    @property
-    def wrong_usage(self) -> bool:
-        """Whether a flag of the command itself is wrong, and not what the machine is set up with."""
-        return self.source.startswith(_FLAG)
-
-
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a listener listens; port 0 picks a free port. IPv6 addresses are written in brackets. Spec: 00 §3."""
@@ -104,29 +79,22 @@ def read_address(text: object) -> Address:
     return Address(plain, int(port))
 
 
-def _read_names(value: object) -> tuple[str, ...]:
-    names = value.split(",") if isinstance(value, str) else value
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise ValueError("this is a list of names, separated by commas")
-    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
-
-
 def _read_faces(value: object) -> object:
-    faces = _read_names(value)
+    faces = read_names(value)
     if not faces or not set(faces) <= set(FACES):
         raise ValueError(f"faces are one or more of {', '.join(FACES)}")
     return faces
 
 
 def _read_activities(value: object) -> object:
-    activities = _read_names(value)
+    activities = read_names(value)
     if not all(re.fullmatch(r"B[0-9]{4}", activity) for activity in activities):
         raise ValueError("activities are B codes such as B0370, separated by commas")
     return activities
 
 
 def _read_hours(value: object) -> object:
-    pairs = [name.partition("=") for name in _read_names(value)]
+    pairs = [name.partition("=") for name in read_names(value)]
     try:
         found = tuple((ods.strip(), float(hours)) for ods, _, hours in pairs)
     except ValueError:
@@ -144,27 +112,14 @@ def _read_store(value: object) -> object:
     raise ValueError("a store is a file, sqlite:///FILE, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
 
 
-def _read_url(value: object) -> object:
-    parts = urlsplit(value) if isinstance(value, str) else None
-    if parts and parts.scheme in {"http", "https"} and parts.hostname and not parts.username:
-        return value
-    raise ValueError("an address is a URL such as https://spine.example/sync-service")
-
-
 def _read_directory_source(value: object) -> object:
     if isinstance(value, str) and (value == EMBEDDED or _LDAP_URL.fullmatch(value)):
         return value
     raise ValueError("a directory is embedded, ldap://HOST:PORT or ldaps://HOST:PORT")
 
 
-def _read_path(value: object) -> object:
-    if isinstance(value, str) and not value:
-        raise ValueError("a path is not empty")
-    return Path(value).expanduser() if isinstance(value, str | os.PathLike) else value
-
-
 def _read_networks(value: object) -> object:
-    names = _read_names(value)
+    names = read_names(value)
     for name in names:
         try:
             everybody = ipaddress.ip_network(name).prefixlen == 0
@@ -176,7 +131,7 @@ def _read_networks(value: object) -> object:
 
 
 def _read_urls(value: object) -> object:
-    return tuple(_read_url(name) for name in _read_names(value))
+    return tuple(read_url(name) for name in read_names(value))
 
 
 def _read_smtp(value: object) -> object:
@@ -199,11 +154,8 @@ _LDAP_URL: Final = re.compile(r"ldaps?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(
 _OID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _Oid = Annotated[str, BeforeValidator(_read_oid)]
 _Listener = Annotated[Address, BeforeValidator(read_address)]
-_Path = Annotated[Path, BeforeValidator(_read_path)]
-_Names = Annotated[tuple[str, ...], BeforeValidator(_read_names)]
 _Networks = Annotated[tuple[str, ...], BeforeValidator(_read_networks)]
 _Urls = Annotated[tuple[str, ...], BeforeValidator(_read_urls)]
-_Url = Annotated[str, BeforeValidator(_read_url)]
 
 
 def default_public_url(spine: Address) -> str:
@@ -216,15 +168,11 @@ def _from(name: str, derive: Callable[[Any], T]) -> Callable[[dict[str, Any]], T
     return lambda values: derive(values[name])
 
 
-class Settings(BaseSettings):
+class Settings(SourcedSettings):
     """The effective settings; made by `load_settings`, never changed. Durations are seconds, sizes bytes."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=PREFIX, env_ignore_empty=True, enable_decoding=False
-    )
-
     demo: bool = Field(False, description="run the demo world (00 §5)")
-    data: _Path = Field(Path("openscr-data"), description="the data folder: database, keys, certificates")
+    data: PathName = Field(Path("openscr-data"), description="the data folder: database, keys, certificates")
     store: Annotated[str, BeforeValidator(_read_store)] = Field(
         default_factory=_from("data", lambda data: f"sqlite:///{data / 'openscr.db'}"),
         description="URL of the store, or a file; default SQLite in the data folder",
@@ -235,7 +183,7 @@ class Settings(BaseSettings):
         default_factory=_from("demo", lambda demo: tuple(face for face in FACES if demo or face not in TEST_FACES)),
         description="the faces that run, separated by commas (00 §3); default all, but identity in a demo only",
     )
-    public_url: Annotated[str, BeforeValidator(_read_url)] = Field(
+    public_url: Url = Field(
         default_factory=_from("spine", default_public_url),
         description="what answers name as our own address (40 §10.5); default https://<spine>/sync-service",
     )
@@ -283,7 +231,7 @@ class Settings(BaseSettings):
     organisation_permission_hours: Annotated[tuple[tuple[str, float], ...], BeforeValidator(_read_hours)] = Field(
         (), description="ODS=HOURS, separated by commas: how long a permission for its staff holds; default 24 (70 §9)"
     )
-    rbac: _Path | None = Field(
+    rbac: PathName | None = Field(
         None, description="file with the authorisation matrix (35 §9.3); default the shipped one"
     )
 
@@ -294,29 +242,29 @@ class Settings(BaseSettings):
     directory_base: str = Field(
         "o=nhs", min_length=1, description="what ou=services and ou=people stand below (40 §11.1)"
     )
-    directory_ca: _Path | None = Field(
+    directory_ca: PathName | None = Field(
         None, description="authorities whose certificates a directory server may have; default the system's"
     )
-    directory_organisations: Annotated[tuple[str, ...], BeforeValidator(_read_names)] = Field(
+    directory_organisations: Names = Field(
         (), description="ODS codes that are taken from the directory server, separated by commas; default all"
     )
     directory_refresh: float = Field(
         300.0, ge=1, le=86_400, description="seconds between readings of the directory server"
     )
 
-    tls_certificate: _Path = Field(
+    tls_certificate: PathName = Field(
         default_factory=_from("data", lambda data: data / "pki" / "localhost.pem"),
         description="certificate of the spine listener; default in the data folder",
     )
-    tls_key: _Path = Field(
+    tls_key: PathName = Field(
         default_factory=_from("data", lambda data: data / "pki" / "localhost.key"),
         description="key of that certificate; default in the data folder",
     )
-    tls_ca: _Path = Field(
+    tls_ca: PathName = Field(
         default_factory=_from("data", lambda data: data / "pki" / "ca.pem"),
         description="authorities whose client certificates are let in; default in the data folder",
     )
-    tls_crl_file: _Path | None = Field(
+    tls_crl_file: PathName | None = Field(
         None, description="revocation lists, checked when set (35 §3.1); default that of the development authority"
     )
     tls_max_version: Literal["1.2", "1.3"] = Field("1.3", description="highest TLS version (35 §3.1)")
@@ -328,14 +276,14 @@ class Settings(BaseSettings):
     token_issuers: _Urls = Field(
         (), description="identity providers whose access tokens count (35 §9.1); default in a demo its own provider"
     )
-    token_audience: _Names = Field(("openscr",), description="whom access tokens must be meant for (35 §9.1)")
-    logout_audience: _Names = Field(("openscr",), description="whom logout tokens must be meant for (35 §4.2)")
-    token_ca: _Path | None = Field(
+    token_audience: Names = Field(("openscr",), description="whom access tokens must be meant for (35 §9.1)")
+    logout_audience: Names = Field(("openscr",), description="whom logout tokens must be meant for (35 §4.2)")
+    token_ca: PathName | None = Field(
         None, description="authorities of identity providers; default those of the operating system"
     )
-    introspection_url: _Url | None = Field(None, description="where opaque tokens are looked up (RFC 7662, 35 §9.1)")
+    introspection_url: Url | None = Field(None, description="where opaque tokens are looked up (RFC 7662, 35 §9.1)")
     introspection_client: str = Field("openscr", min_length=1, description="who we are at that place")
-    introspection_secret_file: _Path | None = Field(None, description="file with our secret for that place")
+    introspection_secret_file: PathName | None = Field(None, description="file with our secret for that place")
     trusted_gateways: _Networks = Field(
         (), description="addresses of API gateways whose NHSD-… headers count (35 §4.4), separated by commas"
     )
@@ -349,52 +297,38 @@ class Settings(BaseSettings):
         ge=0,
         description="the same in a minute (35 §4.4); default 0, any number, in a demo",
     )
-    smartcard_url: _Url | None = Field(
+    smartcard_url: Url | None = Field(
         None,
         description="role assertions of the Spine Security Broker, https://…/saml/RoleAssertion (35 §4.1); "
         "default in a demo its own provider",
     )
-    smartcard_ca: _Path | None = Field(
+    smartcard_ca: PathName | None = Field(
         None, description="authorities of that broker; default those of the operating system"
     )
-    saml_certificate: _Path | None = Field(
+    saml_certificate: PathName | None = Field(
         None, description="certificate that must have signed role assertions; default: none need be signed (35 §4.1)"
     )
 
     delivery_timeout: float = Field(30.0, gt=0, le=600, description="seconds for one attempt to deliver")
     delivery_connect_timeout: float = Field(5.0, gt=0, le=600, description="seconds for the connection of an attempt")
     delivery_concurrency: int = Field(16, ge=1, le=1024, description="attempts at the same time")
-    webhook_hosts: _Names = Field((), description="hosts that notices of alerts may be posted to (80 §5.3)")
+    webhook_hosts: Names = Field((), description="hosts that notices of alerts may be posted to (80 §5.3)")
     smtp: Annotated[str, BeforeValidator(_read_smtp)] | None = Field(
         None,
         description="mail server for notices of alerts: smtp://HOST:PORT (STARTTLS) or smtps://HOST:PORT (80 §5.3)",
     )
     smtp_from: str = Field("openscr@localhost", pattern=_MAIL_ADDRESS, description="whom those mails are from")
-    smtp_ca: _Path | None = Field(
+    smtp_ca: PathName | None = Field(
         None, description="authorities that the mail server's certificate is judged by; default the machine's"
     )
     inbox_size: int = Field(1000, ge=1, le=1_000_000, description="messages kept in each demo inbox (00 §5)")
 
-    scenario_triggers: Annotated[tuple[str, ...], BeforeValidator(_read_names)] = Field(
+    scenario_triggers: Names = Field(
         (), description="named sets of scenarios that are on from the start, separated by commas; with --demo only"
     )
-    scenario_file: _Path | None = Field(
+    scenario_file: PathName | None = Field(
         None, description="file with scenarios (JSON) that are on from the start; with --demo only"
     )
-
-    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what `load_settings` has gathered, and nothing else: it alone knows the order and the sources."""
-        return (init_settings,)
 
     @property
     def test_environment(self) -> bool:
@@ -421,10 +355,6 @@ class Settings(BaseSettings):
         """
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def source(self, name: str) -> str:
-        """Where the value of a setting came from, in words for people; ``default`` when nobody set it."""
-        return self._sources.get(name, "default")
-
 
 def load_settings(flags: Mapping[str, object] | None = None, *, config: Path | None = None) -> Settings:
     """Gather the settings: ``flags`` by setting name (``None`` means not given), environment, file, defaults.
@@ -432,105 +362,6 @@ def load_settings(flags: Mapping[str, object] | None = None, *, config: Path | N
     ``config`` is the file of ``--config``, which must exist; without it ``openscr.toml`` of the current folder is read
     if there is one. Raises: `InvalidSetting`. Spec: 00 §4 "Configuration".
     """
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    path = config or Path(FILE)
-    for name, given, value in _named(_settings_of(_read_file(path, required=config is not None)), str(path)):
-        values[name], sources[name] = value, str(path) if given == name else f"{path}, {given}"
-    for name, given, value in _named(_environment(), "environment"):
-        values[name], sources[name] = value, f"environment {_variable(given)}"
-    for name, value in (flags or {}).items():
-        if value is not None:
-            values[name], sources[name] = value, _FLAG + name.replace("_", "-")
-    try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        raise _invalid(error, sources) from None
-    settings._sources.update(sources)
-    return settings
-
-
-def effective(settings: Settings) -> list[tuple[str, str, str]]:
-    """Return every setting as (name, value, source) for ``serve --show-config``, passwords masked. Spec: 00 §4."""
-    return [(name, _show(getattr(settings, name)), settings.source(name)) for name in Settings.model_fields]
-
-
-def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        if not required:
-            return {}
-        raise InvalidSetting("config", f"{_FLAG}config", "there is no such file") from None
-    except OSError as error:
-        raise InvalidSetting("config", str(path), f"the file cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        text = "the file is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not TOML: {error}"
-        raise InvalidSetting("config", str(path), text) from None
-
-
-def _settings_of(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Give what a file sets; what stands in a table has the table's name before its own."""
-    for name, value in document.items():
-        if isinstance(value, dict):
-            yield from ((f"{name}.{member}", inner) for member, inner in value.items())
-        else:
-            yield name, value
-
-
-def _environment() -> Iterator[tuple[str, Any]]:
-    """Give what the environment sets, by our names and by those of the specification."""
-    yield from EnvSettingsSource(Settings)().items()
-    variables = {name.upper(): value for name, value in os.environ.items() if value}
-    # Some names are spelled as ours are when they stand in a variable.
-    spelled = {_variable(name) for name in Settings.model_fields}
-    for name in SPEC_NAMES:
-        if _variable(name) in variables and _variable(name) not in spelled:
-            yield name, variables[_variable(name)]
-
-
-def _variable(name: str) -> str:
-    return PREFIX + name.replace(".", "_").upper()
-
-
-def _named(settings: Iterable[tuple[str, Any]], source: str) -> Iterator[tuple[str, str, Any]]:
-    """Give each setting by its own name, the name that it was given by, and its value. Raises: `InvalidSetting`."""
-    found: dict[str, str] = {}
-    for given, value in settings:
-        name = SPEC_NAMES.get(given, given)
-        if name not in Settings.model_fields:
-            raise InvalidSetting(given, source, "there is no such setting")
-        if name in found:
-            raise InvalidSetting(name, source, f"{found[name]} and {given} are one setting: give one of them")
-        found[name] = given
-        yield name, given, value
-
-
-def _invalid(error: ValidationError, sources: Mapping[str, str]) -> InvalidSetting:
-    """Say the first thing that is wrong; a default that could not follow from it is not worth a word."""
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    first = next((fault for fault in faults if fault["type"] != "default_factory_not_called"), faults[0])
-    name = str(first["loc"][0]) if first["loc"] else "settings"
-    text = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
-    return InvalidSetting(name, sources.get(name, "default"), text.removeprefix("Value error, "))
-
-
-def _show(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return ",".join("=".join(map(_number, each)) if isinstance(each, tuple) else each for each in value)
-    return _mask(str(value))
-
-
-def _number(value: object) -> str:
-    """Write a part of a pair as people give it: hours without a fraction that they have not."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _mask(text: str) -> str:
-    """Hide the password of a URL, whether it stands before the host or among the parameters."""
-    masked = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", text)
-    return re.sub(r"(?i)(password=)[^&]*", r"\1***", masked)
+    sources = Sources(Settings, PREFIX, SPEC_NAMES)
+    file = sources.of_file(config or Path(FILE), required=config is not None)
+    return sources.build(file | sources.of_environment() | sources.of_flags(flags or {}))

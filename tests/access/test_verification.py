@@ -10,7 +10,8 @@ from openscr.access.verification import Verification
 from openscr.directory.model import CurrentDirectory
 from openscr.errors import ConfigurationError
 from openscr.identifiers import utc_now
-from openscr.settings import InvalidSetting, load_settings
+from openscr.setting_sources import InvalidSetting
+from openscr.settings import load_settings
 
 
 def verification(issuers: tuple[str, ...] = (), broker: str | None = None, **settings: Any) -> Verification:

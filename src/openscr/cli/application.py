@@ -125,7 +125,7 @@ def main() -> None:
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error), error)
     except Exception as error:  # noqa: BLE001  nobody at a terminal is helped by a traceback
-        from openscr.settings import InvalidSetting
+        from openscr.setting_sources import InvalidSetting
 
         if isinstance(error, InvalidSetting):
             fail(str(error), error, status=2 if error.wrong_usage else 1)

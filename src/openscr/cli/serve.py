@@ -78,7 +78,7 @@ def serve(
 
 
 def _show(settings: "Settings", *, as_json: bool) -> None:
-    from openscr.settings import effective
+    from openscr.setting_sources import effective
 
     rows = effective(settings)
     if as_json:

@@ -6,30 +6,94 @@ without the prefix; variables win.
 Spec: 50 §7, C2; the section of every setting stands at it.
 """
 
+import difflib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr
 
+from openscr.setting_sources import Given, InvalidSetting, Names, PathName, SourcedSettings, Sources, read_url
+
+FILE: Final = "mhs.toml"
 PREFIX: Final = "MHS_"
 
+TABLE_NAMES: Final = {"queue.direct": "queue_direct", "audit.nhs_number": "audit_nhs_number"}
+"""Names that the specification gives to settings in a file, and the settings that they mean."""
 
-class MhsSettings(BaseSettings):
+_OUR_STORE: Final = "this adaptor keeps its states in its own store (MHS_STORE)"
+_OUR_CACHE: Final = "routes are kept in the adaptor itself"
+_NO_TEST_DATA: Final = "for a test environment use `openscr mhs serve --demo` or MHS_ROUTES_FILE"
+WITHOUT_EFFECT: Final[Mapping[str, str]] = {
+    "STATE_TABLE_NAME": _OUR_STORE,
+    "SYNC_ASYNC_STATE_TABLE_NAME": _OUR_STORE,
+    "STATE_STORE_MAX_RETRIES": _OUR_STORE,
+    "STATE_STORE_RETRY_DELAY": _OUR_STORE,
+    "SYNC_ASYNC_STORE_MAX_RETRIES": _OUR_STORE,
+    "SYNC_ASYNC_STORE_RETRY_DELAY": _OUR_STORE,
+    "PERSISTENCE_ADAPTOR": _OUR_STORE,
+    "DB_ENDPOINT_URL": _OUR_STORE,
+    "DB_CA_CERTS": _OUR_STORE,
+    "CLOUD_REGION": _OUR_STORE,
+    "MAX_RESYNC_RETRIES": "the name of this setting is MHS_RESYNC_RETRIES",
+    "LAZY_LDAP": "the directory is always connected to when it is first needed",
+    "LDAP_CONNECTION_RETRIES": "the directory is asked again when the next message needs it",
+    "SDS_REDIS_CACHE_HOST": _OUR_CACHE,
+    "SDS_REDIS_CACHE_PORT": _OUR_CACHE,
+    "SDS_REDIS_DISABLE_TLS": _OUR_CACHE,
+    "SPINE_ROUTE_LOOKUP_SERVER_PORT": "this adaptor looks up routes itself; there is no such service",
+    "LDAP_MOCK_DATA_URL": _NO_TEST_DATA,
+    "FAKE_SPINE_URL": _NO_TEST_DATA,
+    "AWS_PROFILE": "nothing of this adaptor runs on AWS services",
+}
+"""Variables of the NHS adaptor that are taken and do nothing, each with why or what to do instead. Spec: 50 §7, C2."""
+
+
+class MissingSetting(InvalidSetting):
+    """A setting that must be there is not. The text is the one that users of the NHS adaptor know. Spec: 50 §7."""
+
+    def __init__(self, name: str, expected: str = "") -> None:
+        mend = expected or f"set the variable {PREFIX}{name.upper()}, or {name} in the settings file"
+        super().__init__(name, "default", mend)
+        self.args = (f'Failed to get config ConfigName="{name.upper()}": {mend}',)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something about the settings that those who run the adaptor are told at its start; ``level`` is a log level."""
+
+    level: int
+    text: str
+
+
+def _url_or_nothing(value: object) -> object:
+    return read_url(value) if value else ""
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+_Url = Annotated[str, BeforeValidator(_url_or_nothing)]
+_Level = Annotated[Literal["NOTSET", "DEBUG", "INFO", "AUDIT", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
+
+
+class MhsSettings(SourcedSettings):
     """The settings of one adaptor. Times are seconds unless a name says otherwise."""
-
-    model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
     # --- who we are (50 §7, §8)
     secret_party_key: str = Field(min_length=1, description="own party key")
     secret_client_cert: SecretStr | None = Field(None, description="endpoint certificate, PEM text")
     secret_client_key: SecretStr | None = Field(None, description="its key, PEM text")
     secret_ca_certs: SecretStr | None = Field(None, description="issuing authority, then root, PEM text")
-    client_cert_file: Path | None = Field(None, description="endpoint certificate, a PEM file (F16)")
-    client_key_file: Path | None = Field(None, description="its key, a PEM file (F16)")
-    client_pkcs12_file: Path | None = Field(None, description="certificate and key in one PKCS#12 file (F16)")
+    client_cert_file: PathName | None = Field(None, description="endpoint certificate, a PEM file (F16)")
+    client_key_file: PathName | None = Field(None, description="its key, a PEM file (F16)")
+    client_pkcs12_file: PathName | None = Field(None, description="certificate and key in one PKCS#12 file (F16)")
     secret_client_pkcs12_password: SecretStr | None = Field(None, description="the password of that file")
-    ca_certs_file: Path | None = Field(None, description="authorities, a PEM file (F16)")
+    ca_certs_file: PathName | None = Field(None, description="authorities, a PEM file (F16)")
 
     # --- where we listen (50 §7, E1)
     host: str = Field("127.0.0.1", description="address that outbound and the health port listen on (F15)")
@@ -38,19 +102,21 @@ class MhsSettings(BaseSettings):
     inbound_server_port: int = Field(8444, ge=0, le=65535, description="port that the Spine posts to (E1)")
     inbound_healthcheck_server_port: int = Field(8082, ge=0, le=65535, description="health port of inbound (E1)")
     inbound_use_ssl: bool = Field(True, description="HTTPS with client certificates; false: plain HTTP (50 §3)")
-    inbound_allowed_names: tuple[str, ...] = Field(
+    inbound_allowed_names: Names = Field(
         (),
         description="names of client certificates that inbound takes; none: any that the authorities vouch for (F15)",
     )
-    outbound_tls_cert_file: Path | None = Field(None, description="certificate of the REST API, for HTTPS (F15)")
-    outbound_tls_key_file: Path | None = Field(None, description="its key (F15)")
-    outbound_tls_ca_file: Path | None = Field(None, description="authorities of callers: they need certificates (F15)")
+    outbound_tls_cert_file: PathName | None = Field(None, description="certificate of the REST API, for HTTPS (F15)")
+    outbound_tls_key_file: PathName | None = Field(None, description="its key (F15)")
+    outbound_tls_ca_file: PathName | None = Field(
+        None, description="authorities of callers: they need certificates (F15)"
+    )
     secret_outbound_api_keys: SecretStr | None = Field(
         None, description="keys that callers may show as Bearer token or apikey header, separated by commas (F15)"
     )
 
     # --- what we keep (50 §6, E1, E2, F17)
-    data: Path = Field(Path("mhs-data"), description="folder of the store (E1)")
+    data: PathName = Field(Path("mhs-data"), description="folder of the store (E1)")
     store: str = Field("", description="URL of the store; default a SQLite file in the data folder (E2)")
     secret_store_key: SecretStr | None = Field(None, description="key that bodies are encrypted with at rest (F17)")
     state_retention_days: float = Field(30, gt=0, description="days that states are kept (F17)")
@@ -80,15 +146,26 @@ class MhsSettings(BaseSettings):
         "SPINE_ROUTE_LOOKUP", description="how routes are looked up"
     )
     spine_org_code: str = Field("YES", min_length=1, description="organisation that messages go to without ods-code")
-    sds_api_url: str = Field("", description="base address of the SDS FHIR API")
+    sds_api_url: _Url = Field("", description="base address of the SDS FHIR API")
     sds_api_key: SecretStr | None = Field(None, description="its key")
-    spine_route_lookup_url: str = Field("", description="address of a route lookup service")
-    routes_file: Path = Field(Path("routes.toml"), description="routes of the method STATIC (F12)")
-    forward_reliable_endpoint_url: str = Field("", description="where forward-reliable messages go")
-    synchronous_endpoint_url: str = Field("", description="used instead of the directory's address")
-    asynchronous_express_endpoint_url: str = Field("", description="used instead of the directory's address")
-    asynchronous_reliable_endpoint_url: str = Field("", description="used instead of the directory's address")
-    interactions_file: Path | None = Field(None, description="interactions beside the built-in ones (F2)")
+    spine_route_lookup_url: _Url = Field("", description="address of a route lookup service")
+    spine_route_lookup_validate_cert: bool = Field(True, description="verify its certificate and host name")
+    spine_route_lookup_http_proxy: str = Field("", description="HTTP proxy towards it")
+    spine_route_lookup_http_proxy_port: int = Field(3128, ge=1, le=65535, description="its port")
+    secret_spine_route_lookup_client_cert: SecretStr | None = Field(None, description="our certificate there, PEM text")
+    secret_spine_route_lookup_client_key: SecretStr | None = Field(None, description="its key, PEM text")
+    secret_spine_route_lookup_ca_certs: SecretStr | None = Field(None, description="its authorities, PEM text")
+    sds_url: str = Field("", description="directory server of the method LDAP, ldap://HOST:PORT or ldaps://HOST:PORT")
+    sds_search_base: str = Field("ou=services,o=nhs", min_length=1, description="where services stand in it")
+    disable_sds_tls: bool = Field(False, description="ask it without TLS")
+    ldap_connection_timeout_in_seconds: float = Field(5, gt=0, description="seconds for a connection to it")
+    sds_cache_expiry_time: float = Field(900, ge=0, description="seconds that a route is fresh (F12)")
+    routes_file: PathName = Field(Path("routes.toml"), description="routes of the method STATIC (F12)")
+    forward_reliable_endpoint_url: _Url = Field("", description="where forward-reliable messages go")
+    synchronous_endpoint_url: _Url = Field("", description="used instead of the directory's address")
+    asynchronous_express_endpoint_url: _Url = Field("", description="used instead of the directory's address")
+    asynchronous_reliable_endpoint_url: _Url = Field("", description="used instead of the directory's address")
+    interactions_file: PathName | None = Field(None, description="interactions beside the built-in ones (F2)")
 
     # --- the supplier's queue (50 §3.4, E3, E4, E5)
     queue: Literal["embedded", "amqp10", "amqp091", "webhook"] = Field("embedded", description="which queue (E3)")
@@ -100,7 +177,7 @@ class MhsSettings(BaseSettings):
     inbound_queue_max_retries: int = Field(3, ge=0, description="further rounds through the brokers")
     inbound_queue_retry_delay: int = Field(100, ge=0, description="milliseconds between them")
     inbound_queue_message_ttl_in_seconds: int = Field(0, ge=0, description="life of a queue message, 0: for ever")
-    webhook_url: str = Field("", description="where the webhook queue posts (E3)")
+    webhook_url: _Url = Field("", description="where the webhook queue posts (E3)")
     queue_lease: float = Field(60, gt=0, description="seconds that a message is lent out (E4)")
     queue_deliveries: int = Field(10, ge=1, description="times a message is given out before it is dead (E4)")
     inbound_duplicate_window: float = Field(
@@ -108,8 +185,118 @@ class MhsSettings(BaseSettings):
     )
 
     # --- logs and audit (50 §9, C7, F22)
-    log_level: str = Field("INFO", description="DEBUG, INFO, AUDIT, WARNING, ERROR or CRITICAL")
+    log_level: _Level = Field(
+        "INFO", description="least level that is logged: DEBUG, INFO, AUDIT, WARNING, ERROR, CRITICAL"
+    )
     log_style: Literal["json", "nhs-mhs"] = Field("json", description="form of the log lines (C7)")
     log_format: str = Field("", description="format of a line with log_style nhs-mhs; default that of 50 §9")
     audit_nhs_number: Literal["hashed", "plain"] = Field("hashed", description="how the audit names a patient (F22)")
     secret_audit_key: SecretStr | None = Field(None, description="key of that hash; default made in the data folder")
+
+    _remarks: tuple[Remark, ...] = PrivateAttr(())
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What is to be said of these settings at the start: nobody is stopped by it."""
+        return self._remarks
+
+
+CERTIFICATE: Final = ("secret_client_cert", "client_cert_file", "client_pkcs12_file")
+KEY: Final = ("secret_client_key", "client_key_file", "client_pkcs12_file")
+AUTHORITIES: Final = ("secret_ca_certs", "ca_certs_file")
+_ONE_OF: Final = (CERTIFICATE, KEY, AUTHORITIES)
+"""Settings that say one thing in several ways."""
+
+_NEEDED_BY: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    ("outbound_routing_lookup_method", "SPINE_ROUTE_LOOKUP"): ("spine_route_lookup_url",),
+    ("outbound_routing_lookup_method", "SDS_API"): ("sds_api_url", "sds_api_key"),
+    ("outbound_routing_lookup_method", "LDAP"): ("sds_url",),
+    ("queue", "amqp10"): ("inbound_queue_brokers", "inbound_queue_name"),
+    ("queue", "amqp091"): ("inbound_queue_brokers", "inbound_queue_name"),
+    ("queue", "webhook"): ("webhook_url",),
+}
+"""What must be set when a choice was made."""
+
+_FOLLOWS_FROM: Final = (
+    ("queue", "inbound_queue_brokers", "amqp10"),
+    ("queue", "webhook_url", "webhook"),
+    ("outbound_routing_lookup_method", "spine_route_lookup_url", "SPINE_ROUTE_LOOKUP"),
+    ("outbound_routing_lookup_method", "sds_api_url", "SDS_API"),
+    ("outbound_routing_lookup_method", "routes_file", "STATIC"),
+    ("outbound_routing_lookup_method", "sds_url", "LDAP"),
+)
+"""Choices that need not be made where another setting makes them; the first of each counts.
+
+The NHS adaptor knows one kind of queue: who names its brokers, and says no more, means that kind.
+"""
+
+
+def load_mhs_settings(flags: Mapping[str, object] | None = None, *, config: Path | None = None) -> MhsSettings:
+    """Gather the settings: ``flags`` by setting name (``None`` means not given), variables, file, defaults.
+
+    ``config`` is a TOML file, or YAML by its suffix, which must exist; without it ``mhs.toml`` of the current folder is
+    read if there is one. What should be said of the settings is in their `MhsSettings.remarks`.
+    Raises: `InvalidSetting`, of which `MissingSetting` is one. Spec: 50 §7, C2.
+    """
+    sources = Sources(MhsSettings, PREFIX, TABLE_NAMES)
+    given = _laid_over(
+        sources.of_file(config or Path(FILE), required=config is not None),
+        sources.of_environment(),
+        sources.of_flags(flags or {}),
+    )
+    for name, cause, choice in _FOLLOWS_FROM:
+        if name not in given and cause in given:
+            given[name] = Given(choice, f"{cause}, {given[cause].source}")
+    _look_for_missing(given)
+    settings = sources.build(given)
+    for (name, value), needed in _NEEDED_BY.items():
+        missing = next((each for each in needed if each not in given), None)
+        if name in given and getattr(settings, name) == value and missing is not None:
+            raise MissingSetting(missing, f"{name} {value} needs it: set the variable {PREFIX}{missing.upper()}")
+    settings._remarks = tuple(_remarks(settings, given))
+    return settings
+
+
+def _laid_over(*layers: Mapping[str, Given]) -> dict[str, Given]:
+    """Return what the layers give, later ones first; of several ways to say one thing the last layer's counts."""
+    given: dict[str, Given] = {}
+    for layer in layers:
+        for ways in _ONE_OF:
+            chosen = [name for name in ways if name in layer]
+            if len(chosen) > 1:
+                text = f"{' and '.join(chosen)} say the same: give one of them"
+                raise InvalidSetting(chosen[0], layer[chosen[0]].source, text)
+            if chosen:
+                given = {name: each for name, each in given.items() if name not in ways}
+        given |= layer
+    return given
+
+
+def _look_for_missing(given: Mapping[str, Given]) -> None:
+    for ways in (("secret_party_key",), *_ONE_OF):
+        if not any(name in given for name in ways):
+            others = " or ".join(PREFIX + name.upper() for name in ways)
+            raise MissingSetting(ways[0], f"set the variable {others}" if len(ways) > 1 else "")
+
+
+def _remarks(settings: MhsSettings, given: Mapping[str, Given]) -> Iterator[Remark]:
+    known = {name.replace(".", "_") for name in (*MhsSettings.model_fields, *TABLE_NAMES)}
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(PREFIX)
+        if not variable.startswith(PREFIX) or name.lower() in known:
+            continue
+        if name in WITHOUT_EFFECT:
+            yield Remark(logging.WARNING, f"{variable} has no effect: {WITHOUT_EFFECT[name]}")
+        else:
+            near = difflib.get_close_matches(name.lower(), known, 1)
+            hint = f"; {PREFIX}{near[0].upper()} is one" if near else ""
+            yield Remark(logging.WARNING, f"{variable} is not a setting of this adaptor{hint}")
+    if logging.getLevelNamesMapping().get(settings.log_level, logging.INFO) < logging.INFO:
+        text = f"log level {settings.log_level} is for finding faults with synthetic data only"
+        yield Remark(logging.CRITICAL, text)
+    if "outbound_routing_lookup_method" not in given:
+        text = "no way to look up routes is set: MHS_SDS_API_URL, MHS_SPINE_ROUTE_LOOKUP_URL or MHS_ROUTES_FILE"
+        yield Remark(logging.WARNING, text)
+    if not settings.outbound_validate_certificate:
+        text = "MHS_OUTBOUND_VALIDATE_CERTIFICATE is off: whoever answers is taken for the Spine"
+        yield Remark(logging.WARNING, text)
