@@ -9,20 +9,17 @@ threads, so that they see a consistent state and hold up nobody.
 Spec: engine.md level 0; architecture.md "Data", "Concurrency"; 90 §6.1.
 """
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import closing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from openscr.errors import ConfigurationError, Conflict, OutcomeUnknown, StoreError, StoreUnavailable
+from openscr.errors import Conflict, StoreError
 from openscr.identifiers import SLOTS, slot_of
 from openscr.store import sqlite_alerts, sqlite_audit, statements
 from openscr.store.compression import Codec
-from openscr.store.group_commit import GroupCommitWriter
 from openscr.store.interface import (
     AlertRow,
     AuditPeriod,
@@ -37,7 +34,6 @@ from openscr.store.interface import (
     Transaction,
     VerifyReport,
 )
-from openscr.store.migrations import head_revision
 from openscr.store.rows import (
     from_microseconds,
     outbox_change_values,
@@ -45,83 +41,25 @@ from openscr.store.rows import (
     read_patient_entry,
     to_microseconds,
 )
-from openscr.store.sqlite_connection import connect, prepare_database, read_revision, translate_error
+from openscr.store.sqlite_file import BUSY_SECONDS, SqliteFile
 from openscr.store.sqlite_outbox import find, read_all, take_due
 from openscr.store.sqlite_transaction import SqliteTransaction, run_to_end
 from openscr.store.sqlite_verification import Findings, check_file, check_schema, check_slots
 
 T = TypeVar("T")
 
-BUSY_SECONDS: Final = 4.0
-"""How long a group waits for another program's write; callers of the service are promised an answer within 5 s."""
-
 _SLOTS_AT_A_TIME: Final = 64
 
 
-class SqliteStore:
-    """A store in the file ``path``; see `openscr.store.interface.Store` for what its methods promise.
-
-    With ``migrate`` the file and its schema are made or brought up to date when the store opens; without, an outdated
-    schema is a `ConfigurationError`. ``busy_timeout`` is in seconds. A store belongs to the event loop that opened it.
-    """
+class SqliteStore(SqliteFile):
+    """A store in the file ``path``; see `openscr.store.interface.Store` for what its methods promise."""
 
     engine = "SQLite"
 
     def __init__(self, path: str | Path, *, migrate: bool = True, busy_timeout: float = BUSY_SECONDS) -> None:
-        self.path = Path(path)
-        self._migrate = migrate
-        self._busy_timeout = busy_timeout
-        self._writer: GroupCommitWriter | None = None
+        super().__init__(path, migrate=migrate, busy_timeout=busy_timeout)
         # Used on the event loop alone.
         self._codec = Codec()
-        # Whether a transaction failed for a reason of the store, and no large write has succeeded since.
-        self._refused = False
-
-    # --- life -------------------------------------------------------------------------------------------------------
-
-    async def open(self) -> None:
-        """Check the file, bring its schema up to date, be ready. Raises: `ConfigurationError`, `StoreUnavailable`."""
-        if self._writer is not None:
-            return
-        await asyncio.to_thread(prepare_database, self.path, self._busy_timeout, migrate=self._migrate)
-        writer = GroupCommitWriter(lambda: connect(self.path, 0), patience=self._busy_timeout)
-        try:
-            await writer.start()
-        except sqlite3.Error as error:
-            raise ConfigurationError(f"the store {self.path} cannot be opened: {translate_error(error)}") from error
-        self._writer = writer
-
-    async def close(self) -> None:
-        """Finish what was accepted, then let go of the file."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            await writer.stop()
-
-    async def current_revision(self) -> str | None:
-        """Return the revision of the file's schema, none while there is none; the store need not be open."""
-        if not await asyncio.to_thread(self.path.is_file):
-            return None
-        return await self._report(read_revision)
-
-    def head_revision(self) -> str:
-        """Return the revision of the schema that this program needs."""
-        return head_revision()
-
-    async def writable(self) -> bool:
-        """Whether the store takes writes now; found out by writing.
-
-        After a transaction that was refused a little write proves nothing: then it is as large as a big message.
-        """
-        try:
-            if self._refused:
-                await self._write(lambda connection: connection.execute(statements.PROBE_LARGE))
-                await self._write(lambda connection: connection.execute(statements.PROBE_LARGE_END))
-                self._refused = False
-            else:
-                await self._write(lambda connection: connection.execute(statements.PROBE))
-        except StoreError:
-            return False
-        return True
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -132,26 +70,7 @@ class SqliteStore:
         but its transaction.
         """
         codec = self._codec
-        try:
-            return await self._write(lambda connection: run_to_end(work, SqliteTransaction(connection, codec, slot)))
-        except (StoreUnavailable, OutcomeUnknown):
-            self._refused = True
-            raise
-
-    async def _write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        if self._writer is None:
-            raise StoreUnavailable("the store is not open")
-        return await self._writer.run(operation)
-
-    async def _report(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        def run() -> T:
-            try:
-                with closing(connect(self.path, self._busy_timeout, read_only=True)) as connection:
-                    return read(connection)
-            except sqlite3.Error as error:
-                raise translate_error(error) from error
-
-        return await asyncio.to_thread(run)
+        return await self._transact(lambda connection: run_to_end(work, SqliteTransaction(connection, codec, slot)))
 
     # --- outbox -----------------------------------------------------------------------------------------------------
 

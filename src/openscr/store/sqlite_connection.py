@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from openscr.errors import ConfigurationError, Conflict, OutcomeUnknown, StoreError, StoreFull, StoreUnavailable
-from openscr.store.migrations import REVISIONS, head_revision, upgrade_sqlite
+from openscr.store.migrations import SERVICE, Schema, upgrade_sqlite
 
 _CACHE_KIB: Final = 32 * 1024
 _OPENING_SECONDS: Final = 5.0
@@ -97,7 +97,7 @@ def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqli
     return connection
 
 
-def read_revision(connection: sqlite3.Connection) -> str | None:
+def read_revision(connection: sqlite3.Connection, schema: Schema = SERVICE) -> str | None:
     """Return the revision of the schema, none for an empty database.
 
     Raises: `ConfigurationError` when the database is not one of ours or lost its revision, `sqlite3.Error`.
@@ -105,7 +105,7 @@ def read_revision(connection: sqlite3.Connection) -> str | None:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         return None
-    if "alembic_version" not in tables or (len(tables) > 1 and "receipt" not in tables):
+    if "alembic_version" not in tables or (len(tables) > 1 and schema.landmark not in tables):
         raise ConfigurationError("the store's database belongs to another program; name another file")
     row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     if row is None and len(tables) > 1:
@@ -113,7 +113,7 @@ def read_revision(connection: sqlite3.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-def prepare_database(path: Path, busy_timeout: float, *, migrate: bool) -> None:
+def prepare_database(path: Path, busy_timeout: float, *, migrate: bool, schema: Schema = SERVICE) -> None:
     """Make sure that a database with the schema of this program is at ``path``.
 
     Raises: `ConfigurationError` when it cannot be, with nothing changed; `StoreUnavailable` when another program holds
@@ -129,13 +129,13 @@ def prepare_database(path: Path, busy_timeout: float, *, migrate: bool) -> None:
     try:
         if not path.exists():
             if not migrate:
-                raise ConfigurationError(f"the store {path} does not exist; run `openscr admin migrate`")
+                raise ConfigurationError(f"the store {path} does not exist; run `{schema.remedy}`")
             # The file holds patients' data: nobody but its owner reads it. The engine's other files follow suit.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         if not os.access(path, os.R_OK | os.W_OK):
             raise ConfigurationError(f"the store {path} cannot be read and written; check its owner and rights")
         with closing(sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)) as connection:
-            _bring_up_to_date(connection, path, migrate=migrate)
+            _bring_up_to_date(connection, path, schema, migrate=migrate)
     except OSError as error:
         raise ConfigurationError(f"the store {path} cannot be created: {error.strerror}") from error
     except sqlite3.Error as error:
@@ -147,25 +147,27 @@ def prepare_database(path: Path, busy_timeout: float, *, migrate: bool) -> None:
         raise translate_error(error) from error
 
 
-def _bring_up_to_date(connection: sqlite3.Connection, path: Path, *, migrate: bool) -> None:
-    revision = read_revision(connection)
-    if revision == head_revision():
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path, schema: Schema, *, migrate: bool) -> None:
+    revision = read_revision(connection, schema)
+    if revision == schema.head:
         return
-    if revision is not None and revision not in REVISIONS:
+    if revision is not None and revision not in schema.revisions:
         raise ConfigurationError(
-            f"the store {path} has schema {revision}, newer than this program knows ({head_revision()});"
+            f"the store {path} has schema {revision}, newer than this program knows ({schema.head});"
             " use a newer program"
         )
     if not migrate:
         raise ConfigurationError(
-            f"the store {path} has schema {revision or 'none'}, this program needs {head_revision()};"
-            " run `openscr admin migrate`"
+            f"the store {path} has schema {revision or 'none'}, this program needs {schema.head}; run `{schema.remedy}`"
         )
     if revision is None:
         # Compressed messages of 2-4 kB fill such pages well; half of the usual smaller ones would stay empty.
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     try:
-        upgrade_sqlite(connection)
+        if revision is None and schema.creation:
+            _create(connection, schema)
+        else:
+            upgrade_sqlite(connection, scripts=schema.scripts)
     except sqlite3.OperationalError as error:
         if _code(error) != sqlite3.SQLITE_ERROR:
             raise
@@ -174,3 +176,23 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path, *, migrate: bo
             f"the store {path} says that it has schema {revision or 'none'}, but what is in it does not fit ({error});"
             " nothing was changed: restore it from a backup"
         ) from error
+
+
+def _create(connection: sqlite3.Connection, schema: Schema) -> None:
+    """Make the newest schema in an empty database in one transaction, as alembic would have left it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another program may have started at the same time.
+        if read_revision(connection, schema) is None:
+            for statement in schema.creation:
+                connection.execute(statement)
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL,"
+                " CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+            )
+            connection.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (schema.head,))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

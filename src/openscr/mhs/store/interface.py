@@ -159,9 +159,17 @@ class LeasedMessage:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A queue message that was given out too often. Its id is that of the message."""
+    """A queue message that was given out too often, without its body, of which ``size`` is the number of bytes.
 
-    message: QueueMessage
+    ``id`` is that of the queue message. Spec: 50 E4.
+    """
+
+    id: str
+    message_id: str
+    correlation_id: str
+    created_at: datetime
+    late: bool
+    size: int
     deliveries: int
     died_at: datetime
 

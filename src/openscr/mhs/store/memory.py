@@ -301,10 +301,22 @@ class MemoryStore:
 
     async def dead_letters(self, limit: int) -> Sequence[DeadLetter]:
         """Return dead letters, oldest first."""
-        dead = [
-            DeadLetter(row.message, row.deliveries, row.died_at) for row in self._in_order() if row.died_at is not None
+        dead = sorted(
+            (row.died_at, row.sequence, row) for row in self._tables.queue.values() if row.died_at is not None
+        )
+        return [
+            DeadLetter(
+                row.message.id,
+                row.message.message_id,
+                row.message.correlation_id,
+                row.message.created_at,
+                row.message.late,
+                len(row.message.body),
+                row.deliveries,
+                died_at,
+            )
+            for died_at, _, row in dead[:limit]
         ]
-        return sorted(dead, key=lambda letter: letter.died_at)[:limit]
 
     async def requeue(self, id: str) -> bool:
         """Let a dead letter wait again, its deliveries forgotten; whether there was one."""

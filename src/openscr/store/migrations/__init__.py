@@ -7,18 +7,46 @@ Spec: dependencies.md "migrations"; architecture.md "Data".
 """
 
 import sqlite3
+from dataclasses import dataclass
 from typing import Final
 
 REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
 """Every revision that this program knows, oldest first."""
 
 
+_SCRIPTS: Final = "openscr.store:migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a database holds: where the scripts of its revisions are, their names (oldest first), a table of its own.
+
+    ``creation`` are statements that make an empty database one of the newest revision without alembic, whose import
+    takes most of a second; none: alembic makes it. ``remedy`` is the command that brings it up to date.
+    """
+
+    scripts: str
+    revisions: tuple[str, ...]
+    landmark: str
+    remedy: str
+    creation: tuple[str, ...] = ()
+
+    @property
+    def head(self) -> str:
+        """The revision that this program works with."""
+        return self.revisions[-1]
+
+
+SERVICE: Final = Schema(_SCRIPTS, REVISIONS, "receipt", "openscr admin migrate")
+"""The schema of the service's store."""
+
+
 def head_revision() -> str:
     """Return the revision of the schema that this program works with."""
-    return REVISIONS[-1]
+    return SERVICE.head
 
 
-def upgrade_sqlite(connection: sqlite3.Connection, target: str = "head") -> None:
+def upgrade_sqlite(connection: sqlite3.Connection, target: str = "head", scripts: str = _SCRIPTS) -> None:
     """Bring an open SQLite database to ``target`` in one transaction, or leave it as it was.
 
     ``connection`` must be in autocommit mode (``isolation_level`` none) and stays open. Raises `sqlite3.Error`.
@@ -33,7 +61,7 @@ def upgrade_sqlite(connection: sqlite3.Connection, target: str = "head") -> None
     # Taking the write lock first makes the second of two programs that start together wait, then find it all done.
     event.listen(engine, "begin", lambda bound: bound.exec_driver_sql("BEGIN IMMEDIATE"))
     configuration = Config()
-    configuration.set_main_option("script_location", "openscr.store:migrations")
+    configuration.set_main_option("script_location", scripts)
     try:
         with engine.connect() as bound:
             configuration.attributes["connection"] = bound

@@ -1,0 +1,132 @@
+"""Revision 0001 as data, so that a new store can be made of it without alembic.
+
+Times are microseconds since 1970 UTC. Bodies may be sealed (`openscr.mhs.store.encryption`).
+"""
+
+from typing import Final
+
+SQLITE: Final = (
+    """
+    CREATE TABLE message (
+        message_id TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        workflow TEXT NOT NULL,
+        interaction TEXT NOT NULL,
+        correlation_id TEXT NOT NULL,
+        outbound_status TEXT,
+        inbound_status TEXT,
+        history BLOB NOT NULL,
+        last_error TEXT NOT NULL,
+        from_party TEXT NOT NULL,
+        to_party TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        waits_until INTEGER,
+        result_status INTEGER,
+        result_content_type TEXT,
+        result_body BLOB,
+        PRIMARY KEY (message_id)
+    ) STRICT
+    """,
+    "CREATE INDEX message_created ON message (created, message_id)",
+    "CREATE INDEX message_outbound ON message (outbound_status, created, message_id)",
+    "CREATE INDEX message_inbound ON message (inbound_status, created, message_id)",
+    """
+    CREATE TABLE sending (
+        message_id TEXT NOT NULL,
+        address TEXT NOT NULL,
+        headers BLOB NOT NULL,
+        names BLOB NOT NULL,
+        retries INTEGER NOT NULL,
+        retry_interval REAL NOT NULL,
+        persist_duration REAL NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        first_attempt_at INTEGER,
+        next_attempt_at INTEGER,
+        last_error TEXT NOT NULL,
+        due_at INTEGER NOT NULL,
+        leased_until INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (message_id)
+    ) STRICT
+    """,
+    "CREATE INDEX sending_due ON sending (due_at) WHERE state = 'open'",
+    """
+    CREATE TABLE reply (
+        message_id TEXT NOT NULL,
+        correlation_id TEXT NOT NULL,
+        received_at INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (message_id)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE inbound_receipt (
+        from_party TEXT NOT NULL,
+        message_id TEXT NOT NULL,
+        received_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        answer BLOB NOT NULL,
+        PRIMARY KEY (from_party, message_id)
+    ) STRICT
+    """,
+    "CREATE INDEX inbound_receipt_expires ON inbound_receipt (expires_at)",
+    # A message waits from free_at on: since it came, after a pause, or because its lease has ended.
+    """
+    CREATE TABLE queue (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        message_id TEXT NOT NULL,
+        correlation_id TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        late INTEGER NOT NULL,
+        receipt TEXT,
+        free_at INTEGER NOT NULL,
+        deliveries INTEGER NOT NULL,
+        died_at INTEGER,
+        size INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX queue_living ON queue (sequence, free_at, deliveries, size) WHERE died_at IS NULL",
+    "CREATE UNIQUE INDEX queue_receipt ON queue (receipt) WHERE receipt IS NOT NULL",
+    "CREATE INDEX queue_created ON queue (created_at)",
+    "CREATE INDEX queue_dead ON queue (died_at, sequence) WHERE died_at IS NOT NULL",
+    """
+    CREATE TABLE audit (
+        sequence INTEGER NOT NULL,
+        occurred_at INTEGER NOT NULL,
+        content BLOB NOT NULL,
+        hash BLOB NOT NULL,
+        PRIMARY KEY (sequence)
+    ) STRICT
+    """,
+    """
+    CREATE TABLE chain (
+        id INTEGER NOT NULL CHECK (id = 1),
+        sequence INTEGER NOT NULL,
+        hash BLOB NOT NULL,
+        PRIMARY KEY (id)
+    ) STRICT
+    """,
+    "INSERT INTO chain (id, sequence, hash) VALUES (1, 0, zeroblob(32))",
+    # Which key the bodies are sealed with; none: they are not.
+    """
+    CREATE TABLE encryption (
+        id INTEGER NOT NULL CHECK (id = 1),
+        key_id TEXT,
+        PRIMARY KEY (id)
+    ) STRICT
+    """,
+    "INSERT INTO encryption (id, key_id) VALUES (1, NULL)",
+    # Written to find out whether writing works.
+    """
+    CREATE TABLE probe (
+        id INTEGER NOT NULL CHECK (id = 1),
+        written INTEGER NOT NULL,
+        padding BLOB,
+        PRIMARY KEY (id)
+    ) STRICT
+    """,
+    "INSERT INTO probe (id, written) VALUES (1, 0)",
+)

@@ -1,0 +1,19 @@
+"""${message}.
+
+Revision ID: ${up_revision}
+"""
+
+from alembic import op
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = ${repr(branch_labels)}
+depends_on = ${repr(depends_on)}
+
+SQL: dict[str, tuple[str, ...]] = {"sqlite": ()}
+
+
+def upgrade() -> None:
+    """${message}."""
+    for statement in SQL[op.get_bind().dialect.name]:
+        op.execute(statement)
