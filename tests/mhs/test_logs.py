@@ -17,10 +17,11 @@ from serving import clean_environment
 HEAD = """
 import logging, structlog
 from openscr.mhs import audit_lines
-from openscr.mhs.logs import configure_mhs_logs, log_audit, log_context
+from openscr.mhs.logs import configure_mhs_logs, log_audit
 from openscr.mhs.settings import load_mhs_settings
 from openscr.mhs.states import Workflow
-log = structlog.get_logger("sending")
+log = structlog.get_logger("mhs.inbound")
+other = structlog.get_logger("relay")
 configure_mhs_logs(load_mhs_settings())
 """
 
@@ -41,9 +42,11 @@ def run(program: str, **variables: str) -> tuple[list[str], list[str]]:
 
 
 IDS = """
-with log_context("inbound", interaction_id="I", message_id="M", correlation_id="C", inbound_message_id="N"):
+with structlog.contextvars.bound_contextvars(
+    interaction_id="I", message_id="M", correlation_id="C", inbound_message_id="N"
+):
     log.info("message taken", status=200, from_party="YES-0000806", reason="of no\\nconcern")
-log.warning("alone")
+other.warning("alone")
 """
 
 
@@ -55,7 +58,6 @@ def test_c7_json_lines_hold_the_ids_of_the_exchange() -> None:
     assert taken == {
         "event": "message taken",
         "level": "info",
-        "component": "inbound",
         "interaction_id": "I",
         "message_id": "M",
         "correlation_id": "C",
@@ -73,13 +75,13 @@ def test_c7_lines_of_the_nhs_adaptor_have_its_form() -> None:
     assert err == []
     first, second = out
     found = re.fullmatch(
-        r"\[([0-9-]{10}T[0-9:]{8}\.[0-9]{6})Z\] \| INFO \| ([0-9]+) \| I \| M \| C \| N \| inbound\.sending \| "
+        r"\[([0-9-]{10}T[0-9:]{8}\.[0-9]{6})Z\] \| INFO \| ([0-9]+) \| I \| M \| C \| N \| inbound\.inbound \| "
         r'message taken Status=200 FromParty=YES-0000806 Reason="of no\\nconcern"',
         first,
     )
     assert found is not None, first
     assert abs(datetime.fromisoformat(f"{found[1]}+00:00") - before) < timedelta(minutes=1)
-    assert second.endswith(" |  |  |  |  | outbound.sending | alone"), second
+    assert second.endswith(" |  |  |  |  | outbound.relay | alone"), second
     assert " | WARNING | " in second
 
 
@@ -90,7 +92,7 @@ def test_c7_the_format_of_a_line_may_be_given() -> None:
 
 
 LEVELS = """
-log.debug("debug"); log.info("info"); log_audit("audit"); log.warning("warning"); log.error("error")
+log.debug("debug"); log.info("info"); log_audit("inbound", "audit"); log.warning("warning"); log.error("error")
 log.critical("critical")
 """
 ORDER = ["debug", "info", "audit", "warning", "error", "critical"]
@@ -147,8 +149,8 @@ LINES: list[tuple[str, str]] = [
 
 def test_c7_audit_lines_have_the_texts_that_people_know() -> None:
     program = "".join(f"audit_lines.{call}\n" for call, _ in LINES)
-    out, _ = run(program, LOG_STYLE="nhs-mhs", LOG_FORMAT="%(levelname)s %(levelno)s %(message)s")
-    assert out == [f"AUDIT 25 {text}" for _, text in LINES]
+    out, _ = run(program, LOG_STYLE="nhs-mhs", LOG_FORMAT="%(levelname)s %(levelno)s %(name)s %(message)s")
+    assert out == [f"AUDIT 25 {'outbound' if 'outbound_' in call else 'inbound'}.audit {text}" for call, text in LINES]
 
 
 def test_l28_debug_lines_of_libraries_are_not_written_at_any_level() -> None:

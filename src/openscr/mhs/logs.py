@@ -10,7 +10,6 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -30,44 +29,31 @@ NHS_MHS_FORMAT: Final = (
 """The format of a line of the NHS adaptor. Spec: 50 §9."""
 
 _CONTEXT: Final = ("interaction_id", "message_id", "correlation_id", "inbound_message_id")
+"""Names of context variables. In inbound ``message_id`` is the RefToMessageId. Spec: 50 §9."""
+
+_ROOM: Final = "mhs."
+"""What the names of loggers of the adaptor's rooms begin with; that of a service follows, or of a part of both."""
+
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _MARK: Final = "audit"
 
 Component = Literal["outbound", "inbound"]
+_COMPONENTS: Final = ("outbound", "inbound")
 
 _log = structlog.get_logger("start")
-
-
-def log_context(
-    component: Component,
-    *,
-    interaction_id: str = "",
-    message_id: str = "",
-    correlation_id: str = "",
-    inbound_message_id: str = "",
-) -> AbstractContextManager[None]:
-    """Put the ids of an exchange on every line that is logged within; without text, an id is none.
-
-    In inbound ``message_id`` is the RefToMessageId, ``inbound_message_id`` that of the received message. Spec: 50 §9.
-    """
-    ids = (interaction_id, message_id, correlation_id, inbound_message_id)
-    given = {name: value for name, value in zip(_CONTEXT, ids, strict=True) if value}
-    return structlog.contextvars.bound_contextvars(component=component, **given)
-
-
-def log_audit(text: str, **fields: str) -> None:
-    """Log a line at level AUDIT."""
-    _audit.info(text, **{_MARK: True}, **fields)
-
-
 _audit = structlog.get_logger("audit")
+
+
+def log_audit(component: Component, text: str) -> None:
+    """Log a line at level AUDIT."""
+    _audit.info(text, component=component, **{_MARK: True})
 
 
 def configure_mhs_logs(settings: MhsSettings, component: Component = "outbound", *, text: bool = False) -> None:
     """Set the process's logging up, and log what is to be said of the settings.
 
-    ``component`` is the name of what belongs to no exchange; ``text`` is for people at a terminal, and is for JSON
-    lines alone. Lines of the NHS adaptor's form go to standard output, where it writes them.
+    ``component`` is whose lines those are that belong to neither outbound nor inbound. ``text`` makes JSON lines easy
+    to read at a terminal. Lines of the NHS adaptor's form go to standard output, where it writes them.
     Raises: `InvalidSetting`: a ``log_format`` that is none.
     """
     # Lines of level AUDIT are made by the rule: what is below it is dropped there.
@@ -118,7 +104,8 @@ class NhsMhsLines:
         return self._formatter.format(self._record(event, getattr(logger, "name", None) or "adaptor")).encode()
 
     def _record(self, event: Mapping[str, Any], module: str) -> logging.LogRecord:
-        component = event.get("component", self._component)
+        module = module.removeprefix(_ROOM)
+        component = event.get("component", module if module in _COMPONENTS else self._component)
         level = str(event["level"]).upper()
         number = AUDIT if level == "AUDIT" else logging.getLevelNamesMapping().get(level, logging.INFO)
         fields = {name: value for name, value in event.items() if name not in _OWN and value is not None}
