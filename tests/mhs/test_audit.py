@@ -131,7 +131,11 @@ def test_f22_without_a_name_for_patients_none_is_named() -> None:
 def test_f22_nothing_of_the_body_is_kept() -> None:
     payload = PRACTICE.upload(NUMBER).payload
     content = hashed().entry(facts(payload, TestClock())).content
-    read = {name for name, value in content.items() if name != "milliseconds" and len(value) > 1 and value.encode() in payload}
+    read = {
+        name
+        for name, value in content.items()
+        if name != "milliseconds" and len(value) > 1 and value.encode() in payload
+    }
     # The interaction and the sender's system stand in the payload too; they were given beside it.
     assert read == {"user", "role_profile", "job_role", "interaction", "from_asid"}
 
