@@ -8,7 +8,8 @@ Spec: 00 §7.
 
 import logging
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, BinaryIO
 
 import msgspec
 import structlog
@@ -35,13 +36,25 @@ class _Forward(logging.Handler):
         structlog.get_logger().log(record.levelno, record.getMessage(), **fields)
 
 
-def configure_logs(level: str = "info", *, text: bool = False) -> None:
-    """Set the process's logging up once. ``level`` is a name such as ``info``; ``text`` is for people at a terminal."""
+def configure_logs(
+    level: str = "info",
+    *,
+    text: bool = False,
+    rules: Sequence[structlog.typing.Processor] = (),
+    render: structlog.typing.Processor = _render_json,
+    file: BinaryIO | None = None,
+) -> None:
+    """Set the process's logging up once. ``level`` is a name such as ``info``; ``text`` is for people at a terminal.
+
+    ``rules`` are applied to each event before it is rendered. ``render`` makes bytes of an event; they are written to
+    ``file``, by default standard error.
+    """
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *rules,
     ]
     if text:
         structlog.configure(
@@ -52,9 +65,9 @@ def configure_logs(level: str = "info", *, text: bool = False) -> None:
         )
     else:
         structlog.configure(
-            processors=[*shared, _render_json],
+            processors=[*shared, render],
             wrapper_class=structlog.make_filtering_bound_logger(number),
-            logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+            logger_factory=structlog.BytesLoggerFactory(file or sys.stderr.buffer),
             cache_logger_on_first_use=True,
         )
     root = logging.getLogger()
