@@ -158,6 +158,7 @@ class MhsSettings(SourcedSettings):
     sds_url: str = Field("", description="directory server of the method LDAP, ldap://HOST:PORT or ldaps://HOST:PORT")
     sds_search_base: str = Field("ou=services,o=nhs", min_length=1, description="where services stand in it")
     disable_sds_tls: bool = Field(False, description="ask it without TLS")
+    sds_ca_file: PathName | None = Field(None, description="its authorities, a PEM file; default the machine's")
     ldap_connection_timeout_in_seconds: float = Field(5, gt=0, description="seconds for a connection to it")
     sds_cache_expiry_time: float = Field(900, ge=0, description="seconds that a route is fresh (F12)")
     routes_file: PathName = Field(Path("routes.toml"), description="routes of the method STATIC (F12)")
