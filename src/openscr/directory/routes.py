@@ -133,10 +133,16 @@ class _Kept:
 
 
 class Routes:
-    """Look-ups kept by organisation and interaction; one question at a time for each, whose answer all get."""
+    """Look-ups kept by organisation and interaction; one question at a time for each, whose answer all get.
 
-    def __init__(self, ask: LookUp, *, time: Callable[[], float] = monotonic) -> None:
+    ``fresh_seconds`` is how long a route counts before the directory is asked again.
+    """
+
+    def __init__(
+        self, ask: LookUp, *, fresh_seconds: float = FRESH_SECONDS, time: Callable[[], float] = monotonic
+    ) -> None:
         self._ask = ask
+        self._fresh = fresh_seconds
         self._time = time
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Task[Route | EndpointUnknown]] = {}
@@ -175,7 +181,7 @@ class Routes:
             kept.until = min(now + ABSENT_SECONDS, kept.at + STALE_SECONDS)
             return kept.route
         now = self._time()
-        self._kept[key] = _Kept(now, found, now + (FRESH_SECONDS if isinstance(found, Route) else ABSENT_SECONDS))
+        self._kept[key] = _Kept(now, found, now + (self._fresh if isinstance(found, Route) else ABSENT_SECONDS))
         self._kept.move_to_end(key)
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)

@@ -7,7 +7,6 @@ the same, for the names that a message bears.
 Spec: 50 §5, §7, F12.
 """
 
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -24,6 +23,7 @@ from openscr.directory.static_routes import StaticRoutes
 from openscr.errors import ConfigurationError, EndpointUnknown
 from openscr.identifiers import is_uuid
 from openscr.mhs.interactions import INTERACTIONS, Interaction
+from openscr.mhs.keys import route_lookup_tls
 from openscr.mhs.settings import MhsSettings
 from openscr.mhs.states import Workflow
 
@@ -90,18 +90,12 @@ class DirectoryRouter:
         await self.release()
 
 
-def open_router(
-    settings: MhsSettings,
-    interactions: Mapping[str, Interaction] = INTERACTIONS,
-    *,
-    lookup_tls: ssl.SSLContext | None = None,
-) -> DirectoryRouter:
+def open_router(settings: MhsSettings, interactions: Mapping[str, Interaction] = INTERACTIONS) -> DirectoryRouter:
     """Return the router that the settings ask for; nothing is asked yet.
 
-    ``lookup_tls`` is for the route lookup service, where it has certificates of its own.
-    Raises: `ConfigurationError`. Spec: 50 §5, F12.
+    Without any way to look routes up, none is found. Raises: `ConfigurationError`. Spec: 50 §5, F12.
     """
-    ask, release = _method(settings, interactions, lookup_tls)
+    ask, release = _method(settings, interactions)
     return DirectoryRouter(
         ask=ask,
         release=release,
@@ -117,29 +111,31 @@ def open_router(
 
 
 def _method(
-    settings: MhsSettings, interactions: Mapping[str, Interaction], lookup_tls: ssl.SSLContext | None
+    settings: MhsSettings, interactions: Mapping[str, Interaction]
 ) -> tuple[LookUp, Callable[[], Awaitable[None]]]:
+    fresh = settings.sds_cache_expiry_time
     match settings.outbound_routing_lookup_method:
         case "STATIC":
             return StaticRoutes.read(settings.routes_file).find, _nothing
         case "LDAP":
-            client = LdapClient(
-                LdapAddress.read(_required(settings, settings.sds_url, "SDS_URL"), settings.sds_ca_file)
-            )
-            return Routes(_ask_ldap(LdapSource.below(client, settings.sds_search_base))).find, _closing(client)
+            client = LdapClient(_ldap_address(settings), settings.ldap_connection_timeout_in_seconds)
+            source = LdapSource.below(client, settings.sds_search_base)
+            return Routes(_ask_ldap(source), fresh_seconds=fresh).find, _closing(client)
         case "SDS_API":
-            service = JsonService(_required(settings, settings.sds_api_url, "SDS_API_URL"), what="the SDS API")
+            service = JsonService(settings.sds_api_url, what="the SDS API")
             key = settings.sds_api_key.get_secret_value() if settings.sds_api_key is not None else ""
-            return Routes(_ask_sds_api(service, key)).find, service.close
-        case "SPINE_ROUTE_LOOKUP":
-            reliable = frozenset(row.service_id for row in interactions.values() if row.workflow in _RELIABLE)
+            return Routes(_ask_sds_api(service, key), fresh_seconds=fresh).find, service.close
+        case "SPINE_ROUTE_LOOKUP" if settings.spine_route_lookup_url:
             service = JsonService(
-                _required(settings, settings.spine_route_lookup_url, "SPINE_ROUTE_LOOKUP_URL"),
+                settings.spine_route_lookup_url,
                 what="the route lookup service",
-                tls=lookup_tls,
+                tls=route_lookup_tls(settings),
                 proxy=_proxy(settings),
             )
-            return Routes(RouteLookup(service, reliable).find).find, service.close
+            reliable = frozenset(row.service_id for row in interactions.values() if row.workflow in _RELIABLE)
+            return Routes(RouteLookup(service, reliable).find, fresh_seconds=fresh).find, service.close
+        case "SPINE_ROUTE_LOOKUP":
+            return _unknown, _nothing
 
 
 def correlation_uuid(correlation_id: str) -> str:
@@ -161,6 +157,10 @@ def _ask_ldap(source: LdapSource) -> LookUp:
     return ask
 
 
+async def _unknown(ods: str, interaction: str, correlation_id: str) -> Route:
+    raise EndpointUnknown("no way to look up routes is set")
+
+
 def _closing(client: LdapClient) -> Callable[[], Awaitable[None]]:
     async def close() -> None:
         client.close()
@@ -172,13 +172,15 @@ async def _nothing() -> None:
     """Let go of nothing."""
 
 
+def _ldap_address(settings: MhsSettings) -> LdapAddress:
+    """Return where SDS is: with TLS, unless the address or a setting says otherwise."""
+    scheme, _, host = settings.sds_url.rpartition("://")
+    plain = settings.disable_sds_tls or scheme.lower() == "ldap"
+    if scheme.lower() not in ("", "ldap", "ldaps"):
+        raise ConfigurationError("sds_url is ldap://HOST:PORT or ldaps://HOST:PORT")
+    return LdapAddress.read(f"{'ldap' if plain else 'ldaps'}://{host}", settings.sds_ca_file)
+
+
 def _proxy(settings: MhsSettings) -> str:
     host = settings.spine_route_lookup_http_proxy
     return f"http://{host}:{settings.spine_route_lookup_http_proxy_port}" if host else ""
-
-
-def _required(settings: MhsSettings, value: str, name: str) -> str:
-    if not value:
-        method = settings.outbound_routing_lookup_method
-        raise ConfigurationError(f'Failed to get config ConfigName="{name}": routing by {method} needs MHS_{name}')
-    return value
