@@ -166,6 +166,7 @@ class MhsSettings(SourcedSettings):
     synchronous_endpoint_url: _Url = Field("", description="used instead of the directory's address")
     asynchronous_express_endpoint_url: _Url = Field("", description="used instead of the directory's address")
     asynchronous_reliable_endpoint_url: _Url = Field("", description="used instead of the directory's address")
+    scr_asid: str = Field("", description="own ASID, for summaries posted to /scr without from-asid (C8)")
     interactions_file: PathName | None = Field(None, description="interactions beside the built-in ones (F2)")
 
     # --- the supplier's queue (50 §3.4, E3, E4, E5)
