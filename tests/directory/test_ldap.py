@@ -22,7 +22,7 @@ from openscr.directory.ldap_client import LdapAddress, LdapClient, filter_value
 from openscr.directory.ldap_source import CombinedSource, LdapSource
 from openscr.directory.mirror import DirectoryKeeper, Mirror, join
 from openscr.directory.model import CurrentDirectory, Directory
-from openscr.directory.routes import ABSENT_SECONDS, FRESH_SECONDS, STALE_SECONDS, Routes, look_up
+from openscr.directory.routes import ABSENT_SECONDS, FRESH_SECONDS, STALE_SECONDS, LookUp, Routes, look_up
 from openscr.directory.sources import EmbeddedSource
 from openscr.errors import ConfigurationError, DirectoryTimeout, DirectoryUnavailable, EndpointUnknown
 
@@ -333,6 +333,10 @@ async def test_a_server_that_is_down_is_unavailable_and_asked_again_when_it_is_u
 # --- what is kept ---------------------------------------------------------------------------------------------------
 
 
+def asking(source: EmbeddedSource) -> LookUp:
+    return lambda ods, interaction, _correlation_id: look_up(source, ods, interaction)
+
+
 class Counting(EmbeddedSource):
     """A directory that counts what it is asked, and fails when told."""
 
@@ -350,7 +354,7 @@ class Counting(EmbeddedSource):
 async def test_routes_are_kept_as_long_as_they_count() -> None:
     source = Counting(CurrentDirectory(build_directory(entries_of(), 1)), ORIGIN)
     now = 0.0
-    routes = Routes(source, time=lambda: now)
+    routes = Routes(asking(source), time=lambda: now)
     first, *others = await asyncio.gather(*(routes.find("YES", UPLOAD) for _ in range(5)))
     assert all(other is first for other in others)
     assert source.asked == 1
@@ -369,7 +373,7 @@ async def test_routes_are_kept_as_long_as_they_count() -> None:
 async def test_that_there_is_no_route_is_kept_shortly() -> None:
     source = Counting(CurrentDirectory(build_directory(entries_of(), 1)), ORIGIN)
     now = 0.0
-    routes = Routes(source, time=lambda: now)
+    routes = Routes(asking(source), time=lambda: now)
     for _ in range(2):
         with pytest.raises(EndpointUnknown):
             await routes.find("NOBODY", UPLOAD)

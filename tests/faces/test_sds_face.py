@@ -8,9 +8,9 @@ import pytest
 from prometheus_client import generate_latest
 from starlette.applications import Starlette
 
+from openscr.directory.sds_api import ODS, PARTY_KEY, ROLE
 from openscr.errors import DirectoryTimeout, DirectoryUnavailable
 from openscr.faces.sds.application import BASE, SdsFace
-from openscr.fhir.sds import ODS, PARTY_KEY, ROLE
 from openscr.identifiers import mint_uuid
 from openscr.metrics import Metrics
 

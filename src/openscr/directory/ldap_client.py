@@ -73,10 +73,11 @@ def filter_value(value: str) -> str:
 
 
 class LdapClient:
-    """Asks one LDAP server. `close` it."""
+    """Asks one LDAP server. `close` it. ``connect_seconds`` is the time that a connection may take."""
 
-    def __init__(self, address: LdapAddress) -> None:
+    def __init__(self, address: LdapAddress, connect_seconds: float = CONNECT_SECONDS) -> None:
         self.address = address
+        self._connect_seconds = connect_seconds
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ldap")
         # Many look-ups at a time must not keep the directory from being read.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="ldap-reader")
@@ -101,7 +102,9 @@ class LdapClient:
         Raises: `DirectoryUnavailable`, `DirectoryTimeout`.
         """
         for attempt in range(1, ATTEMPTS + 1):
-            query = _Query(self.address, base, search, everything=everything, alone=alone)
+            query = _Query(
+                self.address, base, search, everything=everything, alone=alone, connect_seconds=self._connect_seconds
+            )
             try:
                 return await self._attempt(query)
             except DirectoryUnavailable as error:
@@ -115,7 +118,9 @@ class LdapClient:
         running = loop.run_in_executor(self._reader if query.everything else self._threads, query.run)
         try:
             # A server that sends a little now and then would never be late for the socket.
-            async with asyncio.timeout(EVERYTHING_SECONDS if query.everything else CONNECT_SECONDS + SEARCH_SECONDS):
+            async with asyncio.timeout(
+                EVERYTHING_SECONDS if query.everything else self._connect_seconds + SEARCH_SECONDS
+            ):
                 return await running
         except TimeoutError:
             raise DirectoryTimeout("the directory server did not answer in time") from None
@@ -126,7 +131,17 @@ class LdapClient:
 class _Query:
     """One attempt at one search, on a connection of its own."""
 
-    def __init__(self, address: LdapAddress, base: str, search: str, *, everything: bool, alone: bool) -> None:
+    def __init__(
+        self,
+        address: LdapAddress,
+        base: str,
+        search: str,
+        *,
+        everything: bool,
+        alone: bool,
+        connect_seconds: float,
+    ) -> None:
+        self._connect_seconds = connect_seconds
         self._address = address
         self._base = base
         self._search = search
@@ -172,7 +187,7 @@ class _Query:
             use_ssl=address.tls,
             tls=_Tls(address) if address.tls else None,
             get_info=ldap3.NONE,
-            connect_timeout=CONNECT_SECONDS,
+            connect_timeout=self._connect_seconds,
         )
         self._connection = ldap3.Connection(
             server,

@@ -20,6 +20,13 @@ class LdapSource:
         self._services = f"ou=services,{root}"
         self._people = f"ou=people,{root}"
 
+    @classmethod
+    def below(cls, client: LdapClient, services: str) -> "LdapSource":
+        """Return a source whose systems and endpoints are below this place, wherever it is. Spec: 40 §11.1."""
+        source = cls(client, services.partition(",")[2] or services)
+        source._services = services
+        return source
+
     async def systems(
         self, *, ods: str, interaction: str, party_key: str = "", manufacturer: str = ""
     ) -> Sequence[LdapEntry]:

@@ -4,7 +4,8 @@ Spec: 40 §11.1, §11.2 "Client resolution order", §11.3; 50 F12.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
@@ -12,6 +13,8 @@ from typing import Final
 import structlog
 
 from openscr.codes import SERVICE_PREFIX
+from openscr.directory.durations import read_duration
+from openscr.directory.ldap_entry import LdapEntry
 from openscr.directory.model import Contract
 from openscr.directory.sds_reading import contract_of
 from openscr.directory.sources import SdsSource, addresses_of
@@ -22,12 +25,24 @@ ABSENT_SECONDS: Final = 30.0
 STALE_SECONDS: Final = 86_400.0
 """How long an answer counts: found, not found, and found before when the directory cannot be asked. Spec: 50 F12."""
 
+MOST_KEPT: Final = 10_000
+"""Answers that are kept; beyond them the one that was not asked for longest is forgotten."""
+
 _log = structlog.get_logger("directory.routes")
+
+LookUp = Callable[[str, str, str], Awaitable["Route"]]
+"""Asks a directory for organisation and interaction; the last is the id that the question is told under.
+
+Raises: `EndpointUnknown`, `DirectoryUnavailable`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where messages of an interaction go, and what they name. ``asid`` is the receiver's. Spec: 40 §11.3."""
+    """Where messages of an interaction go, and what they name. ``asid`` is the receiver's. Spec: 40 §11.3.
+
+    ``unreadable_retry_interval`` is what the directory has where a duration should stand; the contract has none then.
+    """
 
     ods: str
     interaction: str
@@ -37,6 +52,7 @@ class Route:
     cpa_id: str
     fqdn: str
     contract: Contract
+    unreadable_retry_interval: str = ""
 
 
 async def look_up(source: SdsSource, ods: str, interaction: str) -> Route:
@@ -58,61 +74,124 @@ async def look_up(source: SdsSource, ods: str, interaction: str) -> Route:
     for name, found in (("systems", systems), ("endpoints", endpoints), ("addresses", addresses)):
         if len(found) > 1:
             _log.warning("several found, the first counts", of=name, count=len(found), ods=ods, interaction=interaction)
-    endpoint = endpoints[0]
+    return route_of(ods, full, system, endpoints[0], addresses[0])
+
+
+def route_of(ods: str, interaction: str, system: LdapEntry, endpoint: LdapEntry, address: str) -> Route:
+    """Return the route that a system and its endpoint give. Raises: `EndpointUnknown`. Spec: 40 §11.3."""
+    party_key = system.text("nhsMHSPartyKey")
     try:
-        contract = contract_of(endpoint)
+        contract, unreadable = _contract(endpoint)
     except (ConfigurationError, ValueError) as error:
         raise EndpointUnknown(f"the contract of {party_key} for {interaction} cannot be read: {error}") from None
     return Route(
         ods=ods,
-        interaction=full,
+        interaction=interaction,
         asid=system.text("uniqueIdentifier"),
         party_key=party_key,
-        address=addresses[0],
+        address=address,
         cpa_id=endpoint.text("nhsMhsCPAId"),
         fqdn=endpoint.text("nhsMhsFQDN"),
         contract=contract,
+        unreadable_retry_interval=unreadable,
     )
+
+
+def _contract(endpoint: LdapEntry) -> tuple[Contract, str]:
+    """Return the contract of an endpoint, and its retry interval if that cannot be read.
+
+    How long a message is remembered is the receiver's to keep: what makes no sense there stops no message.
+    Raises: `ConfigurationError`, `ValueError`.
+    """
+    try:
+        return contract_of(endpoint), ""
+    except (ConfigurationError, ValueError) as error:
+        first = error
+    dropped = {"nhsmhspersistduration"}
+    unreadable = ""
+    interval = endpoint.text("nhsMHSRetryInterval").strip()
+    try:
+        if interval:
+            read_duration(interval)
+    except ValueError:
+        unreadable = interval
+        dropped.add("nhsmhsretryinterval")
+    kept = [(name, values) for name, values in endpoint.attributes.items() if name.lower() not in dropped]
+    contract = contract_of(LdapEntry(endpoint.dn, kept, endpoint.place))
+    if not unreadable:
+        _log.warning("persist duration left out", endpoint=endpoint.text("nhsMhsCPAId"), reason=str(first))
+    return contract, unreadable
 
 
 @dataclass(slots=True)
 class _Kept:
+    """An answer, when it came, and until when it is not worth asking again."""
+
     at: float
     route: Route | EndpointUnknown
+    until: float
 
 
 class Routes:
-    """Look-ups kept by organisation and interaction; one question at a time for each."""
+    """Look-ups kept by organisation and interaction; one question at a time for each, whose answer all get.
 
-    def __init__(self, source: SdsSource, *, time: Callable[[], float] = monotonic) -> None:
-        self._source = source
+    ``fresh_seconds`` is how long a route counts before the directory is asked again.
+    """
+
+    def __init__(
+        self, ask: LookUp, *, fresh_seconds: float = FRESH_SECONDS, time: Callable[[], float] = monotonic
+    ) -> None:
+        self._ask = ask
+        self._fresh = fresh_seconds
         self._time = time
-        self._kept: dict[tuple[str, str], _Kept] = {}
-        self._asking: dict[tuple[str, str], asyncio.Lock] = {}
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        self._asking: dict[tuple[str, str], asyncio.Task[Route | EndpointUnknown]] = {}
 
-    async def find(self, ods: str, interaction: str) -> Route:
+    async def find(self, ods: str, interaction: str, correlation_id: str = "") -> Route:
         """Return a route, out of what is kept while that counts.
 
         Raises: `EndpointUnknown`, `DirectoryUnavailable` when nothing is kept that could be used instead.
         """
         key = (ods.lower(), interaction)
-        lock = self._asking.setdefault(key, asyncio.Lock())
-        async with lock:
-            kept = self._kept.get(key)
-            age = self._time() - kept.at if kept is not None else 0.0
-            if kept is not None and age < (FRESH_SECONDS if isinstance(kept.route, Route) else ABSENT_SECONDS):
-                return _given(kept.route)
-            try:
-                found: Route | EndpointUnknown = await look_up(self._source, ods, interaction)
-            except EndpointUnknown as error:
-                found = error
-            except DirectoryUnavailable:
-                if kept is None or not isinstance(kept.route, Route) or age >= STALE_SECONDS:
-                    raise
-                _log.warning("directory not asked, an older answer counts", ods=ods, age_seconds=round(age))
-                return kept.route
-            self._kept[key] = _Kept(self._time(), found)
-        return _given(found)
+        kept = self._kept.get(key)
+        if kept is not None and self._time() < kept.until:
+            self._kept.move_to_end(key)
+            return _given(kept.route)
+        asking = self._asking.get(key)
+        if asking is None:
+            asking = asyncio.create_task(self._look(key, ods, interaction, correlation_id))
+            self._asking[key] = asking
+            asking.add_done_callback(lambda done: self._asked(key, done))
+        # Whoever gives up waiting must not end the question of the others.
+        return _given(await asyncio.shield(asking))
+
+    async def _look(
+        self, key: tuple[str, str], ods: str, interaction: str, correlation_id: str
+    ) -> Route | EndpointUnknown:
+        kept = self._kept.get(key)
+        try:
+            found: Route | EndpointUnknown = await self._ask(ods, interaction, correlation_id)
+        except EndpointUnknown as error:
+            found = error
+        except DirectoryUnavailable:
+            now = self._time()
+            if kept is None or not isinstance(kept.route, Route) or now - kept.at >= STALE_SECONDS:
+                raise
+            _log.warning("directory not asked, an older answer counts", ods=ods, age_seconds=round(now - kept.at))
+            kept.until = min(now + ABSENT_SECONDS, kept.at + STALE_SECONDS)
+            return kept.route
+        now = self._time()
+        self._kept[key] = _Kept(now, found, now + (self._fresh if isinstance(found, Route) else ABSENT_SECONDS))
+        self._kept.move_to_end(key)
+        if len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+    def _asked(self, key: tuple[str, str], done: "asyncio.Task[Route | EndpointUnknown]") -> None:
+        del self._asking[key]
+        if not done.cancelled():
+            # Looked at, so that nobody complains when all who asked have gone.
+            done.exception()
 
 
 def _given(route: Route | EndpointUnknown) -> Route:

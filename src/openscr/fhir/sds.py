@@ -10,12 +10,8 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 
 from openscr.directory.ldap_entry import LdapEntry
+from openscr.directory.sds_api import IDS, INTERACTION, ODS, PARTY_KEY, RELIABILITY
 
-IDS: Final = "https://fhir.nhs.uk/Id/"
-ODS: Final = f"{IDS}ods-organization-code"
-INTERACTION: Final = f"{IDS}nhsServiceInteractionId"
-PARTY_KEY: Final = f"{IDS}nhsMhsPartyKey"
-ROLE: Final = f"{IDS}nhsJobRoleCode"
 JOB_ROLE: Final = "https://fhir.nhs.uk/CodeSystem/NHSDigital-SDS-JobRoleCode"
 ERRORS: Final = "https://fhir.nhs.uk/STU3/ValueSet/Spine-ErrorOrWarningCode-1"
 _STRUCTURES: Final = "https://fhir.nhs.uk/StructureDefinition/Extension-SDS-"
@@ -63,7 +59,7 @@ def endpoint(entry: LdapEntry, address: str) -> Resource:
         (f"{IDS}nhsMHSId", entry.text("uniqueIdentifier")),
     )
     reliability = [property_ for name in _RELIABILITY for property_ in _property(entry, name)]
-    extension = [{"url": f"{_STRUCTURES}ReliabilityConfiguration", "extension": reliability}] if reliability else []
+    extension = [{"url": RELIABILITY, "extension": reliability}] if reliability else []
     return {
         "resourceType": "Endpoint",
         "id": _id_of(f"Endpoint {entry.dn} {address}"),

@@ -226,7 +226,7 @@ _WRAPPER = (
     f'<id root="{OID_ASID}" extension="{{sender}}"/></device></communicationFunctionSnd>'
     '<ControlActEvent classCode="CACT" moodCode="EVN">{person}<author1 typeCode="AUT"><AgentSystemSDS classCode="AGNT">'
     '<agentSystemSDS classCode="DEV" determinerCode="INSTANCE">'
-    f'<id root="{OID_ASID}" extension="{{sender}}"/></agentSystemSDS></AgentSystemSDS></author1>'
+    f'<id root="{OID_ASID}" extension="{{system}}"/></agentSystemSDS></AgentSystemSDS></author1>'
 )
 _PERSON = (
     '<author typeCode="AUT"><AgentPersonSDS classCode="AGNT">'
@@ -242,7 +242,8 @@ _PERSON = (
 class Heading:
     """What every message that we write has in its wrapper.
 
-    ``created`` is an HL7 time in UK local time; ``receiver`` and ``sender`` are ASIDs. Spec: 10 §2.
+    ``created`` is an HL7 time in UK local time; ``receiver`` and ``sender`` are ASIDs, and ``author_system`` is that of
+    the control act where it is not the sender's. Spec: 10 §2.
     """
 
     message_id: str
@@ -250,6 +251,7 @@ class Heading:
     version_code: str
     receiver: str
     sender: str
+    author_system: str = ""
 
 
 def write_message(
@@ -279,6 +281,7 @@ def write_message(
         version=escape(heading.version_code),
         receiver=escape(heading.receiver),
         sender=escape(heading.sender),
+        system=escape(heading.author_system or heading.sender),
         acknowledgement=acknowledgement,
         person=author,
     )

@@ -9,6 +9,7 @@ Spec: 50 F16.
 """
 
 import os
+import ssl
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -182,6 +183,36 @@ class KeyMaterial:
             settings.ca_certs_file,
         )
         return tuple(_state_of(path) for path in given if path is not None)
+
+
+def route_lookup_tls(settings: MhsSettings) -> ssl.SSLContext | None:
+    """Make the context for requests to a route lookup service; none where the machine's own rules are enough.
+
+    Raises: `ConfigurationError`. Spec: 50 §7, F16.
+    """
+    certificate = settings.secret_spine_route_lookup_client_cert
+    key = settings.secret_spine_route_lookup_client_key
+    authorities = settings.secret_spine_route_lookup_ca_certs
+    if settings.spine_route_lookup_validate_cert and certificate is None and authorities is None:
+        return None
+    try:
+        context = ssl.create_default_context(cadata=authorities.get_secret_value() if authorities else None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate is not None:
+            # The key may stand behind the certificate, in the same text.
+            held = [_MemoryFile(each.get_secret_value().encode(), "lookup") for each in (certificate, key) if each]
+            try:
+                context.load_cert_chain(held[0].path, held[-1].path)
+            finally:
+                for each in held:
+                    each.close()
+    except (ValueError, OSError):
+        names = "secret_spine_route_lookup_client_cert, _client_key or _ca_certs"
+        raise ConfigurationError(f"{names} is no PEM text that fits the others") from None
+    if not settings.spine_route_lookup_validate_cert:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class _MemoryFile:

@@ -158,6 +158,7 @@ class MhsSettings(SourcedSettings):
     sds_url: str = Field("", description="directory server of the method LDAP, ldap://HOST:PORT or ldaps://HOST:PORT")
     sds_search_base: str = Field("ou=services,o=nhs", min_length=1, description="where services stand in it")
     disable_sds_tls: bool = Field(False, description="ask it without TLS")
+    sds_ca_file: PathName | None = Field(None, description="its authorities, a PEM file; default the machine's")
     ldap_connection_timeout_in_seconds: float = Field(5, gt=0, description="seconds for a connection to it")
     sds_cache_expiry_time: float = Field(900, ge=0, description="seconds that a route is fresh (F12)")
     routes_file: PathName = Field(Path("routes.toml"), description="routes of the method STATIC (F12)")
@@ -165,6 +166,7 @@ class MhsSettings(SourcedSettings):
     synchronous_endpoint_url: _Url = Field("", description="used instead of the directory's address")
     asynchronous_express_endpoint_url: _Url = Field("", description="used instead of the directory's address")
     asynchronous_reliable_endpoint_url: _Url = Field("", description="used instead of the directory's address")
+    scr_asid: str = Field("", description="own ASID, for summaries posted to /scr without from-asid (C8)")
     interactions_file: PathName | None = Field(None, description="interactions beside the built-in ones (F2)")
 
     # --- the supplier's queue (50 §3.4, E3, E4, E5)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
-from openscr.fhir.sds import INTERACTION, ODS, PARTY_KEY, ROLE
+from openscr.directory.sds_api import INTERACTION, ODS, PARTY_KEY, ROLE
 from openscr.identifiers import is_uuid
 
 FHIR_JSON: Final = "application/fhir+json"

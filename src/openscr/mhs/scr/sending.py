@@ -1,0 +1,183 @@
+"""The ways from a summary to the MHS: in this process, or over its REST API.
+
+Spec: 50 §12, C8.
+"""
+
+import json
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from openscr.errors import DeliveryError, DirectoryUnavailable, EndpointUnknown
+from openscr.identifiers import Clock
+from openscr.mhs.context import AdaptorContext
+from openscr.mhs.exchange import JSON, TEXT, XML, Answer, Exchanges, OutboundRequest
+from openscr.mhs.interactions import INTERACTIONS, Interaction
+from openscr.mhs.states import Workflow
+
+LARGEST_ANSWER: Final = 16 * 1024 * 1024
+CONNECT_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ScrMessage:
+    """An upload that waits for the record's answer; ``ods_code`` is empty for the Spine's own, ``caller`` who asked."""
+
+    interaction: Interaction
+    payload: str
+    message_id: str
+    correlation_id: str
+    ods_code: str = ""
+    caller: str = ""
+
+
+class Mhs(Protocol):
+    """Sends messages, and waits for their replies."""
+
+    async def receiver(self, interaction: Interaction, ods_code: str, correlation_id: str) -> str:
+        """Return the ASID that an interaction is for, empty when that is not known here.
+
+        Raises: `EndpointUnknown`, `DirectoryUnavailable`.
+        """
+
+    async def send(self, message: ScrMessage) -> Answer:
+        """Send, and return what is answered: 200 with the reply. Raises: `DeliveryError`."""
+
+    async def answered(self, message: ScrMessage, answer: Answer, *, delivered: bool) -> None:
+        """Be told whether whoever waits has been given the answer."""
+
+
+class LocalMhs:
+    """The adaptor of this process. Its own messages are kept and repeated as everybody's are."""
+
+    def __init__(self, context: AdaptorContext, exchanges: Exchanges) -> None:
+        self._context = context
+        self._exchanges = exchanges
+        self._clock: Clock = context.clock
+
+    async def receiver(self, interaction: Interaction, ods_code: str, correlation_id: str) -> str:
+        """Look the receiver's ASID up."""
+        ods = ods_code or self._context.settings.spine_org_code
+        return (await self._context.router.find(ods, interaction.service_id, correlation_id)).asid
+
+    async def send(self, message: ScrMessage) -> Answer:
+        """Send by the interaction's workflow."""
+        return await self._exchanges.send(self._request(message))
+
+    async def answered(self, message: ScrMessage, answer: Answer, *, delivered: bool) -> None:
+        """Tell the workflow."""
+        await self._exchanges.answered(self._request(message), answer, delivered=delivered)
+
+    def _request(self, message: ScrMessage) -> OutboundRequest:
+        interaction = self._context.interactions.get(message.interaction.name, message.interaction)
+        return OutboundRequest(
+            interaction=interaction,
+            workflow=Workflow(interaction.workflow),
+            wait=True,
+            message_id=message.message_id,
+            correlation_id=message.correlation_id,
+            payload=message.payload,
+            received_at=self._clock(),
+            ods_code=message.ods_code or None,
+            caller=message.caller,
+        )
+
+
+class RemoteMhs:
+    """An MHS over its REST API. ``receiver_asid`` is the Spine's, for messages that name no receiver themselves."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        api_key: str = "",
+        receiver_asid: str = "",
+        timeout: float = 300.0,
+    ) -> None:
+        self._address = address if urlsplit(address).path else f"{address}/"
+        self._tls = tls
+        self._api_key = api_key
+        self._receiver_asid = receiver_asid
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def receiver(self, interaction: Interaction, ods_code: str, correlation_id: str) -> str:
+        """Return what the settings say."""
+        return self._receiver_asid
+
+    async def send(self, message: ScrMessage) -> Answer:
+        """Post to the MHS and wait."""
+        headers = {
+            "Content-Type": JSON,
+            "Interaction-Id": message.interaction.name,
+            "wait-for-response": "true",
+            "Message-Id": message.message_id,
+            "Correlation-Id": message.correlation_id,
+        }
+        if message.ods_code:
+            headers["ods-code"] = message.ods_code
+        if self._api_key:
+            headers["Authorization"] = f"Bearer {self._api_key}"
+        body = json.dumps({"payload": message.payload}).encode()
+        try:
+            async with self._open().post(self._address, data=body, headers=headers, allow_redirects=False) as response:
+                return _answer(response.status, await _read(response))
+        except TimeoutError:
+            raise DeliveryError("no answer in time") from None
+        except aiohttp.ClientConnectorCertificateError:
+            raise DeliveryError("its certificate is not trusted") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise DeliveryError(f"no exchange with it ({type(error).__name__})") from None
+
+    async def answered(self, message: ScrMessage, answer: Answer, *, delivered: bool) -> None:
+        """Do nothing: to the MHS, we are who has been answered."""
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._tls or True),
+                timeout=self._timeout,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("User-Agent",),
+            )
+        return self._session
+
+
+def interaction_of(name: str) -> Interaction:
+    """Return the row of an interaction that summaries are sent with."""
+    return INTERACTIONS[name]
+
+
+def unroutable(error: EndpointUnknown | DirectoryUnavailable) -> Answer:
+    """Return what an MHS answers when it cannot tell where a message goes. Spec: 50 §1.4."""
+    return Answer(500, f"Error obtaining outbound URL: {error.diagnostics}".encode(), TEXT)
+
+
+def _answer(status: int, body: bytes) -> Answer:
+    document: dict[str, Any] | None = None
+    if status >= 400:
+        with suppress(ValueError, RecursionError):
+            found = json.loads(body)
+            document = found if isinstance(found, dict) else None
+    return Answer(status, body, XML if status < 400 else TEXT, document)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST_ANSWER:
+            response.close()
+            raise DeliveryError(f"its answer is larger than {LARGEST_ANSWER} bytes")
+    return bytes(body)
