@@ -17,7 +17,7 @@ METHOD_NOT_ALLOWED: Final = "Method Not Allowed"
 EXCEPTION_IN_WORKFLOW: Final = "Exception in workflow"
 UNKNOWN_REFERENCE: Final = "Unknown message reference"
 NOT_FOR_UNSOLICITED: Final = "Unsolicited messaging not supported for this interaction"
-UNKNOWN_INTERACTION: Final = "Unknown interaction ID: {}"
+UNKNOWN_INTERACTION: Final = "Unknown interaction ID: "
 
 _PARSING: Final = "Exception during inbound message parsing {}"
 NOT_MULTIPART: Final = _PARSING.format("Non-multipart message received")
@@ -27,17 +27,19 @@ ELEMENT_MISSING: Final = _PARSING.format("Weren't able to find required element 
 ACTOR_MISSING: Final = _PARSING.format("Weren't able to find required attribute actor during parsing of EbXML message")
 
 # Ours: the reference never looked.
-UNREADABLE_PARTS: Final = _PARSING.format("The parts of the message cannot be told apart: {}")
-UNUSABLE_ID: Final = _PARSING.format("The MessageId is longer than 256 characters or holds control characters")
+UNREADABLE_PARTS: Final = _PARSING.format("The parts of the message cannot be told apart: ")
+UNUSABLE_ID: Final = _PARSING.format("An id is longer than 256 characters or holds control characters")
 UNKNOWN_CALLER: Final = "The client certificate bears none of the names that may call here"
+EXPIRED_CALLER: Final = "The client certificate has expired"
 NOT_GZIP: Final = "The body is not the gzip that its Content-Encoding says"
 UNKNOWN_ENCODING: Final = "Only the content encodings gzip and identity are taken"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Status, headers and body of an answer. ``action`` is that of the signal in the body; ``close`` ends the
-    connection.
+    """Status, headers and body of an answer.
+
+    ``action`` is that of the signal in the body; ``close`` ends the connection.
     """
 
     status: int
@@ -62,13 +64,17 @@ class Reply:
 
 
 class Refused(OpenSCRError):
-    """A message is not taken; ``diagnostics`` is the reason that its sender is told. Spec: 50 §3.1."""
+    """A message is not taken; ``diagnostics`` is what its sender is told.
+
+    ``reason`` is one of the texts above, fit for a log; ``detail`` is not: it may be the sender's own. Spec: 50 §3.1.
+    """
 
     code = "INBOUND_REFUSED"
 
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, status: int, reason: str, detail: str = "") -> None:
+        super().__init__(reason + detail)
         self.status = status
+        self.reason = reason
 
     @property
     def reply(self) -> Reply:

@@ -68,7 +68,7 @@ def read_arrived(content_type: str | None, body: bytes) -> Arrived:
     except NotMultipart:
         return _read_single(content_type, body)
     except MalformedMultipart as error:
-        raise Refused(500, UNREADABLE_PARTS.format(error.diagnostics)) from None
+        raise Refused(500, UNREADABLE_PARTS, error.diagnostics) from None
     part = multipart.root
     content = _content_of(part, body) if part.encoding != "base64" else None
     text = decode(content, part.content_type) if content is not None else None
@@ -89,7 +89,7 @@ def _read_single(content_type: str, body: bytes) -> Arrived:
     """Read a message that has no parts beside its envelope. Spec: 50 F9."""
     text = decode(body, content_type) if media_type_of(content_type) in _XML_TYPES else None
     root = _parse(text) if text is not None else None
-    if root is None or not root.tag.endswith("}Envelope"):
+    if root is None or etree.QName(root).localname != "Envelope":
         raise Refused(500, NOT_MULTIPART)
     envelope, signal = _read_envelope(root, alone=True)
     try:
@@ -128,7 +128,8 @@ def _read_envelope(root: etree._Element, *, alone: bool) -> tuple[Envelope, Sign
         raise Refused(500, ELEMENT_MISSING.format(_WHERE.get(missing[0], missing[0].removeprefix(_HEADER))))
     if signal is None and envelope.ack_requests and envelope.ack_actor is None:
         raise Refused(500, ACTOR_MISSING)
-    if len(envelope.message_id) > _LONGEST_ID or not envelope.message_id.isprintable():
+    ids = (envelope.message_id, envelope.conversation_id.strip())
+    if max(map(len, ids)) > _LONGEST_ID or not envelope.message_id.isprintable():
         raise Refused(500, UNUSABLE_ID)
     return envelope, signal
 
@@ -168,7 +169,7 @@ def _text_of_payload(part: Part, body: bytes) -> str | None:
     return decode(content, part.content_type)
 
 
-def _attachment(part: Part, body: bytes, described: Mapping[str | None, ManifestEntry]) -> InboundAttachment:
+def _attachment(part: Part, body: bytes, described: Mapping[str, ManifestEntry]) -> InboundAttachment:
     """Make an attachment: base64 as it came, text as text, anything else in base64. Spec: 50 §3.4, F10."""
     as_sent = body[part.start : part.end]
     is_base64 = part.encoding == "base64"
@@ -178,7 +179,7 @@ def _attachment(part: Part, body: bytes, described: Mapping[str | None, Manifest
         text = decode(as_sent, part.content_type) if _content_of(part, body) is not None else None
     if text is None:
         text, is_base64 = base64.b64encode(as_sent).decode("ascii"), True
-    entry = described.get(part.content_id)
+    entry = described.get(part.content_id or "")
     return InboundAttachment(
         payload=text,
         is_base64=is_base64,
