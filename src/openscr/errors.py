@@ -4,7 +4,7 @@
 
     OpenSCRError            .code  .diagnostics
     ├── WireError           malformed MIME, SOAP, ebXML, XML; never quotes the payload
-    │   ├── UnsafeXml  ├── MalformedMultipart  └── UnreadableMessage
+    │   ├── UnsafeXml  ├── MalformedMultipart (└── NotMultipart)  └── UnreadableMessage
     ├── SummaryError        ├── MistakenForm  ├── UnwritableSummary  ├── NotSent  └── NoSummary
     ├── AccessRefused       certificate or registration: who calls is not who may call
     ├── StoreError          ├── StoreUnavailable (└── StoreFull)  ├── OutcomeUnknown  └── Conflict
@@ -77,6 +77,12 @@ class MalformedMultipart(WireError):
     """A body that is not the ``multipart/related`` it announces."""
 
     code = "MALFORMED_MULTIPART"
+
+
+class NotMultipart(MalformedMultipart):
+    """A body that is no multipart at all: another media type, no usable boundary, or no part between them."""
+
+    code = "NOT_MULTIPART"
 
 
 class UnreadableMessage(WireError):

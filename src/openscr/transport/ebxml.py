@@ -384,7 +384,7 @@ def write_acknowledgment(
         f"<eb:RefToMessageId>{escape(ref_to_message_id)}</eb:RefToMessageId>"
         f"<eb:From>{_party_id(addressing['from_party'])}</eb:From></eb:Acknowledgment>"
     )
-    return _signal("Acknowledgment", block, ref_to_message_id, addressing)
+    return write_signal("Acknowledgment", ref_to_message_id, addressing, block=block)
 
 
 def write_message_error(
@@ -404,14 +404,21 @@ def write_message_error(
     block = (
         f'<eb:ErrorList eb:version="2.0" soap:mustUnderstand="1" eb:highestSeverity="Error">{written}</eb:ErrorList>'
     )
-    return _signal("MessageError", block, ref_to_message_id, addressing)
+    return write_signal("MessageError", ref_to_message_id, addressing, block=block)
 
 
-def _signal(action: str, block: str, ref_to_message_id: str, addressing: Addressing) -> bytes:
+def write_signal(
+    action: str, ref_to_message_id: str, addressing: Addressing, *, block: str = "", content: str = ""
+) -> bytes:
+    """Write a message of the message service itself; ``block`` and ``content`` stand in header and body, as XML.
+
+    Spec: 40 §5.4, §5.5; ebXML MS 2.0 §7, §8.
+    """
+    body = f"<soap:Body>{content}</soap:Body>" if content else "<soap:Body/>"
     header = _message_header(addressing, SIGNAL_SERVICE, action, ref_to_message_id, duplicate_elimination=False)
     return (
         f'{DECLARATION}<soap:Envelope xmlns:soap="{SOAP_NS}" xmlns:eb="{EB_NS}"><soap:Header>{header}{block}'
-        "</soap:Header><soap:Body/></soap:Envelope>"
+        f"</soap:Header>{body}</soap:Envelope>"
     ).encode()
 
 

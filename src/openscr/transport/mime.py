@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from openscr.errors import MalformedMultipart
+from openscr.errors import MalformedMultipart, NotMultipart
 
 MAX_PARTS: Final = 100
 MAX_HEADER_BYTES: Final = 16 * 1024
@@ -97,8 +97,8 @@ class Multipart:
 def read_multipart(content_type: str | None, body: bytes) -> Multipart:
     """Split a body by what its ``Content-Type`` header says.
 
-    Raises: `MalformedMultipart` when it is not ``multipart/related`` with a boundary, holds no part, has a part whose
-    header block cannot be read, or exceeds a limit. Spec: 40 §5.1.
+    Raises: `NotMultipart` when it is not ``multipart/related`` with a boundary or holds no part; `MalformedMultipart`
+    when a part has a header block that cannot be read, or a limit is exceeded. Spec: 40 §5.1.
     """
     delimiter, start = _read_framing(content_type or "")
     parts: list[Part] = []
@@ -107,7 +107,7 @@ def read_multipart(content_type: str | None, body: bytes) -> Multipart:
             raise MalformedMultipart(f"the body has more than {MAX_PARTS} parts")
         parts.append(_read_part(body, begin, end))
     if not parts:
-        raise MalformedMultipart("the body has no part")
+        raise NotMultipart("the body has no part")
     root = next((part for part in parts if part.content_id == start), parts[0]) if start else parts[0]
     return Multipart(body, tuple(parts), root)
 
@@ -115,17 +115,21 @@ def read_multipart(content_type: str | None, body: bytes) -> Multipart:
 @lru_cache(maxsize=64)  # a client frames all of its messages alike
 def _read_framing(content_type: str) -> tuple[bytes, str]:
     """Return the delimiter and the Content-Id of the root part, which is empty when none is named."""
-    parameters = _read_parameters(content_type)
+    media_type, parameters = read_content_type(content_type)
+    if media_type != "multipart/related":
+        raise NotMultipart("the Content-Type is not multipart/related")
     boundary = parameters.get("boundary", "").rstrip()
     if not 0 < len(boundary) <= MAX_BOUNDARY or _BOUNDARY.match(boundary) is None:
-        raise MalformedMultipart("the Content-Type names no usable boundary")
+        raise NotMultipart("the Content-Type names no usable boundary")
     return b"--" + boundary.encode("ascii"), _without_brackets(parameters.get("start", ""))
 
 
-def _read_parameters(content_type: str) -> dict[str, str]:
+def read_content_type(content_type: str) -> tuple[str, dict[str, str]]:
+    """Return the media type in lower case, and its parameters by their names in lower case.
+
+    Raises: `MalformedMultipart` when the parameters cannot be read, or say two things. Spec: 40 §5.1.
+    """
     media_type = content_type.partition(";")[0]
-    if media_type.strip().lower() != "multipart/related":
-        raise MalformedMultipart("the Content-Type is not multipart/related")
     parameters: dict[str, str] = {}
     at = len(media_type)
     while at < len(content_type):
@@ -142,7 +146,7 @@ def _read_parameters(content_type: str) -> dict[str, str]:
             raise MalformedMultipart("the Content-Type names a parameter twice")
     if content_type[at:].strip():
         raise MalformedMultipart("the parameters of the Content-Type cannot be read")
-    return parameters
+    return media_type.strip().lower(), parameters
 
 
 def _part_spans(body: bytes, delimiter: bytes) -> Iterator[tuple[int, int]]:

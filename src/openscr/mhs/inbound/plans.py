@@ -1,0 +1,154 @@
+"""What becomes of a message that could be read: decided from the rows of one transaction, changed by nobody here.
+
+Spec: 50 §3.1 steps 6 and 7, §6, F3, F4, F9.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from openscr.mhs.context import AdaptorContext
+from openscr.mhs.inbound.answers import (
+    EXCEPTION_IN_WORKFLOW,
+    NOT_FOR_UNSOLICITED,
+    UNKNOWN_INTERACTION,
+    UNKNOWN_REFERENCE,
+    Refused,
+)
+from openscr.mhs.inbound.reading import Arrived
+from openscr.mhs.queue_message import QueueMessage, write_inbound_message
+from openscr.mhs.states import NO_LONGER_WAITED_FOR, InboundStatus, OutboundStatus, Workflow
+from openscr.mhs.store.interface import InboundReceipt, MessageRow, ReplyRow, StatusChange, Transaction
+from openscr.transport.ebxml import Signal
+from openscr.transport.verdict import judge
+
+_UNSETTLED: Final = frozenset(
+    {None, OutboundStatus.RECEIVED, OutboundStatus.TRANSMISSION_FAILED, OutboundStatus.NACKD, OutboundStatus.ACKD}
+)
+"""Outbound statuses that word of the message's receiver changes; the others tell of the supplier's own answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done. ``row`` is the message's state as found, or as it begins.
+
+    ``begins`` is what it becomes before anything leaves us, ``outbound`` and ``ends`` what it is when all is done,
+    ``fails`` when the queue did not take the message. ``outcome`` is the word for audit and figures. A ``reply`` is
+    kept for who waits for it; ``queue`` goes to the supplier's queue.
+    """
+
+    row: MessageRow
+    outcome: str
+    begins: InboundStatus | None = None
+    outbound: OutboundStatus | None = None
+    ends: InboundStatus | None = None
+    fails: InboundStatus = InboundStatus.FAILED
+    last_error: str = ""
+    queue: QueueMessage | None = field(default=None, repr=False)
+    reply: ReplyRow | None = field(default=None, repr=False)
+
+
+async def make_plan(
+    transaction: Transaction, arrived: Arrived, context: AdaptorContext, now: datetime
+) -> Plan | InboundReceipt | None:
+    """Decide. A receipt is that of a message which was taken before; none is a signal about nothing that we know.
+
+    Raises: `Refused`. Spec: 50 §3.1 steps 6 and 7.
+    """
+    envelope = arrived.envelope
+    if envelope.message_id:
+        receipt = await transaction.find_receipt(envelope.from_party, envelope.message_id.upper(), now)
+        if receipt is not None:
+            return receipt
+    if arrived.signal is not None:
+        row = await transaction.find_message(arrived.signal.ref_to_message_id)
+        return _plan_signal(row, arrived, arrived.signal, context, now) if row is not None else None
+    if envelope.ref_to_message_id is None:
+        return await _plan_unsolicited(transaction, arrived, context, now)
+    row = await transaction.find_message(envelope.ref_to_message_id)
+    if row is None:
+        raise Refused(500, UNKNOWN_REFERENCE)
+    if row.workflow is Workflow.SYNC:
+        raise Refused(500, EXCEPTION_IN_WORKFLOW)
+    # Whoever answers a message has taken it, whatever became of our own attempts to hear that. Spec: 40 §6.5.
+    outbound = OutboundStatus.ACKD if row.outbound_status in _UNSETTLED else None
+    waiting = row.workflow is Workflow.SYNC_ASYNC
+    if waiting and _is_waited_for(row, now) and await transaction.find_reply(row.message_id) is None:
+        status = InboundStatus.SYNC_ASYNC_STORED
+        body = write_inbound_message(arrived.message)
+        reply = ReplyRow(row.message_id, correlation_of(arrived), body, now)
+        return Plan(row, status, outbound=outbound, ends=status, reply=reply)
+    status = InboundStatus.PROCESSED
+    queue = _queue_message(row.message_id, arrived, context, now, late=waiting)
+    return Plan(row, status, outbound=outbound, ends=status, queue=queue)
+
+
+async def _plan_unsolicited(transaction: Transaction, arrived: Arrived, context: AdaptorContext, now: datetime) -> Plan:
+    envelope = arrived.envelope
+    interaction = context.interactions.get(envelope.action)
+    if interaction is None:
+        raise Refused(404, UNKNOWN_INTERACTION, envelope.action)
+    if interaction.workflow != Workflow.FORWARD_RELIABLE:
+        raise Refused(500, NOT_FOR_UNSOLICITED)
+    # Who sends a message to itself has a row of it already, which must not be lost.
+    row = await transaction.find_message(envelope.message_id) or MessageRow(
+        envelope.message_id,
+        created=now,
+        workflow=Workflow.FORWARD_RELIABLE,
+        interaction=envelope.action,
+        correlation_id=correlation_of(arrived),
+        from_party=envelope.from_party,
+        to_party=envelope.to_party,
+    )
+    return Plan(
+        row,
+        InboundStatus.UNSOLICITED_PROCESSED,
+        begins=InboundStatus.UNSOLICITED_RECEIVED,
+        ends=InboundStatus.UNSOLICITED_PROCESSED,
+        fails=InboundStatus.UNSOLICITED_FAILED,
+        queue=_queue_message(envelope.message_id, arrived, context, now, late=False),
+    )
+
+
+def _plan_signal(row: MessageRow, arrived: Arrived, signal: Signal, context: AdaptorContext, now: datetime) -> Plan:
+    unsettled = row.outbound_status in _UNSETTLED
+    if signal.kind == "Acknowledgment":
+        return Plan(row, "acknowledgment", outbound=OutboundStatus.ACKD if unsettled else None)
+    return Plan(
+        row,
+        "message-error",
+        outbound=OutboundStatus.NACKD if unsettled else None,
+        fails=InboundStatus.FAILED,
+        # The words of the table of verdicts, which repeat no code of the partner's own making.
+        last_error=judge(200, arrived.message.ebxml.encode(), row.message_id).reason,
+        queue=_queue_message(row.message_id, arrived, context, now, late=row.workflow is Workflow.SYNC_ASYNC),
+    )
+
+
+def _is_waited_for(row: MessageRow, now: datetime) -> bool:
+    in_time = row.waits_until is None or row.waits_until >= now
+    return in_time and row.outbound_status not in NO_LONGER_WAITED_FOR
+
+
+def correlation_of(arrived: Arrived) -> str:
+    """Return the ConversationId as a property may carry it: on one line."""
+    return " ".join(arrived.envelope.conversation_id.split())
+
+
+def _queue_message(
+    message_id: str, arrived: Arrived, context: AdaptorContext, now: datetime, *, late: bool
+) -> QueueMessage:
+    body = write_inbound_message(arrived.message)
+    return QueueMessage(context.mint(), message_id, correlation_of(arrived), body, now, late)
+
+
+def changed(
+    row: MessageRow, now: datetime, *statuses: OutboundStatus | InboundStatus | None, last_error: str = ""
+) -> MessageRow:
+    """Return a message's state after these statuses, one after the other; one that it has already is no change."""
+    for status in statuses:
+        if isinstance(status, OutboundStatus) and status is not row.outbound_status:
+            row = replace(row, outbound_status=status, history=(*row.history, StatusChange(now, status)))
+        elif isinstance(status, InboundStatus) and status is not row.inbound_status:
+            row = replace(row, inbound_status=status, history=(*row.history, StatusChange(now, status)))
+    return replace(row, last_error=last_error) if last_error else row
