@@ -22,6 +22,9 @@ CONTAINER: Final = "openscr-mhs"
 _NO_ROOM: Final = "amqp:resource-limit-exceeded"
 """The condition of a rejection that may pass. Source: AMQP 1.0 part 2, §2.8.15."""
 
+_NOT_THIS: Final = frozenset({"amqp:link:message-size-exceeded", "amqp:precondition-failed"})
+"""Conditions with which brokers end a link or session because of the message that they got."""
+
 
 class SendingLink(asyncio.Protocol):
     """A connection to a broker and a link to one of its queues.
@@ -134,6 +137,8 @@ class SendingLink(asyncio.Protocol):
         """Tell everybody who waits."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._engine.sasl().outcome != proton.SASL.OK:
+            self._reason += ", before it had let us in with this user and password"
         error = self._unavailable(self._reason)
         for waiting in (self._opened, *self._outcomes.values()):
             if not waiting.done():
@@ -182,8 +187,10 @@ class SendingLink(asyncio.Protocol):
             case proton.Event.DELIVERY:
                 self._read_outcome(event.delivery)
             case proton.Event.LINK_REMOTE_CLOSE | proton.Event.LINK_REMOTE_DETACH:
+                self._refuse_by(event.link.remote_condition)
                 self._end(_told(event.link.remote_condition, "it has ended the link"))
             case proton.Event.SESSION_REMOTE_CLOSE:
+                self._refuse_by(event.session.remote_condition)
                 self._end(_told(event.session.remote_condition, "it has ended the session"))
             case proton.Event.CONNECTION_REMOTE_CLOSE:
                 self._end(_told(event.connection.remote_condition, "it has closed the connection"))
@@ -207,6 +214,12 @@ class SendingLink(asyncio.Protocol):
             outcome.set_exception(QueueRefused(f"broker {self._address} has rejected the message{named}"))
         else:
             outcome.set_exception(self._unavailable("it has given the message back"))
+
+    def _refuse_by(self, condition: proton.Condition | None) -> None:
+        """Take the end of the link for the refusal of the message under way; of several it cannot be told which."""
+        waiting = [outcome for outcome in self._outcomes.values() if not outcome.done()]
+        if self._opened.done() and condition is not None and condition.name in _NOT_THIS and len(waiting) == 1:
+            waiting[0].set_exception(QueueRefused(f"broker {self._address}: {condition.name}"))
 
     def _end(self, reason: str) -> None:
         """Let the connection go, for a reason that those who wait are told."""
