@@ -170,7 +170,7 @@ class MhsSettings(SourcedSettings):
     interactions_file: PathName | None = Field(None, description="interactions beside the built-in ones (F2)")
 
     # --- the supplier's queue (50 §3.4, E3, E4, E5)
-    queue: Literal["embedded", "amqp10", "amqp091", "webhook"] = Field("embedded", description="which queue (E3)")
+    queue: str = Field("embedded", description="which queue: embedded, amqp10, amqp091, webhook or a plug-in's (E3)")
     queue_direct: bool = Field(False, description="hand over to the broker before acknowledging, as the reference (E5)")
     inbound_queue_brokers: str = Field("", description="URLs of the brokers, separated by commas")
     inbound_queue_name: str = Field("", description="name of the queue")
@@ -179,6 +179,10 @@ class MhsSettings(SourcedSettings):
     inbound_queue_max_retries: int = Field(3, ge=0, description="further rounds through the brokers")
     inbound_queue_retry_delay: int = Field(100, ge=0, description="milliseconds between them")
     inbound_queue_message_ttl_in_seconds: int = Field(0, ge=0, description="life of a queue message, 0: for ever")
+    inbound_queue_timeout: float = Field(10, gt=0, description="seconds for a broker to take a message, or to be found")
+    inbound_queue_ca_file: PathName | None = Field(
+        None, description="authorities of the broker's certificate, a PEM file; default those of the system"
+    )
     webhook_url: _Url = Field("", description="where the webhook queue posts (E3)")
     queue_lease: float = Field(60, gt=0, description="seconds that a message is lent out (E4)")
     queue_deliveries: int = Field(10, ge=1, description="times a message is given out before it is dead (E4)")
