@@ -10,6 +10,7 @@ import msgspec
 from starlette.routing import BaseRoute
 
 from mhs.rig import context
+from openscr.http_protocol import Limits
 from openscr.listeners import Listener, bind
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import Answer, OutboundRequest
@@ -150,7 +151,9 @@ async def face(*more: BaseRoute, adaptor: AdaptorContext | None = None, **settin
     exchanges = Recorder(made)
     await made.store.open()
     application = outbound_application(made, exchanges, more)
-    listener = Listener(application, bind(Address("127.0.0.1", 0), "test"), tls=None, grace=5)
+    listener = Listener(
+        application, bind(Address("127.0.0.1", 0), "test"), tls=None, grace=5, limits=Limits(half_open=False)
+    )
     await listener.start()
     try:
         yield Face(listener.url, made, exchanges)
