@@ -37,7 +37,8 @@ class Limits:
     ``drain_seconds`` and ``drain_bytes`` bound what is read only to be thrown away after an answer.
     ``keep_alive_seconds`` is how long a connection may idle between requests. With more than ``connections`` at a time
     requests are answered 503; ``backlog`` more may wait to be accepted. ``pipelined`` requests may wait on one
-    connection for the answer to the one before them.
+    connection for the answer to the one before them. ``half_open`` is whether a client that says no more is still
+    answered; if not it counts as gone, because an answer that nobody reads must not pass for delivered.
     """
 
     head_bytes: int = 65_536
@@ -50,6 +51,7 @@ class Limits:
     connections: int = 2_048
     backlog: int = 1_024
     pipelined: int = 64
+    half_open: bool = True
 
 
 class _Stage(IntEnum):
@@ -213,7 +215,7 @@ class SpineProtocol(HttpToolsProtocol):
         if self._stage is _Stage.BODY and not self.cycle.response_started:
             self._refuse(_CUT_OFF)
             return False
-        if not self._answering() or not self._raw.can_write_eof():
+        if not self._answering() or not self._limits.half_open or not self._raw.can_write_eof():
             return False
         self.cycle.keep_alive = False
         return True

@@ -1,0 +1,1 @@
+"""The REST face of the adaptor: what a supplier's system posts, asks and is answered. Spec: 50 §1."""
