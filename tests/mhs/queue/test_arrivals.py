@@ -32,9 +32,7 @@ async def test_a_waiting_consumer_is_woken_by_an_enqueue_long_before_it_would_ha
 async def test_all_who_wait_are_woken_and_each_message_goes_to_one() -> None:
     arrivals, queues = Arrivals(), [Queue(), Queue()]
     queues[1].messages = queues[0].messages
-    waiting = [
-        asyncio.create_task(arrivals.wait(queue.take, seconds=PATIENCE, interval=PATIENCE)) for queue in queues
-    ]
+    waiting = [asyncio.create_task(arrivals.wait(queue.take, seconds=PATIENCE, interval=PATIENCE)) for queue in queues]
     for queue in queues:
         await queue.looked.wait()
     queues[0].messages += ["one", "two"]
