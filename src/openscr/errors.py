@@ -8,7 +8,7 @@
     ├── SummaryError        ├── MistakenForm  ├── UnwritableSummary  ├── NotSent  └── NoSummary
     ├── AccessRefused       certificate or registration: who calls is not who may call
     ├── StoreError          ├── StoreUnavailable (└── StoreFull)  ├── OutcomeUnknown  └── Conflict
-    ├── DeliveryError       ├── EndpointUnknown  └── RetriesExhausted
+    ├── DeliveryError       ├── EndpointUnknown  ├── NotConnected  └── RetriesExhausted
     ├── DirectoryUnavailable  └── DirectoryTimeout
     └── ConfigurationError  which setting, where it came from, what would be right
 
@@ -18,7 +18,7 @@ Spec: 10 §14; 20 §9; 30 §7; 40 §10.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from openscr.codes import OID_PSIS_ISSUE, OID_TMS_ISSUE, OID_WARNING
@@ -179,6 +179,12 @@ class EndpointUnknown(DeliveryError):
     """The directory holds no endpoint of this party for this interaction."""
 
     code = "ENDPOINT_UNKNOWN"
+
+
+class NotConnected(DeliveryError):
+    """There was no connection to the receiver, or not to the right one: nothing of the message has left. 50 F5."""
+
+    code = "NOT_CONNECTED"
 
 
 class RetriesExhausted(DeliveryError):
@@ -456,10 +462,16 @@ FAULTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class EbxmlError:
-    """One ``eb:Error`` of a MessageError signal: ebMS error code and description. Spec: 40 §10.2, §10.3."""
+    """One ``eb:Error`` of a MessageError signal: ebMS error code and description.
+
+    ``context`` and ``severity`` are those of an error that was received; they make no two errors different.
+    Spec: 40 §5.5, §10.2, §10.3.
+    """
 
     code: str
     description: str
+    context: str = field(default="", compare=False)
+    severity: str = field(default="", compare=False)
 
 
 EBXML_ERRORS: Final = {

@@ -1,6 +1,9 @@
 """The way over HTTP: one POST, with our certificate where the receiver wants one.
 
-Spec: 40 §5.2, §6.4, §7.3.
+Invariant: `NotConnected` is raised only when nothing of the message can have left; every other failure leaves open
+whether the receiver has it.
+
+Spec: 40 §5.2, §6.4, §7.3; 50 §2.8, F5, F6.
 """
 
 import asyncio
@@ -15,7 +18,7 @@ from aiohttp.tracing import Trace
 
 from openscr.access.certificates import names_of_certificate
 from openscr.delivery.outbox import HttpAnswer
-from openscr.errors import AccessRefused, DeliveryError
+from openscr.errors import AccessRefused, DeliveryError, NotConnected
 from openscr.transport.verdict import TRANSPORT_PAUSE, TRANSPORT_TRIES
 
 LARGEST_ANSWER = 1_048_576
@@ -44,7 +47,7 @@ class _NamedConnector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 its own
     ) -> Connection:
-        """Connect, or take a connection from the pool. Raises: `DeliveryError` when somebody else is there."""
+        """Connect, or take a connection from the pool. Raises: `NotConnected` when somebody else is there."""
         connection = await super().connect(req, traces, timeout)
         expected = _EXPECTED.get()
         transport = connection.transport
@@ -52,10 +55,10 @@ class _NamedConnector(aiohttp.TCPConnector):
         certificate = tls.getpeercert(binary_form=True) if tls is not None else None
         if certificate is not None and expected and expected.isdisjoint(_names_of(certificate)):
             connection.close()
-            raise DeliveryError("the receiver's certificate names another")
+            raise NotConnected("the receiver's certificate names another")
         if certificate is not None and self.lapsed is not None and self.lapsed(certificate):
             connection.close()
-            raise DeliveryError("the receiver's certificate is not trusted")
+            raise NotConnected("the receiver's certificate is not trusted")
         return connection
 
 
@@ -68,12 +71,18 @@ def _names_of(certificate: bytes) -> frozenset[str]:
     return frozenset(name.lower() for name in (named.common_name, *named.dns_names) if name)
 
 
+class _Unreachable(NotConnected):
+    """Nobody takes the connection; at once somebody may."""
+
+
 class HttpCarrier:
     """Posts messages to clients' endpoints, keeping connections for the next one.
 
     ``tls`` presents our certificate and trusts the clients' authority, ``lapsed`` says of a receiver's (DER)
     that it was once trusted and is no more; ``timeout`` is seconds for a whole exchange, ``connect_timeout`` for its
-    connection.
+    connection. ``connections`` are kept at most (0: any number), ``per_host`` of them to one host. ``tries`` is how
+    often a connection is tried, ``pause`` seconds apart; ``proxy`` the URL of an HTTP proxy, ``largest_answer`` the
+    bytes of an answer that are read.
     """
 
     def __init__(
@@ -84,49 +93,91 @@ class HttpCarrier:
         timeout: float = 30.0,
         connect_timeout: float = 5.0,
         connections: int = 64,
+        per_host: int = 0,
+        tries: int = TRANSPORT_TRIES,
+        pause: float = TRANSPORT_PAUSE,
+        proxy: str | None = None,
+        largest_answer: int = LARGEST_ANSWER,
     ) -> None:
         self._tls = tls
         self._lapsed = lapsed
-        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
+        self._timeout = timeout
+        self._connect_timeout = connect_timeout
         self._connections = connections
+        self._per_host = per_host
+        self._tries = tries
+        self._pause = pause
+        self._proxy = proxy
+        self._largest_answer = largest_answer
         self._session: aiohttp.ClientSession | None = None
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = _NamedConnector(limit=self._connections, ssl=self._tls or True)
+            connector = _NamedConnector(limit=self._connections, limit_per_host=self._per_host, ssl=self._tls or True)
             connector.lapsed = self._lapsed
             self._session = aiohttp.ClientSession(
                 connector=connector,
-                timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=("User-Agent", "Accept-Encoding"),
             )
         return self._session
 
     async def post(
-        self, address: str, headers: Mapping[str, str], body: bytes, names: Collection[str] = ()
+        self,
+        address: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        names: Collection[str] = (),
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 of one exchange, of which there may be several
+        unsafe: bool = False,
     ) -> HttpAnswer:
         """Post once and read the answer, within limits; over TLS only to who bears one of ``names``, if any are given.
 
-        Raises: `DeliveryError`.
+        Posting is tried again only while there is no connection; ``unsafe`` allows it as well when the message may
+        have arrived. ``timeout`` is seconds for this exchange. Raises: `NotConnected`, `DeliveryError`.
         """
-        session = self._open()
         _EXPECTED.set(frozenset(name.lower() for name in names))
-        for attempt in range(TRANSPORT_TRIES):
+        limit = aiohttp.ClientTimeout(total=timeout or self._timeout, sock_connect=self._connect_timeout)
+        for attempt in range(1, self._tries + 1):
             try:
-                async with session.post(address, data=body, headers=headers, allow_redirects=False) as response:
-                    return HttpAnswer(response.status, await _read(response))
-            except aiohttp.ClientConnectorCertificateError:
-                raise DeliveryError("the receiver's certificate is not trusted") from None
-            except aiohttp.ClientConnectorError:
-                if attempt + 1 == TRANSPORT_TRIES:
-                    raise DeliveryError("no connection") from None
-                await asyncio.sleep(TRANSPORT_PAUSE)
-            except TimeoutError:
-                raise DeliveryError("no answer in time") from None
-            except aiohttp.ClientError as error:
-                raise DeliveryError(f"exchange broke off ({type(error).__name__})") from None
+                return await self._post(address, headers, body, limit)
+            except _Unreachable:
+                if attempt == self._tries:
+                    raise
+            except NotConnected:
+                raise
+            except DeliveryError:
+                if attempt == self._tries or not unsafe:
+                    raise
+            await asyncio.sleep(self._pause)
         raise AssertionError("unreachable")
+
+    async def _post(
+        self, address: str, headers: Mapping[str, str], body: bytes, limit: aiohttp.ClientTimeout
+    ) -> HttpAnswer:
+        try:
+            async with self._open().post(
+                address, data=body, headers=headers, allow_redirects=False, timeout=limit, proxy=self._proxy
+            ) as response:
+                content = await _read(response, self._largest_answer)
+                return HttpAnswer(
+                    response.status, content, {name.lower(): value for name, value in response.headers.items()}
+                )
+        except aiohttp.ClientConnectorCertificateError:
+            raise NotConnected("the receiver's certificate is not trusted") from None
+        except aiohttp.ClientConnectorError:
+            raise _Unreachable("no connection") from None
+        except aiohttp.ConnectionTimeoutError:
+            raise NotConnected("no connection in time") from None
+        except TimeoutError:
+            raise DeliveryError("no answer in time") from None
+        except aiohttp.InvalidURL:
+            raise NotConnected("the address is no URL") from None
+        except aiohttp.ClientHttpProxyError:
+            raise NotConnected("the proxy makes no connection") from None
+        except aiohttp.ClientError as error:
+            raise DeliveryError(f"exchange broke off ({type(error).__name__})") from None
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -135,11 +186,11 @@ class HttpCarrier:
             self._session = None
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > LARGEST_ANSWER:
+        if len(body) > limit:
             response.close()
             raise DeliveryError("the answer is too large")
     return bytes(body)

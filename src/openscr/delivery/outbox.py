@@ -10,20 +10,15 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Protocol
 
 import structlog
 
 from openscr.delivery.answers import is_express, render_late
-from openscr.directory.model import (
-    DEFAULT_PERSIST_DURATION,
-    DEFAULT_RETRIES,
-    DEFAULT_RETRY_INTERVAL,
-    Contract,
-    CurrentDirectory,
-)
+from openscr.delivery.schedule import after_failure, terms_of
+from openscr.directory.model import Contract, CurrentDirectory
 from openscr.errors import DeliveryError, StoreError
 from openscr.identifiers import Clock, utc_now
 from openscr.store.interface import OutboxRow, OutboxState, Store
@@ -34,10 +29,11 @@ _log = structlog.get_logger("delivery")
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """Status and body of the receiver's answer."""
+    """Status and body of the receiver's answer; names of ``headers`` are in lower case."""
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Carrier(Protocol):
@@ -58,22 +54,18 @@ def next_state(
 ) -> OutboxRow:
     """Return the row after an attempt that did not deliver it. Spec: 40 §6.3 steps 3-5, §7.2.
 
-    Attempts are numbered from 0 to Retries; the interval counts from the end of an attempt, PersistDuration from the
-    beginning of the first. The answer to a query has one attempt, whatever the contract says, and is not kept after
-    it: who asked asks again.
+    The answer to a query has one attempt, whatever the contract says, and is not kept after it: who asked asks again.
     """
-    attempts = row.attempts + 1
-    first = row.first_attempt_at or started
-    retries = DEFAULT_RETRIES if contract.retries is None else contract.retries
-    interval = DEFAULT_RETRY_INTERVAL if contract.retry_interval is None else contract.retry_interval
-    persist = DEFAULT_PERSIST_DURATION if contract.persist_duration is None else contract.persist_duration
-    tried = replace(row, attempts=attempts, first_attempt_at=first, last_error=result.reason)
+    terms = terms_of(contract)
+    progress = after_failure(row.attempts, row.first_attempt_at, result.verdict, terms, started, ended)
+    tried = replace(
+        row, attempts=progress.attempts, first_attempt_at=progress.first_attempt_at, last_error=result.reason
+    )
     if is_express(row):
         return replace(_spent(tried), state=OutboxState.FAILED, next_attempt_at=None)
-    again = ended + timedelta(seconds=interval)
-    if result.verdict is Verdict.REFUSED or attempts > retries or again >= first + timedelta(seconds=persist):
+    if progress.next_attempt_at is None:
         return replace(tried, state=OutboxState.FAILED, next_attempt_at=None)
-    return replace(tried, next_attempt_at=again)
+    return replace(tried, next_attempt_at=progress.next_attempt_at)
 
 
 def _spent(row: OutboxRow) -> OutboxRow:

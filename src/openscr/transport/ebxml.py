@@ -323,6 +323,18 @@ class Addressing(TypedDict):
     timestamp: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A manifest entry beside the payload's: ``href`` is ``cid:`` and a Content-Id, or ``mid:`` and a MessageId.
+
+    Spec: 40 §6.6, 50 §2.5.
+    """
+
+    href: str
+    description: str
+    id: str | None = None
+
+
 def write_user_message(
     *,
     service: str,
@@ -331,42 +343,53 @@ def write_user_message(
     reliability: Reliability,
     spine: bool,
     actor: str = ACTOR_TO_PARTY,
+    references: Sequence[Reference] = (),
+    soap: str = "soap",
     **addressing: Unpack[Addressing],
 ) -> bytes:
     """Write part 1 of a message: the envelope alone on one line after the XML declaration.
 
     ``service`` is the whole URN. ``spine`` chooses the manifest as Spine writes it, otherwise it is as clients do. An
     actor other than the end party's means forwarding, where no reply is synchronous. The payload's Content-Id is
-    `payload_id_of` the message id. Spec: 40 §5.3, §10.5.
+    `payload_id_of` the message id; ``references`` come after it. ``soap`` is the prefix of the SOAP elements.
+    Spec: 40 §5.3, §10.5; 50 C5.
     """
     reliable = reliability is Reliability.RELIABLE
     blocks = ""
     if reliable:
         blocks = (
-            '<eb:AckRequested eb:version="2.0" soap:mustUnderstand="1" '
-            f'soap:actor="{escape(actor)}" eb:signed="false"/>'
+            f'<eb:AckRequested eb:version="2.0" {soap}:mustUnderstand="1" '
+            f'{soap}:actor="{escape(actor)}" eb:signed="false"/>'
         )
     if actor == ACTOR_TO_PARTY:
-        blocks += f'<eb:SyncReply eb:version="2.0" soap:mustUnderstand="1" soap:actor="{ACTOR_SOAP_NEXT}"/>'
+        blocks += f'<eb:SyncReply eb:version="2.0" {soap}:mustUnderstand="1" {soap}:actor="{ACTOR_SOAP_NEXT}"/>'
     if spine:
         attributes = ""
         schema, version = f"urn:hl7-org:v3_{escape(action)}.xsd", escape(action[-2:])
         description = "The HL7 payload" if reliable else "The HL7 Payload"
     else:
-        attributes = ' soap:mustUnderstand="1"'
+        attributes = f' {soap}:mustUnderstand="1"'
         schema, version = "http://www.nhsia.nhs.uk/schemas/HL7-Message.xsd", "1.0"
         description = "HL7 payload"
-    header = _message_header(addressing, service, action, ref_to_message_id, duplicate_elimination=reliable)
+    header = _message_header(addressing, service, action, ref_to_message_id, duplicate_elimination=reliable, soap=soap)
     return (
-        f'{DECLARATION}<soap:Envelope xmlns:soap="{SOAP_NS}" xmlns:eb="{EB_NS}" xmlns:hl7ebxml="{HL7EBXML_NS}" '
-        f'xmlns:xlink="{XLINK_NS}"><soap:Header>{header}{blocks}</soap:Header><soap:Body>'
+        f'{DECLARATION}<{soap}:Envelope xmlns:{soap}="{SOAP_NS}" xmlns:eb="{EB_NS}" xmlns:hl7ebxml="{HL7EBXML_NS}" '
+        f'xmlns:xlink="{XLINK_NS}"><{soap}:Header>{header}{blocks}</{soap}:Header><{soap}:Body>'
         f'<eb:Manifest eb:version="2.0"{attributes}>'
         f'<eb:Reference xlink:href="cid:{escape(payload_id_of(addressing["message_id"]))}">'
         f'<eb:Schema eb:location="{schema}" eb:version="{version}"/>'
         f'<eb:Description xml:lang="en">{description}</eb:Description>'
         '<hl7ebxml:Payload style="HL7" encoding="XML" version="3.0"/>'
-        "</eb:Reference></eb:Manifest></soap:Body></soap:Envelope>"
+        f"</eb:Reference>{''.join(map(_reference, references))}</eb:Manifest></{soap}:Body></{soap}:Envelope>"
     ).encode()
+
+
+def _reference(reference: Reference) -> str:
+    named = f' eb:id="{escape(reference.id)}"' if reference.id is not None else ""
+    return (
+        f'<eb:Reference xlink:href="{escape(reference.href)}"{named}>'
+        f'<eb:Description xml:lang="en">{escape(reference.description)}</eb:Description></eb:Reference>'
+    )
 
 
 def payload_id_of(message_id: str) -> str:
@@ -423,13 +446,19 @@ def write_signal(
 
 
 def _message_header(
-    addressing: Addressing, service: str, action: str, ref_to_message_id: str | None, *, duplicate_elimination: bool
+    addressing: Addressing,
+    service: str,
+    action: str,
+    ref_to_message_id: str | None,
+    *,
+    duplicate_elimination: bool,
+    soap: str = "soap",
 ) -> str:
     reference = ""
     if ref_to_message_id is not None:
         reference = f"<eb:RefToMessageId>{escape(ref_to_message_id)}</eb:RefToMessageId>"
     return (
-        '<eb:MessageHeader eb:version="2.0" soap:mustUnderstand="1">'
+        f'<eb:MessageHeader eb:version="2.0" {soap}:mustUnderstand="1">'
         f"<eb:From>{_party_id(addressing['from_party'])}</eb:From>"
         f"<eb:To>{_party_id(addressing['to_party'])}</eb:To>"
         f"<eb:CPAId>{escape(addressing['cpa_id'])}</eb:CPAId>"
@@ -496,6 +525,8 @@ def read_signal(root: etree._Element) -> Signal | None:
             EbxmlError(
                 _attribute(error, EB_NS, "errorCode") or "",
                 text_of(error.find(f"{_E}Description")).strip(_WHITE_SPACE),
+                _attribute(error, EB_NS, "codeContext") or "",
+                _attribute(error, EB_NS, "severity") or "",
             )
             for error in found
         ),

@@ -10,9 +10,10 @@ Spec: 40 §5.1, §10.5.
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import Final
 
 from openscr.errors import MalformedMultipart, NotMultipart
@@ -40,7 +41,10 @@ CLIENT_PART_TYPE: Final = "text/xml; charset=UTF-8"
 SPINE_HEADER_TYPE: Final = "text/xml"
 SPINE_PAYLOAD_TYPE: Final = "application/xml"
 
-_DELIMITER: Final = b"----=_MIME-Boundary"
+BOUNDARY: Final = "--=_MIME-Boundary"
+"""The boundary that everybody uses. Spec: 40 §5.1, 50 C5."""
+
+_DELIMITER: Final = b"--" + BOUNDARY.encode()
 
 _PARAMETER: Final = re.compile(r"""\s*+;(?:\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^;"]*+)))?+""", re.DOTALL)
 _BOUNDARY: Final = re.compile(r"[ -~]*[!-~]\Z")
@@ -248,23 +252,47 @@ def write_multipart(parts: Sequence[tuple[str, str, bytes]]) -> bytes:
     `HEADER_CONTENT_ID`. Raises: `ValueError` for no part, or a header value that would break its line.
     Spec: 40 §10.5.
     """
-    if not parts:
-        raise ValueError("a multipart body has at least one part")
-    written: list[bytes] = []
+    encoded: list[EncodedPart] = []
     for content_id, content_type, content in parts:
-        if not content_id.isprintable() or not content_type.isprintable():
-            raise ValueError("a part header must not hold control characters")
         # The boundary is fixed by the protocol; a document that quotes it must not be able to end its own part.
         quoted = _DELIMITER in content
-        written.append(
-            b"%b\r\nContent-Id: <%b>\r\nContent-Type: %b\r\nContent-Transfer-Encoding: %b\r\n\r\n%b\r\n"
-            % (
-                _DELIMITER,
-                content_id.encode(),
-                content_type.encode(),
-                b"base64" if quoted else b"8bit",
-                base64.encodebytes(content).replace(b"\n", b"\r\n") if quoted else content,
-            )
+        safe = base64.encodebytes(content).replace(b"\n", b"\r\n") if quoted else content
+        encoded.append((content_id, content_type, "base64" if quoted else "8bit", safe))
+    return write_encoded(encoded)
+
+
+EncodedPart = tuple[str, str, str, bytes]
+"""Content-Id (without angle brackets), Content-Type, Content-Transfer-Encoding, and content in that encoding."""
+
+
+def write_encoded(parts: Sequence[EncodedPart], *, boundary: str = BOUNDARY, line_end: bytes = b"\r\n") -> bytes:
+    """Write parts whose contents stand in their transfer encoding, none of them with the delimiter in it.
+
+    Raises: `ValueError` for no part, or a header value that would break its line. Spec: 40 §5.1; 50 §2.5.
+    """
+    if not parts:
+        raise ValueError("a multipart body has at least one part")
+    delimiter = b"--" + boundary.encode()
+    written: list[bytes] = []
+    for content_id, content_type, encoding, content in parts:
+        if not content_id.isprintable() or not content_type.isprintable():
+            raise ValueError("a part header must not hold control characters")
+        header = (
+            delimiter,
+            f"Content-Id: <{content_id}>".encode(),
+            f"Content-Type: {content_type}".encode(),
+            f"Content-Transfer-Encoding: {encoding}".encode(),
+            b"",
         )
-    written.append(_DELIMITER + b"--\r\n")
+        for line in header:
+            written += (line, line_end)
+        written += (content, line_end)
+    written += (delimiter, b"--", line_end)
     return b"".join(written)
+
+
+def boundary_for(contents: Iterable[bytes]) -> str:
+    """Return the usual boundary or, if it occurs in a content, the first of its kind that occurs in none. 50 C5."""
+    contents = tuple(contents)
+    candidates = (f"{BOUNDARY}{number or ''}" for number in count())
+    return next(each for each in candidates if not any(each.encode() in content for content in contents))

@@ -6,8 +6,8 @@ Spec: 40 §4.1, §4.4, §10.1, §10.5.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from lxml import etree
@@ -61,16 +61,28 @@ def write_fault(errors: Sequence[tuple[str, str | None]], description: str | Non
 
 
 @dataclass(frozen=True, slots=True)
+class FaultError:
+    """One ``nasp:error`` of a fault, what is missing empty. Spec: 40 §4.4."""
+
+    context: str
+    code: str
+    severity: str
+    location: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """A fault as received. ``codes`` and ``descriptions`` are those of its errors, in order; what is missing is empty.
 
-    Spec: 40 §4.4.
+    ``errors`` are the same errors, each as a whole. Spec: 40 §4.4.
     """
 
     faultcode: str
     faultstring: str
     codes: tuple[str, ...] = ()
     descriptions: tuple[str, ...] = ()
+    errors: tuple[FaultError, ...] = field(default=(), compare=False)
 
     @property
     def retriable(self) -> bool:
@@ -93,10 +105,22 @@ def read_fault(root: etree._Element) -> Fault | None:
         faultstring=text_of(fault.find("{*}faultstring")).strip(_WHITE_SPACE),
         codes=_texts(fault, "errorCode"),
         descriptions=_texts(fault, "description"),
+        errors=tuple(FaultError(*(_first_text(error, name) for name in _PARTS)) for error in _errors(fault)),
     )
 
 
+_PARTS: Final = ("codeContext", "errorCode", "severity", "location", "description")
+
+
+def _errors(fault: etree._Element) -> Iterator[etree._Element]:
+    return (error for detail in fault.iterchildren("{*}detail") for error in outermost(detail, "{*}error"))
+
+
 def _texts(fault: etree._Element, name: str) -> tuple[str, ...]:
-    errors = (error for detail in fault.iterchildren("{*}detail") for error in outermost(detail, "{*}error"))
-    texts = (text_of(found).strip(_WHITE_SPACE) for error in errors for found in error.iterchildren(f"{{*}}{name}"))
+    found = (found for error in _errors(fault) for found in error.iterchildren(f"{{*}}{name}"))
+    texts = (text_of(each).strip(_WHITE_SPACE) for each in found)
     return tuple(text for text in texts if text)
+
+
+def _first_text(error: etree._Element, name: str) -> str:
+    return text_of(error.find(f"{{*}}{name}")).strip(_WHITE_SPACE)

@@ -6,13 +6,13 @@ A test walks every row of it.
 Spec: 40 §6.4.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
 from openscr.errors import FAULTS, WireError
-from openscr.transport.ebxml import read_signal
-from openscr.transport.soap import read_fault
+from openscr.transport.ebxml import Signal, read_signal
+from openscr.transport.soap import Fault, read_fault
 from openscr.transport.xml import read_xml
 
 TRANSPORT_TRIES: Final = 4
@@ -49,38 +49,36 @@ class Verdict(StrEnum):
 class AttemptResult:
     """The verdict on one attempt, and why, in words that name no patient.
 
-    ``codes`` and ``texts`` are those of the errors in the answer, a SOAP fault or a MessageError. They are the
-    partner's own and are for the user alone: nobody knows what stands in them, so they are never logged.
+    ``codes`` and ``texts`` are those of the errors in the answer, a SOAP fault or a MessageError; ``said`` is that
+    fault, or the signal, as a whole. They are the partner's own and are for the user alone: nobody knows what stands
+    in them, so they are never logged. ``readable`` is whether the answer was XML.
     """
 
     verdict: Verdict
     reason: str = ""
     codes: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
+    said: Fault | Signal | None = None
+    readable: bool = False
 
 
 def judge(status: int, body: bytes, message_id: str) -> AttemptResult:
     """Judge the HTTP answer to a message that asked for an acknowledgement. Spec: 40 §6.4 (column reliable)."""
+    answer = _read(body)
+    return replace(_judged(status, body, message_id, answer), readable=answer.readable, said=answer.said)
+
+
+def _judged(status: int, body: bytes, message_id: str, answer: "_Answer") -> AttemptResult:
     if 400 <= status < 500:
         return AttemptResult(Verdict.REFUSED, f"HTTP {status}")
-    try:
-        root = read_xml(body) if body.strip() else None
-    except WireError:
-        root = None
-    if root is not None:
-        signal = read_signal(root)
-        if signal is not None and signal.kind == "MessageError":
-            codes = tuple(error.code for error in signal.errors)
-            texts = tuple(error.description for error in signal.errors)
-            return AttemptResult(Verdict.REFUSED, f"MessageError {_named(codes)}", codes, texts)
-        if signal is not None and status in (200, 202):
-            if signal.ref_to_message_id.upper() == message_id.upper():
-                return AttemptResult(Verdict.DELIVERED)
-            return AttemptResult(Verdict.RETRY, "acknowledgement of another message")
-        fault = read_fault(root)
-        if fault is not None:
-            verdict = Verdict.RETRY if fault.retriable else Verdict.REFUSED
-            return AttemptResult(verdict, f"SOAP fault {_named(fault.codes)}", fault.codes, fault.descriptions)
+    refusal = answer.refusal
+    if refusal is not None:
+        retriable = isinstance(answer.said, Fault) and answer.said.retriable
+        return replace(refusal, verdict=Verdict.RETRY) if retriable else refusal
+    if isinstance(answer.said, Signal) and status in (200, 202):
+        if answer.said.ref_to_message_id.upper() == message_id.upper():
+            return AttemptResult(Verdict.DELIVERED)
+        return AttemptResult(Verdict.RETRY, "acknowledgement of another message")
     if status == 202 and body.strip():
         return AttemptResult(Verdict.DELIVERED, "accepted with a body that is no acknowledgement")
     return AttemptResult(Verdict.RETRY, f"HTTP {status} without acknowledgement")
@@ -92,22 +90,42 @@ def judge_express(status: int, body: bytes) -> AttemptResult:
     Any body that is no refusal is harmless: some clients acknowledge whether or not they were asked to.
     Spec: 40 §6.4 (column express), §7.2 step 4.
     """
+    refusal = _read(body).refusal
+    if refusal is not None:
+        return refusal
+    if 200 <= status < 300:
+        return AttemptResult(Verdict.DELIVERED)
+    return AttemptResult(Verdict.REFUSED, f"HTTP {status}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a partner's answer is."""
+
+    readable: bool = False
+    said: Fault | Signal | None = None
+
+    @property
+    def refusal(self) -> AttemptResult | None:
+        """The refusal that it is, a fault or a MessageError."""
+        if isinstance(self.said, Fault):
+            reason = f"SOAP fault {_named(self.said.codes)}"
+            return AttemptResult(Verdict.REFUSED, reason, self.said.codes, self.said.descriptions, self.said)
+        if self.said is not None and self.said.kind == "MessageError":
+            codes = tuple(error.code for error in self.said.errors)
+            texts = tuple(error.description for error in self.said.errors)
+            return AttemptResult(Verdict.REFUSED, f"MessageError {_named(codes)}", codes, texts, self.said)
+        return None
+
+
+def _read(body: bytes) -> _Answer:
     try:
         root = read_xml(body) if body.strip() else None
     except WireError:
         root = None
-    signal = read_signal(root) if root is not None else None
-    errors = signal.errors if signal is not None and signal.kind == "MessageError" else None
-    if errors is not None:
-        codes = tuple(error.code for error in errors)
-        texts = tuple(error.description for error in errors)
-        return AttemptResult(Verdict.REFUSED, f"MessageError {_named(codes)}", codes, texts)
-    fault = read_fault(root) if root is not None else None
-    if fault is not None:
-        return AttemptResult(Verdict.REFUSED, f"SOAP fault {_named(fault.codes)}", fault.codes, fault.descriptions)
-    if 200 <= status < 300:
-        return AttemptResult(Verdict.DELIVERED)
-    return AttemptResult(Verdict.REFUSED, f"HTTP {status}")
+    if root is None:
+        return _Answer()
+    return _Answer(True, read_signal(root) or read_fault(root))
 
 
 def _named(codes: tuple[str, ...]) -> str:

@@ -144,6 +144,10 @@ _OPEN: Final = (
     f'{DECLARATION}<SOAP-ENV:Envelope xmlns:SOAP-ENV="{SOAP_NS}" xmlns:wsa="{WSA_NS}" xmlns:psis="{PSIS_NS}" '
     f'xmlns:crs="{CRS_NS}" xmlns="{HL7_NS}"><SOAP-ENV:Header>'
 )
+_OPEN_PREFIXED: Final = (
+    f'{DECLARATION}<SOAP-ENV:Envelope xmlns:SOAP-ENV="{SOAP_NS}" xmlns:wsa="{WSA_NS}" xmlns:hl7="{HL7_NS}">'
+    "<SOAP-ENV:Header>"
+)
 _BETWEEN: Final = "</SOAP-ENV:Header><SOAP-ENV:Body>"
 _CLOSE: Final = b"</SOAP-ENV:Body></SOAP-ENV:Envelope>"
 
@@ -178,28 +182,34 @@ def write_request(
     receiver_asid: str,
     sender_asid: str,
     body: bytes,
+    prefixed: bool = False,
 ) -> bytes:
     """Write a client's request around ``body``, which is the interaction; values as in `write_response`.
 
-    Spec: 20 §2.3, 40 §4.2.
+    ``prefixed`` writes the header with the prefix ``hl7`` and declares no default namespace: ``body`` is a document of
+    its own, and may use no declaration of ours. Spec: 20 §2.3, 40 §4.2; 50 §2.6.
     """
-    head = _addressing(message_id, action, to, from_address, receiver_asid, sender_asid)
+    head = _addressing(message_id, action, to, from_address, receiver_asid, sender_asid, "hl7:" if prefixed else "")
     reply_to = f"<wsa:ReplyTo><wsa:Address>{escape(from_address)}</wsa:Address></wsa:ReplyTo>"
-    return f"{_OPEN}{head}{reply_to}{_BETWEEN}".encode() + body + _CLOSE
+    return f"{_OPEN_PREFIXED if prefixed else _OPEN}{head}{reply_to}{_BETWEEN}".encode() + body + _CLOSE
 
 
-def _addressing(message_id: str, action: str, to: str, from_address: str, receiver_asid: str, sender_asid: str) -> str:
+def _addressing(
+    message_id: str, action: str, to: str, from_address: str, receiver_asid: str, sender_asid: str, hl7: str = ""
+) -> str:
     return (
         f"<wsa:MessageID>uuid:{escape(message_id)}</wsa:MessageID><wsa:Action>{escape(action)}</wsa:Action>"
         f"<wsa:To>{escape(to)}</wsa:To><wsa:From><wsa:Address>{escape(from_address)}</wsa:Address></wsa:From>"
-        f"{_communication_function('Rcv', 'RCV', receiver_asid)}{_communication_function('Snd', 'SND', sender_asid)}"
+        f"{_communication_function(hl7, 'Rcv', 'RCV', receiver_asid)}"
+        f"{_communication_function(hl7, 'Snd', 'SND', sender_asid)}"
     )
 
 
-def _communication_function(suffix: str, type_code: str, asid: str) -> str:
+def _communication_function(hl7: str, suffix: str, type_code: str, asid: str) -> str:
+    name = f"{hl7}communicationFunction{suffix}"
     return (
-        f'<communicationFunction{suffix} typeCode="{type_code}"><device classCode="DEV" determinerCode="INSTANCE">'
-        f'<id root="{OID_ASID}" extension="{escape(asid)}"/></device></communicationFunction{suffix}>'
+        f'<{name} typeCode="{type_code}"><{hl7}device classCode="DEV" determinerCode="INSTANCE">'
+        f'<{hl7}id root="{OID_ASID}" extension="{escape(asid)}"/></{hl7}device></{name}>'
     )
 
 

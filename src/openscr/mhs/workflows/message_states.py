@@ -1,0 +1,155 @@
+"""The state of a supplier's message: a row before anything else happens, and every change of it with its audit.
+
+Spec: 50 §2, §6, F22.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from openscr.mhs.audit import AuditFacts
+from openscr.mhs.context import AdaptorContext
+from openscr.mhs.exchange import OutboundRequest
+from openscr.mhs.queue_message import QueueMessage
+from openscr.mhs.states import OutboundStatus, Workflow
+from openscr.mhs.store.interface import MessageRow, ReplyRow, StatusChange, Transaction
+
+
+def changed(row: MessageRow, status: OutboundStatus, at: datetime, error: str | None = None) -> MessageRow:
+    """Return the row with a status from ``at`` on, and an error if there is one to tell. It had it already: no change.
+
+    ``error`` empty means that there is no longer one; none leaves it. It names no patient.
+    """
+    if error is not None:
+        row = replace(row, last_error=error)
+    if row.outbound_status is status:
+        return row
+    return replace(row, outbound_status=status, history=(*row.history, StatusChange(at, status)))
+
+
+def facts_of(request: OutboundRequest) -> AuditFacts:
+    """Return what is known of a message when it comes; the outcome is to be filled in."""
+    return AuditFacts(
+        direction="outbound",
+        outcome="",
+        started=request.received_at,
+        workflow=row_workflow(request),
+        interaction=request.interaction.name,
+        message_id=request.message_id,
+        correlation_id=request.correlation_id,
+        from_asid=request.from_asid or "",
+        caller=request.caller,
+        payload=request.payload.encode("utf-8", "replace"),
+    )
+
+
+def facts_of_row(row: MessageRow) -> AuditFacts:
+    """Return what is known of a message whose supplier waits no longer, here or at all."""
+    return AuditFacts(
+        direction="outbound",
+        outcome="",
+        started=row.created,
+        workflow=row.workflow,
+        interaction=row.interaction,
+        message_id=row.message_id,
+        correlation_id=row.correlation_id,
+        from_party=row.from_party,
+        to_party=row.to_party,
+    )
+
+
+def row_workflow(request: OutboundRequest) -> Workflow:
+    """Return the workflow that the state names: whoever waits for the reply makes it ``sync-async``. Spec: 50 §2.7."""
+    return Workflow.SYNC_ASYNC if request.wait else request.workflow
+
+
+class MessageStates:
+    """Keeps the states of messages."""
+
+    def __init__(self, context: AdaptorContext) -> None:
+        self._context = context
+
+    async def begin(self, request: OutboundRequest, patience: float) -> None:
+        """Keep that a message has come; one with the same id is no more. Raises: `StoreError`.
+
+        ``patience`` is how many seconds a caller who waits for the reply may wait, sending included. A reply to the
+        former message that nobody has taken goes to the queue. Spec: 50 §2, F3.
+        """
+        now = self._context.clock()
+        row = MessageRow(
+            message_id=request.message_id,
+            created=now,
+            workflow=row_workflow(request),
+            interaction=request.interaction.name,
+            correlation_id=request.correlation_id,
+            from_party=self._context.settings.secret_party_key,
+            digest=request.digest,
+            waits_until=now + timedelta(seconds=patience) if request.wait else None,
+        )
+
+        async def work(transaction: Transaction) -> bool:
+            await transaction.put_message(changed(row, OutboundStatus.RECEIVED, now))
+            reply = await transaction.find_reply(request.message_id)
+            if reply is not None:
+                await self.hand_over(transaction, reply)
+            return reply is not None
+
+        if await self._context.store.transact(work):
+            self._context.arrivals.tell()
+
+    async def change(
+        self,
+        facts: AuditFacts,
+        status: OutboundStatus,
+        error: str | None = None,
+        also: Callable[[Transaction], Awaitable[None]] | None = None,
+    ) -> None:
+        """Change a message's status, with a record of it; ``also`` is done in the same transaction.
+
+        Raises: `StoreError`.
+        """
+        entry = self._context.audit.entry(replace(facts, outcome=status))
+        now = self._context.clock()
+
+        async def work(transaction: Transaction) -> None:
+            row = await transaction.find_message(facts.message_id)
+            if row is not None:
+                row = replace(row, to_party=facts.to_party or row.to_party)
+                await transaction.put_message(changed(row, status, now, error))
+            await transaction.append_audit(entry)
+            if also is not None:
+                await also(transaction)
+
+        await self._context.store.transact(work)
+
+    async def finish_sync(self, message_id: str, *, delivered: bool) -> None:
+        """Keep that the Spine's answer to a synchronous message was passed on, or could not be. Raises: `StoreError`.
+
+        Of a message that has no such answer the state says why, and goes on saying it. Spec: 50 §2.1 step 9.
+        """
+        status = OutboundStatus.SYNC_SUCCESSFUL if delivered else OutboundStatus.SYNC_FAILED
+
+        async def work(transaction: Transaction) -> None:
+            row = await transaction.find_message(message_id)
+            if row is not None and row.outbound_status is OutboundStatus.SYNC_RESPONSE_RECEIVED:
+                await transaction.put_message(changed(row, status, self._context.clock()))
+
+        await self._context.store.transact(work)
+
+    async def hand_over(self, transaction: Transaction, reply: ReplyRow) -> None:
+        """Move a reply whose caller is gone to the queue, as a late one. Spec: 50 F3.
+
+        A broker that is served directly gets it from those who sweep up overdue replies: it stays where it is.
+        """
+        if self._context.settings.queue_direct and self._context.publisher is not None:
+            return
+        message = QueueMessage(
+            id=self._context.mint(),
+            message_id=reply.message_id,
+            correlation_id=reply.correlation_id,
+            body=reply.body,
+            created_at=self._context.clock(),
+            late=True,
+        )
+        await transaction.remove_reply(reply.message_id)
+        await transaction.enqueue(message)

@@ -1,0 +1,82 @@
+"""The workflow ``sync-async``: a supplier that waits for the reply to an asynchronous message.
+
+Invariant: every reply is given to whoever waits, or goes to the queue; never both, and never neither. Which one is
+settled by the transaction that ends the wait.
+
+Spec: 50 §2.7, F3, F21.
+"""
+
+from dataclasses import replace
+
+from openscr.mhs.audit import AuditFacts
+from openscr.mhs.context import AdaptorContext
+from openscr.mhs.exchange import JSON, XML, Answer, OutboundRequest
+from openscr.mhs.queue_message import read_inbound_message
+from openscr.mhs.settings import MhsSettings
+from openscr.mhs.states import OutboundStatus
+from openscr.mhs.store.interface import ReplyRow, Transaction
+from openscr.mhs.workflows.answers import NO_REPLY
+from openscr.mhs.workflows.message_states import MessageStates, changed
+
+
+def patience(settings: MhsSettings) -> float:
+    """Return how many seconds a reply is waited for once the Spine has the message. Spec: 50 §2.7 step 4."""
+    return settings.resync_initial_delay + settings.resync_retries * settings.resync_interval
+
+
+async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, facts: AuditFacts) -> Answer:
+    """Return the reply as soon as it is there, else that there was none. Raises: `StoreError`."""
+    message_id = request.message_id
+    settings = context.settings
+
+    async def look(transaction: Transaction) -> ReplyRow | None:
+        return await transaction.find_reply(message_id)
+
+    async def give_up(transaction: Transaction) -> ReplyRow | None:
+        reply = await transaction.find_reply(message_id)
+        if reply is None:
+            row = await transaction.find_message(message_id)
+            if row is not None:
+                error = NO_REPLY.body.decode()
+                await transaction.put_message(changed(row, OutboundStatus.SYNC_ASYNC_RESPONDED, context.clock(), error))
+            await transaction.append_audit(context.audit.entry(replace(facts, outcome="no-reply")))
+        return reply
+
+    reply = await context.replies.wait(
+        message_id,
+        lambda: context.store.transact(look),
+        seconds=patience(settings),
+        interval=settings.resync_interval,
+    )
+    reply = reply or await context.store.transact(give_up)
+    if reply is None:
+        return NO_REPLY
+    if request.whole:
+        return Answer(200, reply.body, JSON)
+    return Answer(200, read_inbound_message(reply.body).payload.encode(), XML)
+
+
+async def note_answered(
+    context: AdaptorContext, states: MessageStates, message_id: str, answer: Answer, *, delivered: bool
+) -> None:
+    """Keep that a waiting supplier was answered, or could not be; the reply that it did not get goes to the queue.
+
+    Raises: `StoreError`. Spec: 50 §2.7 steps 3, 5 and the last, F3.
+    """
+    status = OutboundStatus.SYNC_ASYNC_RESPONDED if delivered else OutboundStatus.SYNC_ASYNC_FAILED
+
+    async def work(transaction: Transaction) -> bool:
+        row = await transaction.find_message(message_id)
+        if row is not None:
+            await transaction.put_message(changed(row, status, context.clock()))
+        reply = await transaction.find_reply(message_id)
+        if reply is None:
+            return False
+        if delivered and answer.status == 200:
+            await transaction.remove_reply(message_id)
+            return False
+        await states.hand_over(transaction, reply)
+        return True
+
+    if await context.store.transact(work):
+        context.arrivals.tell()
