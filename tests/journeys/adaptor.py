@@ -99,7 +99,7 @@ def beside(server: Server, certificate: str = "gp.client.test") -> dict[str, obj
 
 @dataclass(frozen=True)
 class Told:
-    """What the REST API answered; header names as they came."""
+    """What the REST API answered; header names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -142,7 +142,8 @@ class Supplier:
     async def ask(self, method: str, path: str, body: str | bytes = b"", **headers: str) -> Told:
         """Ask anything of the REST API."""
         async with self._session.request(method, self._at + path, data=body or None, headers=headers) as answer:
-            return Told(answer.status, dict(answer.headers), await answer.read())
+            headers_of = {name.lower(): value for name, value in answer.headers.items()}
+            return Told(answer.status, headers_of, await answer.read())
 
     async def next_message(self) -> dict[str, Any]:
         """Wait for the next message of the embedded queue, take it, and return it as it was given out."""

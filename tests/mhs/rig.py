@@ -61,7 +61,7 @@ class GivenRoutes:
         self.error: Exception | None = None
         self.asked: list[tuple[str, str, str]] = []
 
-    async def find(self, ods: str, service_id: str, correlation_id: str) -> Route:
+    async def find(self, ods: str, service_id: str, correlation_id: str, workflow: object = None) -> Route:
         """Return the route, as `openscr.mhs.routing.Router` does."""
         self.asked.append((ods, service_id, correlation_id))
         if self.error is not None:

@@ -22,6 +22,7 @@ from openscr.cli import (
     get,
     identity,
     listing,
+    mhs,
     patients,
     pki,
     scenario,
@@ -50,6 +51,7 @@ OpenSCR: a complete Summary Care Record service.
 
   openscr directory|patients    who is registered           openscr pki        development certificates
   openscr admin                 schema, checks, outbox      openscr identity   tokens, without a browser
+  openscr mhs serve --demo      the message handling adaptor: REST in front of a Spine
 
 Try:  openscr serve --demo      then, in another window:  openscr list 9990012318
 Each command explains itself with --help.
@@ -107,6 +109,7 @@ for register in (
     directory,
     patients,
     identity,
+    mhs,
     admin,
 ):
     register.register(app)

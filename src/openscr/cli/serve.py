@@ -3,18 +3,14 @@
 Spec: 00 §3, §4 ``serve``.
 """
 
-import asyncio
-import contextlib
-import gc
-import json
-import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openscr.cli.console import on_terminal, say, say_table
+from openscr.cli.effective import ShowConfig, show_settings
 from openscr.cli.options import Config, Data, Json, StoreUrl
+from openscr.cli.running import run_until_told
 
 if TYPE_CHECKING:
     from openscr.settings import Settings
@@ -45,9 +41,7 @@ def serve(
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = None,
-    show_config: Annotated[
-        bool, typer.Option("--show-config", help="Print every setting and where it came from, then end.")
-    ] = False,
+    show_config: ShowConfig = False,
     as_json: Json = False,
 ) -> None:
     """Run the service.
@@ -70,66 +64,17 @@ def serve(
     }
     settings = load_settings(flags, config=config)
     if show_config:
-        _show(settings, as_json=as_json)
+        show_settings(settings, as_json=as_json)
         return
     if as_json:
         raise typer.BadParameter("--json goes with --show-config")
     _run(settings)
 
 
-def _show(settings: "Settings", *, as_json: bool) -> None:
-    from openscr.setting_sources import effective
-
-    rows = effective(settings)
-    if as_json:
-        named = [{"name": name, "value": value, "source": source} for name, value, source in rows]
-        say(json.dumps(named, indent=2))
-    elif on_terminal():
-        say_table(("setting", "value", "source"), rows)
-    else:
-        for name, value, source in rows:
-            say(f"{name} = {value}  ({source})")
-
-
 def _run(settings: "Settings") -> None:
-    import uvloop
-
     from openscr.logs import configure_logs
+    from openscr.service import Service
 
     for_people = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     configure_logs(settings.log_level, text=for_people)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings))
-
-
-async def _serve(settings: "Settings") -> None:
-    from openscr.service import Service
-
-    told_to_stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told_to_stop.set)
-    service = Service(settings)
-    waiting = asyncio.create_task(told_to_stop.wait())
-    starting = asyncio.create_task(service.start())
-    await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)
-    if not starting.done():
-        starting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await starting
-        return
-    starting.result()
-    if sys.stdin is None or not sys.stdin.isatty():
-        # In a terminal it means that the window was closed: then the service ends.
-        loop.add_signal_handler(signal.SIGHUP, service.look_at_tls_files)
-    # This process does nothing else: what was built at the start stays, and requests leave few cycles to look for.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-    try:
-        # Whoever started us may have gone away without reading.
-        with contextlib.suppress(BrokenPipeError):
-            say(" ".join(("ready", *service.urls)))
-        await waiting
-    finally:
-        await service.stop()
+    run_until_told(lambda: Service(settings))

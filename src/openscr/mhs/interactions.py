@@ -27,14 +27,15 @@ class Interaction:
     """One row. ``service`` is the whole URN; ``workflow`` a `Workflow` or, in a user's table, any text.
 
     ``waits`` is whether a caller may wait for the reply; none when a user's entry does not say (the reference's
-    ``sync_async``). ``also_sync`` lets a caller choose the workflow ``sync`` by a header. Spec: 50 §1.6, F2.
+    ``sync_async``). ``also_sync`` lets a caller choose the workflow ``sync`` by a header: it names, as SDS does, the
+    interaction whose endpoint takes this one synchronously, because SDS tells one endpoint of each. Spec: 50 §1.6, F2.
     """
 
     name: str
     service: str
     workflow: str
     waits: bool | None
-    also_sync: bool = False
+    also_sync: str = ""
 
     @property
     def action(self) -> str:
@@ -47,12 +48,12 @@ class Interaction:
         return f"{self.service}:{self.name}"
 
 
-def _rows(
-    service: str, workflow: Workflow, waits: bool, *names: str, also_sync: bool = False
-) -> dict[str, Interaction]:
+def _rows(service: str, workflow: Workflow, waits: bool, *names: str, also_sync: str = "") -> dict[str, Interaction]:
     urn = SERVICE_PREFIX + service
     return {name: Interaction(name, urn, workflow, waits, also_sync) for name in names}
 
+
+_ACS_SYNC: Final = f"{SERVICE_PREFIX}lrsquery:GET_RESOURCE_PERMISSIONS_INUK01"
 
 INTERACTIONS: Final[dict[str, Interaction]] = {
     **_rows("psis", Workflow.ASYNC_RELIABLE, True, "REPC_IN150015UK05", "REPC_IN150016UK05"),
@@ -69,7 +70,7 @@ INTERACTIONS: Final[dict[str, Interaction]] = {
         "QUPC_IN010000UK32",
     ),
     **_rows("lrs", Workflow.ASYNC_RELIABLE, True, "SetConsent01", "REPC_IN010000UK15", "REPC_IN040000UK15"),
-    **_rows("lrs", Workflow.ASYNC_RELIABLE, True, "SET_RESOURCE_PERMISSIONS_INUK01", also_sync=True),
+    **_rows("lrs", Workflow.ASYNC_RELIABLE, True, "SET_RESOURCE_PERMISSIONS_INUK01", also_sync=_ACS_SYNC),
     **_rows("lrsquery", Workflow.ASYNC_EXPRESS, True, "QUPC_IN020000UK17"),
     **_rows("tms", Workflow.ASYNC_RELIABLE, True, "MCCI_IN200001UK02"),
     **_rows("alerts", Workflow.ASYNC_RELIABLE, True, "COMT_IN000001UK01"),
@@ -87,7 +88,7 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
     service: Annotated[str, Meta(pattern=r"^[!-~]+\Z")]
     workflow: Annotated[str, Meta(min_length=1)]
     sync_async: bool | None = None
-    also_sync: bool = False
+    also_sync: str = ""
 
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_]+\Z", re.ASCII)

@@ -83,6 +83,9 @@ class DirectoryRouter:
         if how == Workflow.FORWARD_RELIABLE and not (self.forwards or self.addresses[Workflow.FORWARD_RELIABLE]):
             raise EndpointUnknown("forwarded messages need MHS_FORWARD_RELIABLE_ENDPOINT_URL")
         address = self.addresses.get(how or "")
+        if not address and how == Workflow.SYNC and known is not None and known.also_sync:
+            elsewhere = await self.ask(ods, known.also_sync, correlation_id)
+            return replace(route, address=elsewhere.address, fqdn=elsewhere.fqdn)
         return replace(route, address=address, fqdn=urlsplit(address).hostname or "") if address else route
 
     async def close(self) -> None:

@@ -116,7 +116,9 @@ class Workflows:
         """Return where a message goes. Raises: `_NotPrepared`. Spec: 50 §2.1 step 3, §5."""
         ods = request.ods_code or self._context.settings.spine_org_code
         try:
-            return await self._context.router.find(ods, request.interaction.service_id, request.correlation_id)
+            return await self._context.router.find(
+                ods, request.interaction.service_id, request.correlation_id, request.workflow
+            )
         except UnreadableRetryInterval as error:
             answer = unreadable_interval(error.text) if request.workflow in _STORED_FIRST else NO_ROUTE
             raise _NotPrepared(answer, error.diagnostics) from None
