@@ -3,15 +3,11 @@
 A message is lent out for ``queue_lease`` seconds under a receipt; it is gone once that is acknowledged, and waits again
 when it is given back or its time ends. After ``queue_deliveries`` times it is a dead letter.
 
-Refusals are problem documents whatever is accepted: the reference has no such routes, so nobody expects its texts.
-
-Spec: 50 E4, F20; RFC 9457.
+Spec: 50 E4, F20.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
-from math import isfinite
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +18,10 @@ from starlette.routing import Route
 
 from openscr.errors import StoreError
 from openscr.mhs.context import AdaptorContext
+from openscr.mhs.outbound.answers import CORRELATION_ID, Ids, write_json, write_refusal
+from openscr.mhs.outbound.header_values import header_value
+from openscr.mhs.outbound.negotiation import wants_problem
+from openscr.mhs.outbound.refusals import STORE_UNAVAILABLE, Refusal, Refused, wrong_query
 from openscr.mhs.queue_message import LATE_RESPONSE
 from openscr.mhs.store.interface import DeadLetter, LeasedMessage
 
@@ -39,14 +39,16 @@ _USUAL_LETTERS: Final = 100
 _log = structlog.get_logger("mhs.queue")
 
 
-class _Refused(Exception):
-    """Ends a request. ``code`` is stable, for programs; the text says what is right."""
-
-    def __init__(self, status: HTTPStatus, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.code = code
-        self.detail = detail
+RECEIPT_UNKNOWN: Final = Refusal(
+    404,
+    "receipt_unknown",
+    "No message is lent out under this receipt: it was acknowledged or given back before, or its time had ended and it"
+    " was given out again",
+)
+DEAD_LETTER_UNKNOWN: Final = Refusal(404, "dead_letter_unknown", "No dead letter has this id")
+QUEUE_ELSEWHERE: Final = Refusal(
+    409, "queue_elsewhere", "Messages go to the broker that MHS_QUEUE names; read them there"
+)
 
 
 class QueueRoutes:
@@ -59,12 +61,12 @@ class QueueRoutes:
     def routes(self) -> list[Route]:
         """Return the routes, for the outbound port."""
         return [
-            _route("/queue/messages", "GET", self._poll),
-            _route("/queue/messages/{receipt}/ack", "POST", self._acknowledge),
-            _route("/queue/messages/{receipt}/nack", "POST", self._release),
-            _route("/queue/stats", "GET", self._figures),
-            _route("/queue/dead-letters", "GET", self._dead_letters),
-            _route("/queue/dead-letters/{id}/requeue", "POST", self._requeue),
+            self._route("/queue/messages", "GET", self._poll),
+            self._route("/queue/messages/{receipt}/ack", "POST", self._acknowledge),
+            self._route("/queue/messages/{receipt}/nack", "POST", self._release),
+            self._route("/queue/stats", "GET", self._figures),
+            self._route("/queue/dead-letters", "GET", self._dead_letters),
+            self._route("/queue/dead-letters/{id}/requeue", "POST", self._requeue),
         ]
 
     async def stop(self) -> None:
@@ -74,7 +76,7 @@ class QueueRoutes:
 
     async def _poll(self, request: Request) -> Response:
         self._refuse_beside_a_broker()
-        seconds = _number(request, "wait", 0, LONGEST_WAIT, "seconds")
+        seconds = _number(request, "wait", LONGEST_WAIT)
         limit = _count(request, "max", _USUAL_MESSAGES, MOST_MESSAGES)
         # Read to its end, so that what comes next is that the caller has gone.
         await request.body()
@@ -99,12 +101,12 @@ class QueueRoutes:
     async def _acknowledge(self, request: Request) -> Response:
         self._refuse_beside_a_broker()
         if not await self._context.store.acknowledge(request.path_params["receipt"]):
-            raise _Refused(*_NO_RECEIPT)
+            raise Refused(RECEIPT_UNKNOWN)
         return _done()
 
     async def _release(self, request: Request) -> Response:
         self._refuse_beside_a_broker()
-        delay = _number(request, "delay", 0, LONGEST_DELAY, "seconds")
+        delay = _number(request, "delay", LONGEST_DELAY)
         now = self._context.clock()
         released = await self._context.store.release(
             request.path_params["receipt"],
@@ -113,7 +115,7 @@ class QueueRoutes:
             not_before=now + timedelta(seconds=delay),
         )
         if not released:
-            raise _Refused(*_NO_RECEIPT)
+            raise Refused(RECEIPT_UNKNOWN)
         self._context.arrivals.tell()
         return _done()
 
@@ -138,43 +140,30 @@ class QueueRoutes:
 
     async def _requeue(self, request: Request) -> Response:
         if not await self._context.store.requeue(request.path_params["id"]):
-            raise _Refused(HTTPStatus.NOT_FOUND, "dead_letter_unknown", "No dead letter has this id")
+            raise Refused(DEAD_LETTER_UNKNOWN)
         self._context.arrivals.tell()
         return _done()
 
     def _refuse_beside_a_broker(self) -> None:
         if self._context.publisher is not None:
-            raise _Refused(
-                HTTPStatus.CONFLICT,
-                "queue_elsewhere",
-                "Messages go to the broker that MHS_QUEUE names; read them there",
-            )
+            raise Refused(QUEUE_ELSEWHERE)
 
+    def _route(self, path: str, method: str, handle: Callable[[Request], Awaitable[Response]]) -> Route:
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Refused as refused:
+                return self._refuse(request, refused.refusal)
+            except StoreError as error:
+                _log.error("the queue cannot be asked", code=error.code, reason=error.diagnostics)
+                return self._refuse(request, STORE_UNAVAILABLE)
 
-_NO_RECEIPT: Final = (
-    HTTPStatus.NOT_FOUND,
-    "receipt_unknown",
-    "No message is lent out under this receipt: it was acknowledged or given back before, or its time had ended and"
-    " it was given out again",
-)
-_NO_STORE: Final = (
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    "store_unavailable",
-    "The store does not answer now; try again",
-)
+        return Route(path, answer, methods=[method])
 
-
-def _route(path: str, method: str, handle: Callable[[Request], Awaitable[Response]]) -> Route:
-    async def answer(request: Request) -> Response:
-        try:
-            return await handle(request)
-        except _Refused as refused:
-            return _problem(refused)
-        except StoreError as error:
-            _log.error("the queue cannot be asked", code=error.code, reason=error.diagnostics)
-            return _problem(_Refused(*_NO_STORE))
-
-    return Route(path, answer, methods=[method])
+    def _refuse(self, request: Request, refusal: Refusal) -> Response:
+        correlation_id = header_value(request.headers, CORRELATION_ID) or self._context.mint()
+        problem = wants_problem(request.headers.get("accept", ""))
+        return write_refusal(refusal, Ids(correlation_id), problem=problem)
 
 
 def _message_form(leased: LeasedMessage) -> dict[str, Any]:
@@ -202,16 +191,16 @@ def _letter_form(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def _number(request: Request, name: str, usual: float, most: float, unit: str) -> float:
+def _number(request: Request, name: str, most: float) -> float:
+    """Return a number of seconds; 0 when none is given. Raises: `Refused`."""
     said = request.query_params.get(name, "")
-    if not said:
-        return usual
     try:
-        value = float(said)
+        value = float(said or 0)
     except ValueError:
         value = -1.0
-    if not (isfinite(value) and 0 <= value <= most):
-        raise _Refused(HTTPStatus.BAD_REQUEST, "query_wrong", f"{name} must be a number of {unit} from 0 to {most:g}")
+    # What is no number compares with nothing.
+    if not 0 <= value <= most:
+        raise Refused(wrong_query(f"{name} must be a number of seconds from 0 to {most:g}"))
     return value
 
 
@@ -220,7 +209,7 @@ def _count(request: Request, name: str, usual: int, most: int) -> int:
     if not said:
         return usual
     if not (said.isascii() and said.isdigit() and 1 <= int(said[:9]) <= most):
-        raise _Refused(HTTPStatus.BAD_REQUEST, "query_wrong", f"{name} must be a whole number from 1 to {most}")
+        raise Refused(wrong_query(f"{name} must be a whole number from 1 to {most}"))
     return int(said)
 
 
@@ -230,21 +219,11 @@ def _written(instant: datetime) -> str:
 
 
 def _json(value: Mapping[str, Any]) -> Response:
-    return Response(
-        msgspec.json.encode(value), headers={"Content-Type": "application/json", "Cache-Control": "no-store"}
-    )
+    answer = write_json(value)
+    # What was lent out once must not be given again by somebody on the way.
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def _done() -> Response:
-    return Response(status_code=HTTPStatus.NO_CONTENT)
-
-
-def _problem(refused: _Refused) -> Response:
-    document = {
-        "type": "about:blank",
-        "title": refused.status.phrase,
-        "status": int(refused.status),
-        "detail": refused.detail,
-        "code": refused.code,
-    }
-    return Response(msgspec.json.encode(document), refused.status, headers={"Content-Type": "application/problem+json"})
+    return Response(status_code=204)

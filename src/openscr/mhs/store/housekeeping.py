@@ -76,4 +76,6 @@ class Housekeeping:
                     )
             except StoreError as error:
                 _log.error("cannot clean up; trying again later", code=error.code, reason=error.diagnostics)
+            except Exception as error:  # noqa: BLE001 whatever it is, the next round must come
+                _log.error("cleaning up failed unexpectedly", error=type(error).__name__)
             await asyncio.sleep(self._period)
