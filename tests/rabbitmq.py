@@ -10,27 +10,35 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+
+from openscr.access import pki
 
 PATIENCE = 120
 """Seconds after which a broker that does not come up, or does not end, is taken for lost."""
 
-USER, PASSWORD = "supplier", "open sesame"
+USER, PASSWORD = "supplier", "open/sesame"
+
+LARGEST = 32 * 1024 * 1024
+"""Bytes of a message that the broker takes at most."""
 
 _PROGRAMS = Path("/usr/lib/rabbitmq/lib")
 _PLUGIN = "rabbitmq_amqp1_0"
 
 
 class RabbitMq:
-    """A broker; ``port`` speaks AMQP 0-9-1 and 1.0, and so does ``tls_port`` if it was given certificate and key."""
+    """A broker; ``port`` speaks AMQP 0-9-1 and 1.0, and so does ``tls_port`` with a certificate for ``localhost``."""
 
-    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._program, self._mapper_program = _installed()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._mapper: subprocess.Popen[bytes] | None = None
         self.port, self.tls_port, self._node_port, self._mapper_port = _free_ports(4)
+        self.authority = pki.create_authority(folder / "pki")
+        certificate = pki.issue(folder / "pki", "localhost", usage="server", key_type="ec")
         lines = [
             f"listeners.tcp.1 = 127.0.0.1:{self.port}",
             f"default_user = {USER}",
@@ -39,15 +47,12 @@ class RabbitMq:
             # This machine's memory and disk are not the broker's.
             "vm_memory_high_watermark.absolute = 1GB",
             "disk_free_limit.absolute = 10MB",
+            f"max_message_size = {LARGEST}",
+            f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}",
+            f"ssl_options.certfile = {certificate}",
+            f"ssl_options.keyfile = {certificate.with_suffix('.key')}",
+            "ssl_options.verify = verify_none",
         ]
-        if tls is not None:
-            certificate, key = tls
-            lines += [
-                f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}",
-                f"ssl_options.certfile = {certificate}",
-                f"ssl_options.keyfile = {key}",
-                "ssl_options.verify = verify_none",
-            ]
         (folder / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (folder / "plugins").write_text(f"[{_PLUGIN}].\n")
 
@@ -59,7 +64,7 @@ class RabbitMq:
     @property
     def url(self) -> str:
         """The broker's address with user and password."""
-        return f"amqp://{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{self.port}/"
+        return f"amqp://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/"
 
     def _environment(self) -> dict[str, str]:
         loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
@@ -143,12 +148,12 @@ class RabbitMq:
 
 
 @contextmanager
-def rabbitmq_server(tls: tuple[Path, Path] | None = None) -> Iterator[RabbitMq]:
+def rabbitmq_server() -> Iterator[RabbitMq]:
     """Run a broker for tests; skip them where there is none."""
     _installed()
     # Not below pytest's own folder: names of sockets and nodes are limited in length.
     folder = Path(tempfile.mkdtemp(prefix="openscr-rabbitmq-"))
-    broker = RabbitMq(folder, tls)
+    broker = RabbitMq(folder)
     try:
         broker.start()
         yield broker

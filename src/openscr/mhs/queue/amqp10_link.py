@@ -138,7 +138,7 @@ class SendingLink(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self._engine.sasl().outcome != proton.SASL.OK:
-            self._reason += ", before it had let us in with this user and password"
+            self._reason += "; it has not let us in, perhaps because of this user or password"
         error = self._unavailable(self._reason)
         for waiting in (self._opened, *self._outcomes.values()):
             if not waiting.done():
