@@ -83,9 +83,8 @@ def mhs_table() -> str:
     rows = []
     for name, default, _ in effective(mhs.MhsSettings(secret_party_key="required")):
         shown = "required" if mhs.MhsSettings.model_fields[name].is_required() else _shown(default)
-        rows.append(
-            f"| `{mhs.PREFIX}{name.upper()}` | {shown} | {_meaning(mhs.MhsSettings, name)}{_choices(mhs.MhsSettings, name)} |\n"
-        )
+        meaning = _meaning(mhs.MhsSettings, name) + _choices(mhs.MhsSettings, name)
+        rows.append(f"| `{mhs.PREFIX}{name.upper()}` | {shown} | {meaning} |\n")
     idle = [f"| `{mhs.PREFIX}{name}` | {_escaped(why)} |\n" for name, why in mhs.WITHOUT_EFFECT.items()]
     return MHS_HEAD + "".join(rows) + MHS_WITHOUT_EFFECT + "".join(idle)
 
