@@ -247,11 +247,14 @@ The NHS adaptor knows one kind of queue: who names its brokers, and says no more
 """
 
 
-def load_mhs_settings(flags: Mapping[str, object] | None = None, *, config: Path | None = None) -> MhsSettings:
+def load_mhs_settings(
+    flags: Mapping[str, object] | None = None, *, config: Path | None = None, runs: bool = True
+) -> MhsSettings:
     """Gather the settings: ``flags`` by setting name (``None`` means not given), variables, file, defaults.
 
     ``config`` is a TOML file, or YAML by its suffix, which must exist; without it ``mhs.toml`` of the current folder is
-    read if there is one. What should be said of the settings is in their `MhsSettings.remarks`.
+    read if there is one. What should be said of the settings is in their `MhsSettings.remarks`. Where no adaptor
+    ``runs`` with them, nothing is missed: they say where the store is.
     Raises: `InvalidSetting`, of which `MissingSetting` is one. Spec: 50 §7, C2.
     """
     sources = Sources(MhsSettings, PREFIX, TABLE_NAMES)
@@ -263,6 +266,8 @@ def load_mhs_settings(flags: Mapping[str, object] | None = None, *, config: Path
     for name, cause, choice in _FOLLOWS_FROM:
         if name not in given and cause in given:
             given[name] = Given(choice, f"{cause}, {given[cause].source}")
+    if not runs:
+        return sources.build({"secret_party_key": Given("none", "default")} | given)
     _look_for_missing(given)
     settings = sources.build(given)
     for (name, value), needed in _NEEDED_BY.items():
