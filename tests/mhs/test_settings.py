@@ -223,7 +223,6 @@ def test_a_yaml_file_may_hold_nothing_yet(tmp_path: Path) -> None:
         ("outbound_server_port", 65536, "less than or equal to 65535"),
         ("inbound_use_ssl", "perhaps", "boolean"),
         ("outbound_routing_lookup_method", "sds", "'SDS_API'"),
-        ("queue", "kafka", "'embedded'"),
         ("log_level", "LOUD", "'AUDIT'"),
         ("webhook_url", "broker.test", "https://"),
         ("webhook_url", "https://u:hidden-value@h/", "https://"),

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from openscr.cli import mhs_audit
 from openscr.cli.effective import ShowConfig, show_settings
 from openscr.cli.options import Json
 from openscr.cli.running import run_until_told
@@ -29,6 +30,7 @@ Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The fo
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    mhs_audit.register(mhs)
     app.add_typer(mhs)
 
 

@@ -4,21 +4,14 @@ Spec: 50 F18.
 """
 
 from datetime import datetime
-from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
 
 from openscr.identifiers import Clock, utc_now
-from openscr.mhs.states import OutboundStatus
 from openscr.mhs.store.interface import QueueFigures
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
-
-_SPINE_TOOK: Final = frozenset(
-    {OutboundStatus.ACKD, OutboundStatus.SYNC_RESPONSE_RECEIVED, OutboundStatus.SYNC_SUCCESSFUL}
-)
-"""Outcomes that only a Spine which answers can bring about."""
 
 
 class Figures:
@@ -71,8 +64,6 @@ class Figures:
         """Count a message; ``outcome`` is a status or one of a few words."""
         self._messages.labels(direction, interaction, workflow, outcome).inc()
         self._seconds.labels(direction, interaction, workflow, outcome).observe(seconds)
-        if direction == "outbound" and outcome in _SPINE_TOOK:
-            self.spine_succeeded()
 
     def spine_succeeded(self) -> None:
         """Note that the Spine has just taken or answered a message of ours."""

@@ -87,10 +87,10 @@ class MhsSettings(SourcedSettings):
     # --- who we are (50 §7, §8)
     secret_party_key: str = Field(min_length=1, description="own party key")
     secret_client_cert: SecretStr | None = Field(None, description="endpoint certificate, PEM text")
-    secret_client_key: SecretStr | None = Field(None, description="its key, PEM text")
+    secret_client_key: SecretStr | None = Field(None, description="key of that certificate, PEM text")
     secret_ca_certs: SecretStr | None = Field(None, description="issuing authority, then root, PEM text")
     client_cert_file: PathName | None = Field(None, description="endpoint certificate, a PEM file (F16)")
-    client_key_file: PathName | None = Field(None, description="its key, a PEM file (F16)")
+    client_key_file: PathName | None = Field(None, description="key of that certificate, a PEM file (F16)")
     client_pkcs12_file: PathName | None = Field(None, description="certificate and key in one PKCS#12 file (F16)")
     secret_client_pkcs12_password: SecretStr | None = Field(None, description="the password of that file")
     ca_certs_file: PathName | None = Field(None, description="authorities, a PEM file (F16)")
@@ -107,7 +107,7 @@ class MhsSettings(SourcedSettings):
         description="names of client certificates that inbound takes; none: any that the authorities vouch for (F15)",
     )
     outbound_tls_cert_file: PathName | None = Field(None, description="certificate of the REST API, for HTTPS (F15)")
-    outbound_tls_key_file: PathName | None = Field(None, description="its key (F15)")
+    outbound_tls_key_file: PathName | None = Field(None, description="key of that certificate (F15)")
     outbound_tls_ca_file: PathName | None = Field(
         None, description="authorities of callers: they need certificates (F15)"
     )
@@ -123,10 +123,10 @@ class MhsSettings(SourcedSettings):
 
     # --- how we send (50 §2.8, F4, F5, F6, F11, F13)
     outbound_transmission_max_retries: int = Field(3, ge=0, description="further attempts after a network error")
-    outbound_transmission_retry_delay: int = Field(100, ge=0, description="milliseconds between them")
+    outbound_transmission_retry_delay: int = Field(100, ge=0, description="milliseconds between those attempts")
     outbound_validate_certificate: bool = Field(True, description="verify the Spine's certificate and host name")
     outbound_http_proxy: str = Field("", description="HTTP proxy towards the Spine")
-    outbound_http_proxy_port: int = Field(3128, ge=1, le=65535, description="its port")
+    outbound_http_proxy_port: int = Field(3128, ge=1, le=65535, description="port of that proxy")
     connect_timeout: float = Field(10, gt=0, description="seconds for a connection (F5)")
     sync_timeout: float = Field(20, gt=0, description="seconds for a synchronous exchange (F5)")
     async_timeout: float = Field(60, gt=0, description="seconds for posting an asynchronous message (F5)")
@@ -138,8 +138,8 @@ class MhsSettings(SourcedSettings):
     )
     idempotency: Literal["off", "strict"] = Field("off", description="strict: one MessageId is sent once (F4)")
     resync_retries: int = Field(20, ge=0, description="looks for the reply of a waiting caller, less one (50 §2.7)")
-    resync_interval: float = Field(1.0, gt=0, description="seconds between them")
-    resync_initial_delay: float = Field(0.0, ge=0, description="seconds before the first")
+    resync_interval: float = Field(1.0, gt=0, description="seconds between those looks")
+    resync_initial_delay: float = Field(0.0, ge=0, description="seconds before the first look")
 
     # --- where to (50 §5, F12)
     outbound_routing_lookup_method: Literal["SPINE_ROUTE_LOOKUP", "SDS_API", "STATIC", "LDAP"] = Field(
@@ -147,19 +147,31 @@ class MhsSettings(SourcedSettings):
     )
     spine_org_code: str = Field("YES", min_length=1, description="organisation that messages go to without ods-code")
     sds_api_url: _Url = Field("", description="base address of the SDS FHIR API")
-    sds_api_key: SecretStr | None = Field(None, description="its key")
+    sds_api_key: SecretStr | None = Field(None, description="key for that API")
     spine_route_lookup_url: _Url = Field("", description="address of a route lookup service")
-    spine_route_lookup_validate_cert: bool = Field(True, description="verify its certificate and host name")
-    spine_route_lookup_http_proxy: str = Field("", description="HTTP proxy towards it")
-    spine_route_lookup_http_proxy_port: int = Field(3128, ge=1, le=65535, description="its port")
-    secret_spine_route_lookup_client_cert: SecretStr | None = Field(None, description="our certificate there, PEM text")
-    secret_spine_route_lookup_client_key: SecretStr | None = Field(None, description="its key, PEM text")
-    secret_spine_route_lookup_ca_certs: SecretStr | None = Field(None, description="its authorities, PEM text")
+    spine_route_lookup_validate_cert: bool = Field(
+        True, description="verify the certificate and host name of that service"
+    )
+    spine_route_lookup_http_proxy: str = Field("", description="HTTP proxy towards that service")
+    spine_route_lookup_http_proxy_port: int = Field(3128, ge=1, le=65535, description="port of that proxy")
+    secret_spine_route_lookup_client_cert: SecretStr | None = Field(
+        None, description="our certificate at that service, PEM text"
+    )
+    secret_spine_route_lookup_client_key: SecretStr | None = Field(
+        None, description="key of that certificate, PEM text"
+    )
+    secret_spine_route_lookup_ca_certs: SecretStr | None = Field(
+        None, description="authorities of that service, PEM text"
+    )
     sds_url: str = Field("", description="directory server of the method LDAP, ldap://HOST:PORT or ldaps://HOST:PORT")
-    sds_search_base: str = Field("ou=services,o=nhs", min_length=1, description="where services stand in it")
-    disable_sds_tls: bool = Field(False, description="ask it without TLS")
-    sds_ca_file: PathName | None = Field(None, description="its authorities, a PEM file; default the machine's")
-    ldap_connection_timeout_in_seconds: float = Field(5, gt=0, description="seconds for a connection to it")
+    sds_search_base: str = Field(
+        "ou=services,o=nhs", min_length=1, description="where services stand in that directory"
+    )
+    disable_sds_tls: bool = Field(False, description="ask that directory without TLS")
+    sds_ca_file: PathName | None = Field(
+        None, description="authorities of that directory, a PEM file; default those of the system"
+    )
+    ldap_connection_timeout_in_seconds: float = Field(5, gt=0, description="seconds for a connection to that directory")
     sds_cache_expiry_time: float = Field(900, ge=0, description="seconds that a route is fresh (F12)")
     routes_file: PathName = Field(Path("routes.toml"), description="routes of the method STATIC (F12)")
     forward_reliable_endpoint_url: _Url = Field("", description="where forward-reliable messages go")
@@ -177,7 +189,7 @@ class MhsSettings(SourcedSettings):
     secret_inbound_queue_username: SecretStr | None = Field(None, description="user at the broker")
     secret_inbound_queue_password: SecretStr | None = Field(None, description="password at the broker")
     inbound_queue_max_retries: int = Field(3, ge=0, description="further rounds through the brokers")
-    inbound_queue_retry_delay: int = Field(100, ge=0, description="milliseconds between them")
+    inbound_queue_retry_delay: int = Field(100, ge=0, description="milliseconds between those rounds")
     inbound_queue_message_ttl_in_seconds: int = Field(0, ge=0, description="life of a queue message, 0: for ever")
     inbound_queue_timeout: float = Field(10, gt=0, description="seconds for a broker to take a message, or to be found")
     inbound_queue_ca_file: PathName | None = Field(
@@ -191,9 +203,7 @@ class MhsSettings(SourcedSettings):
     )
 
     # --- logs and audit (50 §9, C7, F22)
-    log_level: _Level = Field(
-        "INFO", description="least level that is logged: DEBUG, INFO, AUDIT, WARNING, ERROR, CRITICAL"
-    )
+    log_level: _Level = Field("INFO", description="least level that is logged")
     log_style: Literal["json", "nhs-mhs"] = Field("json", description="form of the log lines (C7)")
     log_format: str = Field("", description="format of a line with log_style nhs-mhs; default that of 50 §9")
     audit_nhs_number: Literal["hashed", "plain"] = Field("hashed", description="how the audit names a patient (F22)")
@@ -237,11 +247,14 @@ The NHS adaptor knows one kind of queue: who names its brokers, and says no more
 """
 
 
-def load_mhs_settings(flags: Mapping[str, object] | None = None, *, config: Path | None = None) -> MhsSettings:
+def load_mhs_settings(
+    flags: Mapping[str, object] | None = None, *, config: Path | None = None, runs: bool = True
+) -> MhsSettings:
     """Gather the settings: ``flags`` by setting name (``None`` means not given), variables, file, defaults.
 
     ``config`` is a TOML file, or YAML by its suffix, which must exist; without it ``mhs.toml`` of the current folder is
-    read if there is one. What should be said of the settings is in their `MhsSettings.remarks`.
+    read if there is one. What should be said of the settings is in their `MhsSettings.remarks`. Where no adaptor
+    ``runs`` with them, nothing is missed: they say where the store is.
     Raises: `InvalidSetting`, of which `MissingSetting` is one. Spec: 50 §7, C2.
     """
     sources = Sources(MhsSettings, PREFIX, TABLE_NAMES)
@@ -253,6 +266,8 @@ def load_mhs_settings(flags: Mapping[str, object] | None = None, *, config: Path
     for name, cause, choice in _FOLLOWS_FROM:
         if name not in given and cause in given:
             given[name] = Given(choice, f"{cause}, {given[cause].source}")
+    if not runs:
+        return sources.build({"secret_party_key": Given("none", "default")} | given)
     _look_for_missing(given)
     settings = sources.build(given)
     for (name, value), needed in _NEEDED_BY.items():

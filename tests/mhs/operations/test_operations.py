@@ -3,7 +3,8 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,7 +18,6 @@ from openscr.mhs.figures import Figures
 from openscr.mhs.operations import Operations
 from openscr.mhs.queue.publisher import Publisher
 from openscr.mhs.queue_message import QueueMessage
-from openscr.mhs.states import OutboundStatus
 from openscr.mhs.store.interface import QueueFigures, Transaction
 from openscr.mhs.store.memory import MemoryStore
 from openscr.settings import Address
@@ -146,15 +146,16 @@ async def test_f18_readiness_says_how_everything_stands() -> None:
 
 
 async def test_f18_readiness_tells_when_the_spine_last_took_a_message() -> None:
-    made = await opened()
-    made.figures.message("outbound", "REPC_IN150016UK05", "async-reliable", OutboundStatus.NACKD, 0.1)
-    made.figures.message("inbound", "REPC_IN150016UK05", "async-reliable", OutboundStatus.ACKD, 0.1)
-    assert read(await ask(Operations(made), "/readyz"))["spine"] == {"last_success": None}
     clock = TestClock()
-    figures = Figures(clock)
+    made = replace(await opened(), figures=Figures(clock))
+    assert read(await ask(Operations(made), "/readyz"))["spine"] == {"last_success": None}
+    assert (await figures_of(Operations(made)))["mhs_last_spine_success_timestamp_seconds",] == 0
     clock.move(60)
-    figures.message("outbound", "REPC_IN150016UK05", "async-reliable", OutboundStatus.ACKD, 0.1)
-    assert figures.last_spine_success == clock.now
+    made.figures.spine_succeeded()
+    clock.move(60)
+    assert read(await ask(Operations(made), "/readyz"))["spine"] == {"last_success": "2026-11-23T12:01:00+00:00"}
+    at = datetime(2026, 11, 23, 12, 1, tzinfo=UTC)
+    assert (await figures_of(Operations(made)))["mhs_last_spine_success_timestamp_seconds",] == at.timestamp()
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,6 @@ async def test_f18_figures_count_by_interaction_workflow_and_outcome() -> None:
     assert found["mhs_relayed_total", "taken"] == 1
     assert found["mhs_queue_messages", "waiting"] == 3
     assert found[("mhs_certificate_days_left",)] == 12
-    assert found[("mhs_last_spine_success_timestamp_seconds",)] > 1_700_000_000
     assert found[("process_resident_memory_bytes",)] > 0
 
 

@@ -14,12 +14,14 @@ from weakref import WeakValueDictionary
 
 from openscr.errors import DeliveryError, StoreError
 from openscr.identifiers import ebxml_timestamp
+from openscr.mhs import audit_lines
 from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.inbound.answers import EXCEPTION_IN_WORKFLOW, TAKEN, Refused, Reply, signal
 from openscr.mhs.inbound.plans import Plan, changed, correlation_of, make_plan
 from openscr.mhs.inbound.reading import Arrived
 from openscr.mhs.queue.publisher import Publisher
+from openscr.mhs.states import InboundStatus, Workflow
 from openscr.mhs.store.interface import InboundReceipt, Transaction
 from openscr.transport.ebxml import Addressing, Envelope, write_acknowledgment
 
@@ -76,6 +78,7 @@ class Reception:
             context.replies.arrived(plan.reply.message_id)
         elif plan.queue is not None and self._broker is None:
             context.arrivals.tell()
+        _log_lines(plan)
         return Taken(_reply(answer), plan.outcome, plan.row.workflow)
 
     def addressing(self, envelope: Envelope) -> Addressing:
@@ -183,6 +186,16 @@ class Reception:
             receipt = InboundReceipt(envelope.from_party, envelope.message_id.upper(), now, expires, answer)
             await transaction.put_receipt(receipt)
         await transaction.append_audit(context.audit.entry(self.facts(arrived, plan.outcome, plan.row.workflow, call)))
+
+
+def _log_lines(plan: Plan) -> None:
+    """Log what the reference logs of a message that is on the queue; of a reply that was waited for it says nothing."""
+    if plan.outcome == InboundStatus.UNSOLICITED_PROCESSED:
+        audit_lines.unsolicited_invoked()
+        audit_lines.unsolicited_completed()
+    elif plan.outcome == InboundStatus.PROCESSED and plan.row.workflow is not Workflow.SYNC_ASYNC:
+        audit_lines.inbound_invoked(plan.row.workflow)
+        audit_lines.inbound_completed(plan.row.workflow)
 
 
 def _reply(answer: bytes) -> Reply:

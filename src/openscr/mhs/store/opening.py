@@ -27,6 +27,13 @@ _FILE: Final = "mhs.db"
 _SQLITE: Final = "sqlite:///"
 
 
+def file_of(settings: MhsSettings) -> Path | None:
+    """Return the database file of a store that is one, there or not; none of a store of another engine."""
+    if not settings.store:
+        return settings.data / _FILE
+    return Path(settings.store.removeprefix(_SQLITE)) if settings.store.startswith(_SQLITE) else None
+
+
 def open_sqlite(url: str, settings: MhsSettings) -> Store:
     """Return the store of a URL ``sqlite:///PATH``, by default of the file in the data folder, which is made."""
     path = url.removeprefix(_SQLITE)

@@ -12,6 +12,7 @@ import structlog
 from openscr.delivery.schedule import Terms, terms_of
 from openscr.directory.routes import Route
 from openscr.errors import DeliveryError, DirectoryUnavailable, EndpointUnknown
+from openscr.mhs import audit_lines
 from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import Answer, OutboundRequest
@@ -92,6 +93,7 @@ class Workflows:
             await self._states.finish_sync(request.message_id, delivered=delivered)
 
     async def _exchange(self, request: OutboundRequest, facts: AuditFacts) -> Answer:
+        audit_lines.outbound_invoked(request.workflow)
         try:
             if request.workflow is Workflow.SYNC and not request.from_asid:
                 await self._context.audit.write(replace(facts, outcome="no-from-asid"))
@@ -162,6 +164,8 @@ class Workflows:
             _log.warning("answer to a message", message_id=request.message_id, reason=result.reason)
         if result.verdict is Verdict.DELIVERED:
             await self._states.change(facts, OutboundStatus.ACKD, "")
+            self._context.figures.spine_succeeded()
+            audit_lines.outbound_completed(request.workflow)
             return ACCEPTED
         await self._states.change(facts, OutboundStatus.NACKD, result.reason)
         return refused(result)

@@ -20,6 +20,7 @@ import structlog
 from openscr.delivery.schedule import Terms, after_failure
 from openscr.errors import DeliveryError, EbxmlError, StoreError
 from openscr.identifiers import ebxml_timestamp
+from openscr.mhs import audit_lines
 from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import Answer
@@ -201,6 +202,8 @@ class ReliableSender:
             if result.reason:
                 _log.warning("message taken", message_id=row.message_id, reason=result.reason)
             await self._end(row, OutboundStatus.ACKD, "", ACCEPTED)
+            self._context.figures.spine_succeeded()
+            audit_lines.outbound_completed(workflow)
             return
         terms = Terms(row.retries, row.retry_interval, row.persist_duration)
         ended = self._context.clock()

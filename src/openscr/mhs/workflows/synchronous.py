@@ -5,10 +5,11 @@ Spec: 50 §2.1, F1, F5.
 
 from openscr.delivery.outbox import HttpAnswer
 from openscr.errors import DeliveryError, UnreadableMessage, WireError
+from openscr.mhs import audit_lines
 from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import XML, Answer
-from openscr.mhs.states import OutboundStatus
+from openscr.mhs.states import OutboundStatus, Workflow
 from openscr.mhs.workflows.answers import (
     ACCEPTED,
     UNEXPECTED,
@@ -47,6 +48,9 @@ async def exchange(context: AdaptorContext, states: MessageStates, packed: Packe
     told = read_answer(answer)
     error_told = "" if told.status < 400 else f"HTTP {answer.status}"
     await states.change(facts, OutboundStatus.SYNC_RESPONSE_RECEIVED, error_told)
+    if not error_told:
+        context.figures.spine_succeeded()
+    audit_lines.outbound_completed(Workflow.SYNC)
     return told
 
 
