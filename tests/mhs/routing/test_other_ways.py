@@ -49,10 +49,10 @@ cpa_id = "S20003A000304"
 """
 
 
-def with_file(folder: Path, text: str, **changes: object) -> DirectoryRouter:
+def with_file(folder: Path, text: str) -> DirectoryRouter:
     path = folder / "routes.toml"
     path.write_text(text)
-    return open_router(settings(outbound_routing_lookup_method="STATIC", routes_file=path, **changes))
+    return open_router(settings(outbound_routing_lookup_method="STATIC", routes_file=path))
 
 
 # --- a file ---------------------------------------------------------------------------------------------------------
@@ -72,11 +72,6 @@ async def test_f12_a_file_of_routes(tmp_path: Path) -> None:
         with pytest.raises(EndpointUnknown):
             await router.find(ods, service_id, CORRELATION)
     await router.close()
-
-
-async def test_an_address_of_the_settings_wins_over_the_file(tmp_path: Path) -> None:
-    router = with_file(tmp_path, ROUTES, forward_reliable_endpoint_url="https://elsewhere.test/")
-    assert (await router.find("B99901", FORWARD, CORRELATION)).address == "https://elsewhere.test/"
 
 
 @pytest.mark.parametrize(

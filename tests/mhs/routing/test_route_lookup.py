@@ -83,7 +83,6 @@ async def test_row_1_4_an_unreadable_retry_interval(directory: StubDirectory, ro
         ROUTING | {"nhsMHSEndPoint": []},
         ROUTING | {"nhsMHSEndPoint": None},
         ROUTING | {"uniqueIdentifier": []},
-        ROUTING | {"nhsMhsCPAId": ""},
         ROUTING | {"nhsMHSPartyKey": {}},
     ],
 )

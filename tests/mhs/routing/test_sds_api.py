@@ -227,10 +227,9 @@ async def test_what_is_forwarded_goes_where_the_api_says(directory: StubDirector
         (bundle({"resourceType": "Patient"}), bundle(ENDPOINT)),
         (bundle(without(DEVICE, "nhsSpineASID")), bundle(ENDPOINT)),
         (bundle(without(DEVICE, "nhsMhsPartyKey")), bundle(ENDPOINT)),
-        (bundle(DEVICE), bundle(without(ENDPOINT, "nhsMhsCPAId"))),
         (bundle(DEVICE), bundle(ENDPOINT | {"address": None})),
         (bundle(DEVICE), bundle({"resourceType": "Endpoint"})),
-        (bundle(DEVICE), bundle(ENDPOINT | {"identifier": "text", "extension": [7, {"url": 3}]})),
+        (bundle(DEVICE), bundle(ENDPOINT | {"address": 7, "identifier": "text", "extension": [7, {"url": 3}]})),
         (bundle(DEVICE), bundle(endpoint_with(nhsMHSRetries="many"))),
         (bundle(DEVICE | {"identifier": [{"system": 1, "value": {}}, 3]}), bundle(ENDPOINT)),
     ],
@@ -341,47 +340,16 @@ async def test_a_persist_duration_that_makes_no_sense_stops_nothing(
     assert route.contract.persist_duration is None
 
 
-async def test_a_synchronous_message_needs_no_contract(directory: StubDirectory, router: DirectoryRouter) -> None:
-    bare = without(ENDPOINT, "nhsMhsCPAId") | {"extension": []}
-    directory.answers["Endpoint"] = bundle(bare)
-    assert (await router.find("YES", QUERY, CORRELATION)).asid == "227319907548"
+async def test_how_a_message_is_exchanged_is_the_callers_to_say(
+    directory: StubDirectory, router: DirectoryRouter
+) -> None:
+    """Where the table leaves a choice, the contract matters by what was chosen."""
+    directory.answers["Endpoint"] = bundle(endpoint_with(nhsMHSRetryInterval="soon"))
     assert (await router.find("YES", SET_CONSENT, CORRELATION, Workflow.SYNC)).address == ENDPOINT["address"]
-    with pytest.raises(EndpointUnknown):
+    with pytest.raises(UnreadableRetryInterval):
         await router.find("YES", SET_CONSENT, CORRELATION)
 
 
-# --- addresses of the settings --------------------------------------------------------------------------------------
-
-
-async def test_addresses_of_the_settings_take_the_directorys_place(directory: StubDirectory) -> None:
-    directory.answers = {"Device": bundle(DEVICE), "Endpoint": bundle(ENDPOINT)}
-    chosen = {
-        "synchronous_endpoint_url": "https://sync.test:444/s",
-        "asynchronous_express_endpoint_url": "https://express.test/e",
-        "asynchronous_reliable_endpoint_url": "https://reliable.test/r",
-        "forward_reliable_endpoint_url": "https://forward.test/f",
-    }
-    router = router_of(directory.base, **chosen)
-    try:
-        for service_id, workflow, expected in (
-            (QUERY, None, "https://sync.test:444/s"),
-            (EXPRESS, None, "https://express.test/e"),
-            (UPLOAD, None, "https://reliable.test/r"),
-            (SET_CONSENT, None, "https://reliable.test/r"),
-            (SET_CONSENT, Workflow.SYNC, "https://sync.test:444/s"),
-            (FORWARD, None, "https://forward.test/f"),
-        ):
-            route = await router.find("YES", service_id, CORRELATION, workflow)
-            assert route.address == expected
-            assert route.fqdn == expected.split("/")[2].split(":")[0]
-            assert route.cpa_id == "S20001A000182", "the directory is asked all the same"
-        directory.status = 500
-        with pytest.raises(DirectoryUnavailable):
-            await router.find("B99901", UPLOAD, CORRELATION)
-    finally:
-        await router.close()
-
-
-async def test_row_1_4_a_forwarded_message_needs_its_address(router: DirectoryRouter) -> None:
-    with pytest.raises(EndpointUnknown, match="MHS_FORWARD_RELIABLE_ENDPOINT_URL"):
-        await router.find("YES", FORWARD, CORRELATION)
+async def test_a_synchronous_message_needs_no_contract(directory: StubDirectory, router: DirectoryRouter) -> None:
+    directory.answers["Endpoint"] = bundle(without(ENDPOINT, "nhsMhsCPAId") | {"extension": []})
+    assert (await router.find("YES", QUERY, CORRELATION)).asid == "227319907548"
