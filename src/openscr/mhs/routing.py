@@ -1,8 +1,8 @@
 """Where a message goes, whichever way that is found out.
 
 Four methods lead to one look-up of routes: the SDS FHIR API, a route lookup service, SDS over LDAP, a file. What the
-first three tell is kept in the process. Addresses of the settings take the place of the directory's; it is asked all
-the same, for the names that a message bears.
+first three tell is kept in the process. That addresses of the settings take the place of the directory's is not known
+here: it is asked all the same, for the names that a message bears.
 
 Spec: 50 §5, §7, F12.
 """
@@ -10,7 +10,6 @@ Spec: 50 §5, §7, F12.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 from uuid import NAMESPACE_URL, uuid5
 
 from openscr.directory.json_service import JsonService
@@ -28,8 +27,7 @@ from openscr.mhs.settings import MhsSettings
 from openscr.mhs.states import Workflow
 
 _RELIABLE: Final = frozenset({Workflow.ASYNC_RELIABLE, Workflow.FORWARD_RELIABLE})
-_BARE: Final = frozenset({Workflow.SYNC})
-"""Workflows that name systems and no contract."""
+"""Workflows that a contract matters to."""
 
 
 class UnreadableRetryInterval(EndpointUnknown):
@@ -49,7 +47,7 @@ class Router(Protocol):
         """Return where messages go; ``service_id`` is ``urn:nhs:names:services:<service>:<interaction>``.
 
         ``correlation_id`` is told to the directory in the form that it takes. ``workflow`` is how the message is
-        exchanged, if not as the table of interactions says. An address of the settings is the route's already.
+        exchanged, if not as the table of interactions says.
         Raises: `EndpointUnknown`, `UnreadableRetryInterval`, `DirectoryUnavailable`.
         """
 
@@ -61,32 +59,26 @@ class Router(Protocol):
 class DirectoryRouter:
     """The router of every method. ``ask`` finds a route, ``release`` lets go of what it uses.
 
-    ``addresses`` are used instead of the directory's, by workflow. ``forwards`` is whether what is forwarded may go
-    where the directory says; the reference's directories do not say, so that the address must be set.
+    ``interactions`` are the rows of the table by service id.
     """
 
     ask: LookUp
     release: Callable[[], Awaitable[None]]
     interactions: Mapping[str, Interaction]
-    addresses: Mapping[str, str]
-    forwards: bool
 
     async def find(self, ods: str, service_id: str, correlation_id: str, workflow: Workflow | None = None) -> Route:
         """Find a route, as `Router` says."""
         known = self.interactions.get(service_id)
         how = workflow or (known.workflow if known is not None else None)
         route = await self.ask(ods, service_id, correlation_id)
-        if not route.asid or (how not in _BARE and not (route.party_key and route.cpa_id)):
-            raise EndpointUnknown(f"the directory does not tell ASID, party key and CPA id of {ods} for {service_id}")
+        if not (route.asid and route.party_key):
+            raise EndpointUnknown(f"the directory does not tell ASID and party key of {ods} for {service_id}")
         if how in _RELIABLE and route.unreadable_retry_interval:
             raise UnreadableRetryInterval(route.unreadable_retry_interval)
-        if how == Workflow.FORWARD_RELIABLE and not (self.forwards or self.addresses[Workflow.FORWARD_RELIABLE]):
-            raise EndpointUnknown("forwarded messages need MHS_FORWARD_RELIABLE_ENDPOINT_URL")
-        address = self.addresses.get(how or "")
-        if not address and how == Workflow.SYNC and known is not None and known.also_sync:
+        if how == Workflow.SYNC and known is not None and known.also_sync:
             elsewhere = await self.ask(ods, known.also_sync, correlation_id)
             return replace(route, address=elsewhere.address, fqdn=elsewhere.fqdn)
-        return replace(route, address=address, fqdn=urlsplit(address).hostname or "") if address else route
+        return route
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -99,18 +91,7 @@ def open_router(settings: MhsSettings, interactions: Mapping[str, Interaction] =
     Without any way to look routes up, none is found. Raises: `ConfigurationError`. Spec: 50 §5, F12.
     """
     ask, release = _method(settings, interactions)
-    return DirectoryRouter(
-        ask=ask,
-        release=release,
-        interactions={row.service_id: row for row in interactions.values()},
-        addresses={
-            Workflow.SYNC: settings.synchronous_endpoint_url,
-            Workflow.ASYNC_EXPRESS: settings.asynchronous_express_endpoint_url,
-            Workflow.ASYNC_RELIABLE: settings.asynchronous_reliable_endpoint_url,
-            Workflow.FORWARD_RELIABLE: settings.forward_reliable_endpoint_url,
-        },
-        forwards=settings.outbound_routing_lookup_method in ("STATIC", "LDAP"),
-    )
+    return DirectoryRouter(ask, release, {row.service_id: row for row in interactions.values()})
 
 
 def _method(

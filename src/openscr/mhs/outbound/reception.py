@@ -20,6 +20,7 @@ from openscr.mhs.exchange import JSON, XML, Answer, Exchanges, OutboundRequest
 from openscr.mhs.interactions import FORWARD_EXPRESS, Interaction
 from openscr.mhs.outbound.answers import CORRELATION_ID, MESSAGE_ID, Ids, write_answer, write_refusal
 from openscr.mhs.outbound.callers import caller_of
+from openscr.mhs.outbound.delivering import deliver, end_of_connection
 from openscr.mhs.outbound.header_values import (
     CONTENT_TYPE,
     FROM_ASID,
@@ -99,7 +100,7 @@ class Reception:
             return
         structlog.contextvars.bind_contextvars(message_id=outbound.message_id)
         # Nothing more is to be read: what comes now is the end of the connection.
-        gone = asyncio.create_task(_end_of_connection(request.receive))
+        gone = asyncio.create_task(end_of_connection(request.receive))
         try:
             await self._exchange(outbound, request, arrival, gone, send)
         finally:
@@ -119,7 +120,7 @@ class Reception:
             _log.error("message failed", error=type(error).__name__)
             await write_refusal(FAILED, ids, problem=arrival.problem)(request.scope, request.receive, send)
             return
-        delivered = await _deliver(write_answer(answer, ids, problem=arrival.problem), gone, send)
+        delivered = await deliver(write_answer(answer, ids, problem=arrival.problem), gone, send)
         _log.info("answered", status=answer.status, delivered=delivered)
         if first:
             await self._exchanges.answered(outbound, answer, delivered=delivered)
@@ -247,27 +248,3 @@ async def _read_body(request: Request) -> bytearray:
         if len(body) > LARGEST_BODY:
             raise Refused(TOO_LARGE)
     return body
-
-
-async def _end_of_connection(receive: Receive) -> None:
-    await receive()
-
-
-async def _deliver(response: Response, gone: asyncio.Task[None], send: Send) -> bool:
-    """Send an answer; return whether the caller was there to the end of it, as far as this end can know.
-
-    The listener must count a caller who closes its side as gone: ``Limits(half_open=False)``.
-    """
-    if gone.done():
-        return False
-    try:
-        await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
-        # Not the last piece yet: after that the server reports an end of its own, which tells nothing. The piece
-        # without bytes waits until the one before it has been taken off our hands.
-        await send({"type": "http.response.body", "body": response.body, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": True})
-        delivered = not gone.done()
-        await send({"type": "http.response.body"})
-    except OSError:
-        return False
-    return delivered

@@ -6,8 +6,10 @@ text as ``error``, and beside it what is known.
 Spec: 50 §12, C8; 10 §13 "Client parse rule".
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final
 
 from openscr.errors import UnreadableMessage, UnsafeXml
@@ -34,14 +36,17 @@ class ScrAnswer:
 
     status: int
     document: dict[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Refused(Exception):
     """A summary is not sent, and this is what is answered."""
 
-    def __init__(self, status: int, reason: str, **more: Any) -> None:
+    def __init__(
+        self, status: int, reason: str, *, headers: Mapping[str, str] = MappingProxyType({}), **more: Any
+    ) -> None:
         super().__init__(reason)
-        self.answer = ScrAnswer(status, {"error": reason, **more})
+        self.answer = ScrAnswer(status, {"error": reason, **more}, headers)
 
 
 def unreadable_body(why: str) -> Refused:

@@ -6,6 +6,7 @@ the clinical content alone.
 Spec: 50 §12, C8; 00 §6.2.
 """
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any, Final
@@ -22,7 +23,10 @@ from openscr.codes import UPLOAD
 from openscr.errors import DeliveryError, DirectoryUnavailable, EndpointUnknown
 from openscr.identifiers import Clock, UuidFactory
 from openscr.mhs.context import AdaptorContext
-from openscr.mhs.exchange import Answer, Exchanges
+from openscr.mhs.exchange import JSON, Answer, Exchanges
+from openscr.mhs.outbound.callers import caller_of
+from openscr.mhs.outbound.delivering import deliver, end_of_connection
+from openscr.mhs.outbound.header_values import FROM_ASID, ODS_CODE, header_value, is_safe
 from openscr.mhs.scr.answers import (
     INTERACTION_NAME,
     Refused,
@@ -42,6 +46,9 @@ from openscr.mhs.scr.summary_form import read_summary, write_message
 
 LARGEST_BODY: Final = 10 * 1024 * 1024
 """Bytes of a summary as JSON; what it becomes is limited as every message is."""
+
+MESSAGE_ID: Final = "Message-Id"
+CORRELATION_ID: Final = "Correlation-Id"
 
 _FORM: Final = "openscr-summary/1"
 _log = structlog.get_logger("mhs.scr")
@@ -72,105 +79,60 @@ class ScrReception:
     """
 
     def __init__(self, mhs: Mhs, sender: str, clock: Clock, mint: UuidFactory) -> None:
-        self._mhs = mhs
-        self._sender = sender
-        self._clock = clock
-        self._mint = mint
+        self.mhs = mhs
+        self.sender = sender
+        self.clock = clock
+        self.mint = mint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request = Request(scope, receive)
-        correlation_id = _header(request, "correlation-id") or self._mint()
-        message_id = _header(request, "message-id") or self._mint()
-        with structlog.contextvars.bound_contextvars(correlation_id=correlation_id, message_id=message_id):
-            handling = _Handling(self._mhs, request, message_id, correlation_id)
+        handling = _Handling(self, Request(scope, receive))
+        with structlog.contextvars.bound_contextvars(
+            correlation_id=handling.correlation_id, message_id=handling.message_id
+        ):
             try:
-                answer = await self._answer(handling)
+                await handling.run(send)
             except ClientDisconnect:
                 _log.info("the caller went away before the whole request had come")
-                return
-            headers = {"Correlation-Id": correlation_id, "Message-Id": message_id, **handling.headers}
-            response = Response(msgspec.json.encode(answer.document), answer.status, headers, "application/json")
-            delivered = False
-            try:
-                await response(scope, receive, send)
-                delivered = True
-            finally:
-                await handling.told(delivered=delivered)
-
-    async def _answer(self, handling: "_Handling") -> ScrAnswer:
-        try:
-            body = await handling.body()
-            form = _read(body)
-            if isinstance(form, dict) and str(form.get("format", "")).startswith("openscr-summary/"):
-                return await self._plain(handling, body)
-            if isinstance(form, dict) and form.get("resourceType") == "Bundle":
-                raise Refused(501, f"A FHIR Bundle is not taken here yet. Send the summary as {_FORM}.")
-            return await self._example(handling, form)
-        except Refused as refused:
-            return refused.answer
-        except (EndpointUnknown, DirectoryUnavailable) as error:
-            return not_exchanged(unroutable(error))
-        except DeliveryError as error:
-            return not_reached(error.diagnostics)
-        except Exception as error:  # noqa: BLE001
-            # Whatever goes wrong here is told as everything else is, and never with a value of the summary.
-            _log.error("the summary could not be handled", error=type(error).__name__)
-            return ScrAnswer(500, {"error": "Internal Server Error"})
-
-    async def _example(self, handling: "_Handling", form: object) -> ScrAnswer:
-        """Send a summary in the form of the NHS example library, checked as its web service does."""
-        name = handling.header("interaction-name")
-        if not name:
-            raise no_interaction_name()
-        if name != INTERACTION_NAME:
-            raise unknown_interaction(name)
-        answer = await handling.exchange(UPLOAD, write_example(form))
-        return outcome_of(answer.body) if answer.status < 400 else not_exchanged(answer)
-
-    async def _plain(self, handling: "_Handling", body: bytes) -> ScrAnswer:
-        """Send a summary in our own form."""
-        summary = read_summary(body)
-        sender = handling.header("from-asid") or self._sender
-        if not sender:
-            raise unusable("the header from-asid is missing, and no ASID is set for summaries without it")
-        check = _check(handling.header("check"))
-        row = interaction_of(summary.interaction)
-        receiver = handling.header("to-asid") or await self._mhs.receiver(
-            row, handling.header("ods-code"), handling.correlation_id
-        )
-        if not receiver:
-            raise unusable("the header to-asid is missing, and no ASID of the Spine is set")
-        composed = write_message(summary, sender, receiver, self._mint, self._clock(), check)
-        answer = await handling.exchange(summary.interaction, composed.payload)
-        return plain_outcome_of(answer.body, composed.event_id) if answer.status < 400 else not_exchanged(answer)
 
 
 class _Handling:
     """One request on its way."""
 
-    def __init__(self, mhs: Mhs, request: Request, message_id: str, correlation_id: str) -> None:
-        self._mhs = mhs
+    def __init__(self, reception: ScrReception, request: Request) -> None:
+        self._reception = reception
+        self._mhs = reception.mhs
         self._request = request
-        self._message_id = message_id
-        self.correlation_id = correlation_id
-        self.headers: dict[str, str] = {}
+        self.correlation_id = header_value(request.headers, CORRELATION_ID) or reception.mint()
+        self.message_id = header_value(request.headers, MESSAGE_ID) or reception.mint()
         self._exchanged: tuple[ScrMessage, Answer] | None = None
 
-    def header(self, name: str) -> str:
-        """Return a header's value, empty when there is none. Raises: `Refused`: it holds a control character."""
-        value = self._request.headers.get(name, "").strip()
-        if not _is_safe(value):
-            raise Refused(400, f"The header {name} holds a character that it must not.")
-        return value
+    async def run(self, send: Send) -> None:
+        """Read, send, answer. Raises: `ClientDisconnect`."""
+        try:
+            body = await self._read()
+        except Refused as refused:
+            await self._response(refused.answer)(self._request.scope, self._request.receive, send)
+            return
+        # Nothing more is to be read: what comes now is the end of the connection.
+        gone = asyncio.create_task(end_of_connection(self._request.receive))
+        try:
+            answer = await self._answer(body)
+            delivered = await deliver(self._response(answer), gone, send)
+        finally:
+            gone.cancel()
+        _log.info("answered", status=answer.status, delivered=delivered)
+        if self._exchanged is not None:
+            await self._mhs.answered(*self._exchanged, delivered=delivered)
 
-    async def body(self) -> bytes:
+    def _response(self, answer: ScrAnswer) -> Response:
+        headers = {CORRELATION_ID: self.correlation_id, MESSAGE_ID: self.message_id, **answer.headers}
+        return Response(msgspec.json.encode(answer.document), answer.status, headers, JSON)
+
+    async def _read(self) -> bytes:
         """Read the body, within its limit. Raises: `Refused`, `ClientDisconnect`."""
         if self._request.method != "POST":
-            self.headers["Allow"] = "POST"
-            raise Refused(405, "Summaries are posted.")
-        for name in ("message-id", "correlation-id"):
-            self.header(name)
+            raise Refused(405, "Summaries are posted.", headers={"Allow": "POST"})
         body = bytearray()
         async for chunk in self._request.stream():
             body += chunk
@@ -178,27 +140,76 @@ class _Handling:
                 raise Refused(413, f"The body is larger than {LARGEST_BODY} bytes.")
         return bytes(body)
 
-    async def exchange(self, interaction: str, payload: bytes) -> Answer:
+    async def _answer(self, body: bytes) -> ScrAnswer:
+        try:
+            form = _read_json(body)
+            for name in (MESSAGE_ID, CORRELATION_ID):
+                self._header(name)
+            if isinstance(form, dict) and str(form.get("format", "")).startswith("openscr-summary/"):
+                return await self._plain(body)
+            if isinstance(form, dict) and form.get("resourceType") == "Bundle":
+                raise Refused(501, f"A FHIR Bundle is not taken here yet. Send the summary as {_FORM}.")
+            return await self._example(form)
+        except Refused as refused:
+            return refused.answer
+        except (EndpointUnknown, DirectoryUnavailable) as error:
+            return not_exchanged(unroutable(error))
+        except DeliveryError as error:
+            return not_reached(error.diagnostics)
+        except Exception as error:  # noqa: BLE001 whatever goes wrong is told as everything else is
+            # The error's own text could hold patient data.
+            _log.error("summary failed", error=type(error).__name__)
+            return ScrAnswer(500, {"error": "Internal Server Error"})
+
+    async def _example(self, form: object) -> ScrAnswer:
+        """Send a summary in the form of the NHS example library, checked as its web service does."""
+        name = self._header("interaction-name")
+        if not name:
+            raise no_interaction_name()
+        if name != INTERACTION_NAME:
+            raise unknown_interaction(name)
+        answer = await self._exchange(UPLOAD, write_example(form))
+        return outcome_of(answer.body) if answer.status < 400 else not_exchanged(answer)
+
+    async def _plain(self, body: bytes) -> ScrAnswer:
+        """Send a summary in our own form."""
+        reception = self._reception
+        summary = read_summary(body)
+        check = _check(self._header("check"))
+        sender = self._header(FROM_ASID) or reception.sender
+        if not sender:
+            raise unusable("the header from-asid is missing, and no ASID is set for summaries without it")
+        row = interaction_of(summary.interaction)
+        receiver = self._header("to-asid") or await self._mhs.receiver(row, self._header(ODS_CODE), self.correlation_id)
+        if not receiver:
+            raise unusable("the header to-asid is missing, and no ASID of the Spine is set")
+        composed = write_message(summary, sender, receiver, reception.mint, reception.clock(), check)
+        answer = await self._exchange(summary.interaction, composed.payload)
+        return plain_outcome_of(answer.body, composed.event_id) if answer.status < 400 else not_exchanged(answer)
+
+    async def _exchange(self, interaction: str, payload: bytes) -> Answer:
         """Send a message and wait for its reply. Raises: `DeliveryError`."""
         message = ScrMessage(
             interaction_of(interaction),
             payload.decode(),
-            self._message_id,
+            self.message_id,
             self.correlation_id,
-            self.header("ods-code"),
+            self._header(ODS_CODE),
+            caller_of(self._request.scope),
         )
         answer = await self._mhs.send(message)
         self._exchanged = (message, answer)
         return answer
 
-    async def told(self, *, delivered: bool) -> None:
-        """Say whether the answer has reached whoever waits for it."""
-        if self._exchanged is not None:
-            message, answer = self._exchanged
-            await self._mhs.answered(message, answer, delivered=delivered)
+    def _header(self, name: str) -> str:
+        """Return a header's value, empty when there is none. Raises: `Refused`: it holds a control character."""
+        value = self._request.headers.get(name, "").strip()
+        if not is_safe(value):
+            raise Refused(400, f"The header {name} holds a character that it must not.")
+        return value
 
 
-def _read(body: bytes) -> Any:
+def _read_json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except json.JSONDecodeError as error:
@@ -214,12 +225,3 @@ def _check(level: str) -> Check:
         return Check(level.lower() or Check.STRICT)
     except ValueError:
         raise Refused(400, f"The header check is {', '.join(Check)}.") from None
-
-
-def _header(request: Request, name: str) -> str:
-    value = request.headers.get(name, "").strip()
-    return value if _is_safe(value) else ""
-
-
-def _is_safe(value: str) -> bool:
-    return not any(character < " " or "\x7f" <= character < "\xa0" for character in value)
