@@ -1,18 +1,19 @@
 """Duplicates, late replies, waiting callers, hand-over to the queue: 50 F3, F4, E5, A3, 40 §6.5."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mhs import rig
 from mhs.inbound.posting import (
     CONVERSATION,
     REPLY_ID,
     REQUEST_ID,
     acknowledged,
-    adaptor,
     audited,
     envelope,
     header_part,
@@ -34,9 +35,29 @@ from openscr.mhs.queue.publisher import QueueRefused, QueueUnavailable
 from openscr.mhs.queue_message import QueueMessage, read_inbound_message
 from openscr.mhs.states import InboundStatus, OutboundStatus, Workflow
 from openscr.mhs.store.interface import ReplyRow, SendingRow, Transaction
+from openscr.mhs.store.memory import MemoryStore
+from openscr.mhs.store.opening import open_store
+
+Adaptor = Callable[..., Awaitable[AdaptorContext]]
 
 FORWARD = "COPC_IN000001UK01"
 GP2GP = {FORWARD: Interaction(FORWARD, f"{SERVICE_PREFIX}gp2gp", Workflow.FORWARD_RELIABLE, False)}
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def adaptor(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Adaptor]:
+    """Puts adaptors together, on each engine."""
+    contexts: list[AdaptorContext] = []
+
+    async def make(**changes: object) -> AdaptorContext:
+        store = MemoryStore() if request.param == "memory" else open_store(rig.settings(data=tmp_path))
+        contexts.append(rig.context(store=store, **changes))  # type: ignore[arg-type]
+        await store.open()
+        return contexts[-1]
+
+    yield make
+    for context in contexts:
+        await context.store.close()
 
 
 def another(message_id: str = "9D8E0F34-1B6A-4F0B-9C9D-6E1A5D3B2203", **values: str | None) -> bytes:
@@ -89,7 +110,7 @@ class Broker:
 
 
 @pytest.mark.parametrize("kind", ["solicited", "unsolicited"])
-async def test_f4_duplicate_is_acknowledged_alike_and_queued_once(kind: str) -> None:
+async def test_f4_duplicate_is_acknowledged_alike_and_queued_once(adaptor: Adaptor, kind: str) -> None:
     context = await adaptor(interactions=GP2GP)
     await remember(context)
     body = multipart() if kind == "solicited" else unsolicited()
@@ -102,7 +123,7 @@ async def test_f4_duplicate_is_acknowledged_alike_and_queued_once(kind: str) -> 
     assert counted(context, "mhs_duplicates_total", direction="inbound") == 1
 
 
-async def test_f4_letters_of_the_id_do_not_matter_nor_does_the_process() -> None:
+async def test_f4_letters_of_the_id_do_not_matter_nor_does_the_process(adaptor: Adaptor) -> None:
     context = await adaptor()
     await remember(context)
     first = await post(context, another("abcd"))
@@ -110,7 +131,7 @@ async def test_f4_letters_of_the_id_do_not_matter_nor_does_the_process() -> None
     assert len(await queued(context)) == 1
 
 
-async def test_f4_the_same_id_of_another_party_is_another_message() -> None:
+async def test_f4_the_same_id_of_another_party_is_another_message(adaptor: Adaptor) -> None:
     context = await adaptor()
     await remember(context)
     await post(context)
@@ -118,7 +139,7 @@ async def test_f4_the_same_id_of_another_party_is_another_message() -> None:
     assert len(await queued(context)) == 2
 
 
-async def test_f4_a_message_is_forgotten_after_the_window() -> None:
+async def test_f4_a_message_is_forgotten_after_the_window(adaptor: Adaptor) -> None:
     context = await adaptor(inbound_duplicate_window=60)
     await remember(context)
     await post(context)
@@ -127,7 +148,7 @@ async def test_f4_a_message_is_forgotten_after_the_window() -> None:
     assert len(await queued(context)) == 2
 
 
-async def test_f4_no_window_no_memory() -> None:
+async def test_f4_no_window_no_memory(adaptor: Adaptor) -> None:
     context = await adaptor(inbound_duplicate_window=0)
     await remember(context)
     await post(context)
@@ -135,7 +156,7 @@ async def test_f4_no_window_no_memory() -> None:
     assert len(await queued(context)) == 2
 
 
-async def test_f4_duplicates_at_the_same_time_are_queued_once() -> None:
+async def test_f4_duplicates_at_the_same_time_are_queued_once(adaptor: Adaptor) -> None:
     context = await adaptor()
     await remember(context)
     application = InboundApplication(context)
@@ -153,7 +174,7 @@ async def waiting(context: AdaptorContext, **changes: object) -> None:
     await remember(context, **values)
 
 
-async def test_f3_waiter_is_woken_at_once() -> None:
+async def test_f3_waiter_is_woken_at_once(adaptor: Adaptor) -> None:
     """The reply is in the store before anybody is told; nothing is queued."""
     context = await adaptor()
     await waiting(context, outbound_status=OutboundStatus.ACKD)
@@ -178,7 +199,7 @@ async def test_f3_waiter_is_woken_at_once() -> None:
 
 
 @pytest.mark.parametrize("why", ["answered", "could not be answered", "time is over"])
-async def test_f3_late_reply_goes_to_the_queue(why: str) -> None:
+async def test_f3_late_reply_goes_to_the_queue(adaptor: Adaptor, why: str) -> None:
     context = await adaptor()
     statuses = {
         "answered": OutboundStatus.SYNC_ASYNC_RESPONDED,
@@ -200,7 +221,7 @@ async def test_f3_late_reply_goes_to_the_queue(why: str) -> None:
     assert await reply_of(context) is None
 
 
-async def test_f3_a_second_reply_does_not_take_the_place_of_the_first() -> None:
+async def test_f3_a_second_reply_does_not_take_the_place_of_the_first(adaptor: Adaptor) -> None:
     context = await adaptor()
     await waiting(context)
     await post(context)
@@ -210,7 +231,7 @@ async def test_f3_a_second_reply_does_not_take_the_place_of_the_first() -> None:
     assert [message.late for message in await queued(context)] == [True]
 
 
-async def test_a_reply_says_that_its_message_was_taken_and_ends_its_sending() -> None:
+async def test_a_reply_says_that_its_message_was_taken_and_ends_its_sending(adaptor: Adaptor) -> None:
     """40 §6.5: it may be here before the acknowledgement has been read."""
     context = await adaptor()
     await remember(context, outbound_status=OutboundStatus.RECEIVED)
@@ -234,7 +255,7 @@ async def test_a_reply_says_that_its_message_was_taken_and_ends_its_sending() ->
 # --- the sweep --------------------------------------------------------------------------------------------------------
 
 
-async def test_f3_reply_whose_waiter_has_died_is_swept_to_the_queue() -> None:
+async def test_f3_reply_whose_waiter_has_died_is_swept_to_the_queue(adaptor: Adaptor) -> None:
     context = await adaptor()
     await waiting(context, outbound_status=OutboundStatus.ACKD)
     await post(context)
@@ -252,7 +273,7 @@ async def test_f3_reply_whose_waiter_has_died_is_swept_to_the_queue() -> None:
     assert row.inbound_status is InboundStatus.PROCESSED
 
 
-async def test_f3_sweep_leaves_the_status_of_an_answered_caller() -> None:
+async def test_f3_sweep_leaves_the_status_of_an_answered_caller(adaptor: Adaptor) -> None:
     context = await adaptor()
     await waiting(context)
     await post(context)
@@ -262,7 +283,7 @@ async def test_f3_sweep_leaves_the_status_of_an_answered_caller() -> None:
     assert (await state(context)).outbound_status is OutboundStatus.SYNC_ASYNC_RESPONDED
 
 
-async def test_f3_sweep_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_f3_sweep_goes_on_after_a_failure(adaptor: Adaptor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop itself: started, once in trouble, stopped."""
     context = await adaptor()
     await waiting(context)
@@ -289,7 +310,9 @@ async def test_f3_sweep_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch)
 # --- E5: hand-over ----------------------------------------------------------------------------------------------------
 
 
-async def test_e5_message_states_receipt_and_audit_are_of_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_e5_message_states_receipt_and_audit_are_of_one_transaction(
+    adaptor: Adaptor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever the engine fails at, nothing of it is left, and the sender is told to come again."""
     context = await adaptor(interactions=GP2GP)
 
@@ -316,7 +339,7 @@ async def test_e5_message_states_receipt_and_audit_are_of_one_transaction(monkey
     assert len(await queued(context)) == 1
 
 
-async def test_e5_a_broker_is_not_asked_before_the_acknowledgement() -> None:
+async def test_e5_a_broker_is_not_asked_before_the_acknowledgement(adaptor: Adaptor) -> None:
     """Its outage neither loses nor refuses a message: the relay brings it later."""
     broker = Broker(QueueUnavailable("down"))
     context = await adaptor(publisher=broker)
@@ -327,7 +350,7 @@ async def test_e5_a_broker_is_not_asked_before_the_acknowledgement() -> None:
 
 
 @pytest.mark.parametrize("kind", ["solicited", "unsolicited"])
-async def test_e5_queue_direct_hands_over_before_the_acknowledgement(kind: str) -> None:
+async def test_e5_queue_direct_hands_over_before_the_acknowledgement(adaptor: Adaptor, kind: str) -> None:
     broker = Broker()
     context = await adaptor(publisher=broker, queue_direct=True, interactions=GP2GP)
     await remember(context)
@@ -350,7 +373,7 @@ async def test_e5_queue_direct_hands_over_before_the_acknowledgement(kind: str) 
 
 @pytest.mark.parametrize("error", [QueueUnavailable("down"), QueueRefused("no such queue")])
 @pytest.mark.parametrize("kind", ["solicited", "unsolicited"])
-async def test_row_6b_7c_queue_direct_broker_does_not_take_it(kind: str, error: Exception) -> None:
+async def test_row_6b_7c_queue_direct_broker_does_not_take_it(adaptor: Adaptor, kind: str, error: Exception) -> None:
     """L22: a refusal is an error too. It comes again, and is taken then."""
     broker = Broker(error)
     context = await adaptor(publisher=broker, queue_direct=True, interactions=GP2GP)
@@ -365,7 +388,7 @@ async def test_row_6b_7c_queue_direct_broker_does_not_take_it(kind: str, error: 
     assert len(broker.taken) == 1
 
 
-async def test_e5_queue_direct_repetition_waits_for_the_broker() -> None:
+async def test_e5_queue_direct_repetition_waits_for_the_broker(adaptor: Adaptor) -> None:
     broker = Broker()
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -385,14 +408,14 @@ async def test_e5_queue_direct_repetition_waits_for_the_broker() -> None:
     assert len(broker.taken) == 1
 
 
-async def test_e5_queue_direct_waiting_caller_needs_no_broker() -> None:
+async def test_e5_queue_direct_waiting_caller_needs_no_broker(adaptor: Adaptor) -> None:
     context = await adaptor(publisher=Broker(QueueUnavailable("down")), queue_direct=True)
     await waiting(context)
     assert acknowledged(await post(context))
     assert await reply_of(context) is not None
 
 
-async def test_f3_queue_direct_sweep_hands_over_to_the_broker() -> None:
+async def test_f3_queue_direct_sweep_hands_over_to_the_broker(adaptor: Adaptor) -> None:
     broker = Broker(QueueUnavailable("down"))
     context = await adaptor(publisher=broker, queue_direct=True)
     await waiting(context)
@@ -411,7 +434,7 @@ async def test_f3_queue_direct_sweep_hands_over_to_the_broker() -> None:
 # --- F22, F18 ---------------------------------------------------------------------------------------------------------
 
 
-async def test_f22_one_record_for_each_message() -> None:
+async def test_f22_one_record_for_each_message(adaptor: Adaptor) -> None:
     context = await adaptor()
     await remember(context)
     await post(context)
@@ -433,7 +456,7 @@ async def test_f22_one_record_for_each_message() -> None:
     }
 
 
-async def test_f18_messages_are_counted() -> None:
+async def test_f18_messages_are_counted(adaptor: Adaptor) -> None:
     context = await adaptor(interactions=GP2GP)
     await post(context, unsolicited())
     outcome = InboundStatus.UNSOLICITED_PROCESSED

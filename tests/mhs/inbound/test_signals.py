@@ -28,7 +28,7 @@ from mhs.rig import PARTY_KEY, SPINE_PARTY
 from openscr.codes import ACTOR_TO_PARTY, EB_NS, SOAP_NS
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.states import OutboundStatus, Workflow
-from openscr.mhs.store.interface import SendingRow, Transaction
+from openscr.mhs.store.interface import SendingRow, SendState, Transaction
 from shared import MESSAGES
 
 SOMEBODY = '<eb:PartyId eb:type="urn:nhs:names:partyType:ocs+serviceInstance">{}</eb:PartyId>'
@@ -137,9 +137,9 @@ async def being_sent(context: AdaptorContext) -> None:
     await context.store.transact(put)
 
 
-async def still_sent(context: AdaptorContext) -> bool:
-    async def find(transaction: Transaction) -> bool:
-        return await transaction.find_sending(REQUEST_ID) is not None
+async def sending_of(context: AdaptorContext) -> SendingRow | None:
+    async def find(transaction: Transaction) -> SendingRow | None:
+        return await transaction.find_sending(REQUEST_ID)
 
     return await context.store.transact(find)
 
@@ -158,7 +158,7 @@ async def test_f9_acknowledgment_that_comes_alone(before: OutboundStatus) -> Non
     row = await state(context)
     assert row.outbound_status is OutboundStatus.ACKD
     assert row.inbound_status is None
-    assert not await still_sent(context)
+    assert await sending_of(context) is None
     assert await queued(context) == []
 
 
@@ -193,7 +193,9 @@ async def test_f9_message_error_that_comes_alone() -> None:
     row = await state(context)
     assert row.outbound_status is OutboundStatus.NACKD
     assert row.last_error == "MessageError ValueNotRecognized"
-    assert not await still_sent(context)
+    sending = await sending_of(context)
+    assert sending is not None
+    assert sending.state is SendState.FAILED, "its supplier may want it sent again, F19"
     (message,) = await queued(context)
     assert message.properties == {"message-id": REQUEST_ID, "correlation-id": CONVERSATION}
     read = await only_message(context)
