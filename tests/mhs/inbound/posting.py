@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tests.mhs import rig
-from tests.mhs.rig import PARTY_KEY, SPINE_PARTY
-
+from mhs import rig
+from mhs.rig import PARTY_KEY, SPINE_PARTY
 from openscr.access.certificates import ClientCertificate
 from openscr.codes import ACTOR_TO_PARTY, EB_NS, HL7EBXML_NS, PARTY_TYPE, SOAP_NS, XLINK_NS
 from openscr.mhs.context import AdaptorContext
@@ -171,6 +170,11 @@ async def adaptor(**changes: object) -> AdaptorContext:
     made = rig.context(**changes)  # type: ignore[arg-type]
     await made.store.open()
     return made
+
+
+def acknowledged(answered: Answered) -> bool:
+    """Whether the answer is an acknowledgement."""
+    return answered.status == 200 and b"<eb:Acknowledgment " in answered.body
 
 
 async def remember(context: AdaptorContext, **changes: object) -> MessageRow:

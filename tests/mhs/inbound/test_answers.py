@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import pytest
-from tests.mhs.inbound.posting import (
+
+from mhs.inbound.posting import (
     ACK_REQUESTED,
     CONTENT_TYPE,
     PAYLOAD,
@@ -22,7 +23,6 @@ from tests.mhs.inbound.posting import (
     remember,
     state,
 )
-
 from openscr.codes import SERVICE_PREFIX
 from openscr.errors import StoreUnavailable
 from openscr.mhs.interactions import Interaction

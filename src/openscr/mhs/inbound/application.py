@@ -33,7 +33,7 @@ from openscr.mhs.inbound.answers import (
 from openscr.mhs.inbound.bodies import BodyCutOff, BodyTooLarge, read_body
 from openscr.mhs.inbound.plans import correlation_of
 from openscr.mhs.inbound.reading import Arrived, read_arrived
-from openscr.mhs.inbound.reception import Call, Reception, Taken
+from openscr.mhs.inbound.reception import READ_ASIDE, Call, Reception, Recorded, Taken, with_outcome
 from openscr.mhs.store.interface import InboundReceipt, Transaction
 from openscr.transport.ebxml import write_message_error
 from openscr.transport.message_services import (
@@ -48,9 +48,6 @@ _log = structlog.get_logger("mhs.inbound")
 
 _ID: Final = re.compile(r"[\w.:@+-]{0,64}\Z", re.ASCII)
 
-_READ_ASIDE: Final = 262_144
-"""Bytes from which on a message is read on a thread of its own, so that others need not wait for it."""
-
 
 @dataclass(slots=True)
 class _Request:
@@ -58,7 +55,7 @@ class _Request:
 
     call: Call
     certificate: ClientCertificate | None
-    arrived: Arrived | None = None
+    message: Recorded | None = None
 
 
 class InboundApplication:
@@ -80,7 +77,7 @@ class InboundApplication:
         taken = await self._handle(request, scope, receive)
         await send({"type": "http.response.start", "status": taken.reply.status, "headers": taken.reply.headers})
         await send({"type": "http.response.body", "body": taken.reply.body})
-        action = request.arrived.envelope.action if request.arrived is not None else ""
+        action = request.message.arrived.envelope.action if request.message is not None else ""
         interaction = action if action in context.interactions else "unknown"
         context.figures.message("inbound", interaction, taken.workflow, taken.outcome, perf_counter() - began)
 
@@ -122,11 +119,11 @@ class InboundApplication:
     async def _answer(self, request: _Request, content_type: bytes | None, body: bytes) -> Taken:
         """Read a message and take it. Raises: `Refused`."""
         media_type = content_type.decode("latin-1") if content_type is not None else None
-        if len(body) < _READ_ASIDE:
+        if len(body) < READ_ASIDE:
             arrived = read_arrived(media_type, body)
         else:
             arrived = await asyncio.to_thread(read_arrived, media_type, body)
-        request.arrived = arrived
+        message = request.message = await self._reception.recorded(arrived, request.call)
         envelope = arrived.envelope
         with structlog.contextvars.bound_contextvars(
             interaction_id=_shown(envelope.action),
@@ -134,11 +131,16 @@ class InboundApplication:
             correlation_id=_shown(correlation_of(arrived)),
             inbound_message_id=_shown(envelope.message_id),
         ):
-            taken = await self._take(arrived, request.call)
+            try:
+                taken = await self._take(message)
+            except Refused as refused:
+                _log.warning("refused", status=refused.status, reason=refused.reason.rstrip(" :"))
+                return Taken(refused.reply, str(refused.status), audited=False)
             _log.info("answered", outcome=taken.outcome, workflow=taken.workflow)
         return taken
 
-    async def _take(self, arrived: Arrived, call: Call) -> Taken:
+    async def _take(self, message: Recorded) -> Taken:
+        arrived = message.arrived
         envelope = arrived.envelope
         if envelope.to_party not in ("", self._context.settings.secret_party_key):
             return self._not_for_us(arrived)
@@ -148,7 +150,7 @@ class InboundApplication:
                 return Taken(signal("Pong", pong), "ping", audited=False)
             if envelope.action == STATUS_REQUEST:
                 return await self._tell_status(arrived)
-        return await self._reception.take(arrived, call)
+        return await self._reception.take(message)
 
     def _not_for_us(self, arrived: Arrived) -> Taken:
         """Refuse a message to somebody else; a signal is answered by none. Spec: 50 §3.3."""
@@ -185,12 +187,14 @@ class InboundApplication:
 
     async def _audit(self, request: _Request, taken: Taken) -> None:
         """Write the record of what changed no state; the answer does not depend on it."""
-        if request.arrived is not None:
-            facts = self._reception.facts(request.arrived, taken.outcome, taken.workflow, request.call)
+        context = self._context
+        if request.message is not None:
+            record = with_outcome(request.message.record, taken.outcome, taken.workflow)
         else:
-            facts = AuditFacts("inbound", taken.outcome, request.call.started, caller=request.call.caller)
+            call = request.call
+            record = context.audit.entry(AuditFacts("inbound", taken.outcome, call.started, caller=call.caller))
         try:
-            await self._context.audit.write(facts)
+            await context.store.transact(lambda transaction: transaction.append_audit(record))
         except StoreError as error:
             _log.error("audit not written", error=error.code)
 

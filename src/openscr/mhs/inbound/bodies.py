@@ -55,20 +55,17 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
 
 
 def unpack(packed: bytes, limit: int) -> bytes:
-    """Unpack gzip, of one or more members; never more than ``limit`` bytes are made.
+    """Unpack gzip of one member, as HTTP clients write it; never more than ``limit`` bytes are made.
 
     Raises: `BodyTooLarge`, `Refused`.
     """
-    unpacked = bytearray()
+    member = zlib.decompressobj(_GZIP)
     try:
-        while packed:
-            member = zlib.decompressobj(_GZIP)
-            unpacked += member.decompress(packed, limit - len(unpacked) + 1)
-            if len(unpacked) > limit:
-                raise BodyTooLarge
-            if not member.eof:
-                raise Refused(400, NOT_GZIP)
-            packed = member.unused_data
+        unpacked = member.decompress(packed, limit + 1)
     except zlib.error:
         raise Refused(400, NOT_GZIP) from None
-    return bytes(unpacked)
+    if len(unpacked) > limit:
+        raise BodyTooLarge
+    if not member.eof or member.unused_data:
+        raise Refused(400, NOT_GZIP)
+    return unpacked

@@ -13,6 +13,7 @@ import structlog
 from openscr.errors import DeliveryError, StoreError
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.inbound.plans import changed
+from openscr.mhs.queue.publisher import QueueRefused
 from openscr.mhs.queue_message import QueueMessage
 from openscr.mhs.states import NO_LONGER_WAITED_FOR, InboundStatus, OutboundStatus
 from openscr.mhs.store.interface import MessageRow, ReplyRow, Transaction
@@ -63,12 +64,16 @@ class OverdueReplies:
                 continue
 
     async def sweep(self) -> int:
-        """Look once; return how many replies went to the queue. Raises: `StoreError`, `DeliveryError`."""
+        """Look once; return how many replies went to the queue. Raises: `StoreError`, `QueueUnavailable`."""
         context = self._context
         overdue = await context.store.overdue_replies(context.clock() - GRACE, _AT_ONCE)
         moved = 0
         for reply in overdue:
-            moved += await self._move(reply)
+            try:
+                moved += await self._move(reply)
+            except QueueRefused as error:
+                # The others may be taken all the same.
+                _log.error("late reply refused by the broker", message_id=reply.message_id, error=error.code)
         if moved:
             _log.warning("late replies queued", count=moved)
             context.arrivals.tell()

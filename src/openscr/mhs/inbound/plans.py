@@ -34,7 +34,8 @@ class Plan:
 
     ``begins`` is what it becomes before anything leaves us, ``outbound`` and ``ends`` what it is when all is done,
     ``fails`` when the queue did not take the message. ``outcome`` is the word for audit and figures. A ``reply`` is
-    kept for who waits for it; ``queue`` goes to the supplier's queue.
+    kept for who waits for it; ``queue`` goes to the supplier's queue. Nothing is sent again of which the receiver has
+    spoken; what it ``refused`` can be, if its supplier wants it.
     """
 
     row: MessageRow
@@ -43,7 +44,8 @@ class Plan:
     outbound: OutboundStatus | None = None
     ends: InboundStatus | None = None
     fails: InboundStatus = InboundStatus.FAILED
-    last_error: str = ""
+    last_error: str | None = None
+    refused: bool = False
     queue: QueueMessage | None = field(default=None, repr=False)
     reply: ReplyRow | None = field(default=None, repr=False)
 
@@ -72,15 +74,16 @@ async def make_plan(
         raise Refused(500, EXCEPTION_IN_WORKFLOW)
     # Whoever answers a message has taken it, whatever became of our own attempts to hear that. Spec: 40 §6.5.
     outbound = OutboundStatus.ACKD if row.outbound_status in _UNSETTLED else None
+    no_error = "" if outbound is not None else None
     waiting = row.workflow is Workflow.SYNC_ASYNC
     if waiting and _is_waited_for(row, now) and await transaction.find_reply(row.message_id) is None:
         status = InboundStatus.SYNC_ASYNC_STORED
         body = write_inbound_message(arrived.message)
         reply = ReplyRow(row.message_id, correlation_of(arrived), body, now)
-        return Plan(row, status, outbound=outbound, ends=status, reply=reply)
+        return Plan(row, status, outbound=outbound, ends=status, last_error=no_error, reply=reply)
     status = InboundStatus.PROCESSED
     queue = _queue_message(row.message_id, arrived, context, now, late=waiting)
-    return Plan(row, status, outbound=outbound, ends=status, queue=queue)
+    return Plan(row, status, outbound=outbound, ends=status, last_error=no_error, queue=queue)
 
 
 async def _plan_unsolicited(transaction: Transaction, arrived: Arrived, context: AdaptorContext, now: datetime) -> Plan:
@@ -113,12 +116,13 @@ async def _plan_unsolicited(transaction: Transaction, arrived: Arrived, context:
 def _plan_signal(row: MessageRow, arrived: Arrived, signal: Signal, context: AdaptorContext, now: datetime) -> Plan:
     unsettled = row.outbound_status in _UNSETTLED
     if signal.kind == "Acknowledgment":
-        return Plan(row, "acknowledgment", outbound=OutboundStatus.ACKD if unsettled else None)
+        outbound, no_error = (OutboundStatus.ACKD, "") if unsettled else (None, None)
+        return Plan(row, "acknowledgment", outbound=outbound, last_error=no_error)
     return Plan(
         row,
         "message-error",
         outbound=OutboundStatus.NACKD if unsettled else None,
-        fails=InboundStatus.FAILED,
+        refused=True,
         # The words of the table of verdicts, which repeat no code of the partner's own making.
         last_error=judge(200, arrived.message.ebxml.encode(), row.message_id).reason,
         queue=_queue_message(row.message_id, arrived, context, now, late=row.workflow is Workflow.SYNC_ASYNC),
@@ -126,7 +130,7 @@ def _plan_signal(row: MessageRow, arrived: Arrived, signal: Signal, context: Ada
 
 
 def _is_waited_for(row: MessageRow, now: datetime) -> bool:
-    in_time = row.waits_until is None or row.waits_until >= now
+    in_time = row.waits_until is not None and row.waits_until >= now
     return in_time and row.outbound_status not in NO_LONGER_WAITED_FOR
 
 
@@ -143,12 +147,15 @@ def _queue_message(
 
 
 def changed(
-    row: MessageRow, now: datetime, *statuses: OutboundStatus | InboundStatus | None, last_error: str = ""
+    row: MessageRow, now: datetime, *statuses: OutboundStatus | InboundStatus | None, last_error: str | None = None
 ) -> MessageRow:
-    """Return a message's state after these statuses, one after the other; one that it has already is no change."""
+    """Return a message's state after these statuses, one after the other; one that it has already is no change.
+
+    ``last_error`` empty means that there is no longer one; none leaves it.
+    """
     for status in statuses:
         if isinstance(status, OutboundStatus) and status is not row.outbound_status:
             row = replace(row, outbound_status=status, history=(*row.history, StatusChange(now, status)))
         elif isinstance(status, InboundStatus) and status is not row.inbound_status:
             row = replace(row, inbound_status=status, history=(*row.history, StatusChange(now, status)))
-    return replace(row, last_error=last_error) if last_error else row
+    return row if last_error is None else replace(row, last_error=last_error)

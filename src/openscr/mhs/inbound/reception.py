@@ -8,9 +8,12 @@ Spec: 50 §3.1 steps 6 to 8, §3.4, E5, F3, F4.
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 from weakref import WeakValueDictionary
+
+import structlog
 
 from openscr.errors import DeliveryError, StoreError
 from openscr.identifiers import ebxml_timestamp
@@ -22,10 +25,15 @@ from openscr.mhs.inbound.plans import Plan, changed, correlation_of, make_plan
 from openscr.mhs.inbound.reading import Arrived
 from openscr.mhs.queue.publisher import Publisher
 from openscr.mhs.states import InboundStatus, Workflow
-from openscr.mhs.store.interface import InboundReceipt, Transaction
+from openscr.mhs.store.interface import AuditEntry, InboundReceipt, SendState, Transaction
 from openscr.transport.ebxml import Addressing, Envelope, write_acknowledgment
 
-_NAME = re.compile(r"\w{1,64}\Z", re.ASCII)
+_log = structlog.get_logger("mhs.inbound")
+
+READ_ASIDE: Final = 262_144
+"""Size from which on a message is read on a thread of its own, so that others need not wait for it."""
+
+_NAME: Final = re.compile(r"\w{1,64}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,20 @@ class Call:
 
     started: datetime
     caller: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A message with its answer, should it be taken, and with its audit record, whose outcome is not known yet."""
+
+    arrived: Arrived
+    acknowledgment: bytes
+    record: AuditEntry
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells a repetition."""
+        return self.arrived.envelope.from_party, self.arrived.envelope.message_id.upper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +76,19 @@ class Reception:
         self._broker: Publisher | None = context.publisher if context.settings.queue_direct else None
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    async def take(self, arrived: Arrived, call: Call) -> Taken:
+    async def take(self, message: Recorded) -> Taken:
         """Take a message. Raises: `Refused`. Spec: 50 §3.1 steps 6 to 8."""
         context = self._context
-        answer = self._answer_to(arrived)
         try:
             if self._broker is None:
-                plan = await self._take_whole(arrived, call, answer)
+                plan = await self._take_whole(message)
             else:
-                key = (arrived.envelope.from_party, arrived.envelope.message_id.upper())
                 # A repetition must not overtake the broker's answer about the first.
-                turn = self._turns.setdefault(key, asyncio.Lock())
+                turn = self._turns.setdefault(message.key, asyncio.Lock())
                 async with turn:
-                    plan = await self._take_directly(arrived, call, answer, self._broker)
-        except (StoreError, DeliveryError):
+                    plan = await self._take_directly(message, self._broker)
+        except (StoreError, DeliveryError) as error:
+            _log.error("not taken", error=error.code)
             raise Refused(500, EXCEPTION_IN_WORKFLOW) from None
         if plan is None:
             return Taken(TAKEN, "unknown-reference", audited=False)
@@ -78,8 +99,8 @@ class Reception:
             context.replies.arrived(plan.reply.message_id)
         elif plan.queue is not None and self._broker is None:
             context.arrivals.tell()
-        _log_lines(plan)
-        return Taken(_reply(answer), plan.outcome, plan.row.workflow)
+        _say_completed(plan)
+        return Taken(_reply(message.acknowledgment), plan.outcome, plan.row.workflow)
 
     def addressing(self, envelope: Envelope) -> Addressing:
         """Return what the header of a signal about a message says. Spec: 50 §3.2, F14."""
@@ -93,14 +114,16 @@ class Reception:
             timestamp=ebxml_timestamp(context.clock()),
         )
 
-    def facts(self, arrived: Arrived, outcome: str, workflow: str, call: Call) -> AuditFacts:
-        """Return what the audit keeps of a message. Spec: 50 F22."""
+    async def recorded(self, arrived: Arrived, call: Call) -> Recorded:
+        """Return a message with what is written about it: large ones are looked into on a thread of their own."""
         envelope = arrived.envelope
-        return AuditFacts(
+        answer = b""
+        if arrived.signal is None:
+            answer = write_acknowledgment(ref_to_message_id=envelope.message_id, **self.addressing(envelope))
+        facts = AuditFacts(
             direction="inbound",
-            outcome=outcome,
+            outcome="",
             started=call.started,
-            workflow=workflow,
             # What a stranger calls its message could be anything.
             interaction=envelope.action if _NAME.match(envelope.action) else "unknown",
             message_id=envelope.message_id,
@@ -109,38 +132,32 @@ class Reception:
             from_party=envelope.from_party,
             to_party=envelope.to_party,
             caller=call.caller,
-            payload=arrived.message.payload.encode("utf-8", "replace") or None,
+            payload=arrived.message.payload.encode() or None,
         )
+        aside = len(arrived.message.payload) >= READ_ASIDE
+        entry = self._context.audit.entry
+        return Recorded(arrived, answer, await asyncio.to_thread(entry, facts) if aside else entry(facts))
 
-    def _answer_to(self, arrived: Arrived) -> bytes:
-        """Write the acknowledgement; a signal is not acknowledged. Spec: 50 §3.2."""
-        envelope = arrived.envelope
-        if arrived.signal is not None:
-            return b""
-        return write_acknowledgment(ref_to_message_id=envelope.message_id, **self.addressing(envelope))
-
-    async def _take_whole(self, arrived: Arrived, call: Call, answer: bytes) -> Plan | InboundReceipt | None:
+    async def _take_whole(self, message: Recorded) -> Plan | InboundReceipt | None:
         now = self._context.clock()
 
         async def work(transaction: Transaction) -> Plan | InboundReceipt | None:
-            plan = await make_plan(transaction, arrived, self._context, now)
+            plan = await make_plan(transaction, message.arrived, self._context, now)
             if isinstance(plan, Plan):
-                await self._settle(transaction, plan, arrived, call, answer)
+                await self._settle(transaction, plan, message)
             return plan
 
         return await self._context.store.transact(work)
 
-    async def _take_directly(
-        self, arrived: Arrived, call: Call, answer: bytes, broker: Publisher
-    ) -> Plan | InboundReceipt | None:
+    async def _take_directly(self, message: Recorded, broker: Publisher) -> Plan | InboundReceipt | None:
         context = self._context
         now = context.clock()
 
         async def begin(transaction: Transaction) -> Plan | InboundReceipt | None:
-            plan = await make_plan(transaction, arrived, context, now)
+            plan = await make_plan(transaction, message.arrived, context, now)
             if isinstance(plan, Plan):
                 if plan.queue is None:
-                    await self._settle(transaction, plan, arrived, call, answer)
+                    await self._settle(transaction, plan, message)
                 elif plan.begins is not None:
                     await transaction.put_message(changed(plan.row, now, plan.begins))
             return plan
@@ -155,7 +172,7 @@ class Reception:
             await transaction.put_message(changed(row, context.clock(), decided.fails))
 
         async def end(transaction: Transaction) -> None:
-            await self._settle(transaction, decided, arrived, call, answer)
+            await self._settle(transaction, decided, message)
 
         try:
             await broker.publish(plan.queue)
@@ -165,35 +182,52 @@ class Reception:
         await context.store.transact(end)
         return plan
 
-    async def _settle(self, transaction: Transaction, plan: Plan, arrived: Arrived, call: Call, answer: bytes) -> None:
+    async def _settle(self, transaction: Transaction, plan: Plan, message: Recorded) -> None:
         """Write what is true once a message is taken."""
-        context, envelope = self._context, arrived.envelope
+        context = self._context
         now = context.clock()
         row = await transaction.find_message(plan.row.message_id) or plan.row
-        await transaction.put_message(
-            changed(row, now, plan.begins, plan.outbound, plan.ends, last_error=plan.last_error)
-        )
-        # Nothing is sent again of which the receiver has spoken.
-        if await transaction.find_sending(row.message_id) is not None and plan.begins is None:
-            await transaction.remove_sending(row.message_id)
+        statuses = (plan.begins, plan.outbound, plan.ends)
+        await transaction.put_message(changed(row, now, *statuses, last_error=plan.last_error))
+        if plan.begins is None:
+            await _end_sending(transaction, row.message_id, refused=plan.refused)
         if plan.reply is not None:
             await transaction.put_reply(plan.reply)
         if plan.queue is not None and self._broker is None:
             await transaction.enqueue(plan.queue)
         window = context.settings.inbound_duplicate_window
-        if window and envelope.message_id:
+        from_party, message_id = message.key
+        if window and message_id:
             expires = now + timedelta(seconds=window)
-            receipt = InboundReceipt(envelope.from_party, envelope.message_id.upper(), now, expires, answer)
+            receipt = InboundReceipt(from_party, message_id, now, expires, message.acknowledgment)
             await transaction.put_receipt(receipt)
-        await transaction.append_audit(context.audit.entry(self.facts(arrived, plan.outcome, plan.row.workflow, call)))
+        await transaction.append_audit(with_outcome(message.record, plan.outcome, plan.row.workflow))
 
 
-def _log_lines(plan: Plan) -> None:
-    """Log what the reference logs of a message that is on the queue; of a reply that was waited for it says nothing."""
-    if plan.outcome == InboundStatus.UNSOLICITED_PROCESSED:
+async def _end_sending(transaction: Transaction, message_id: str, *, refused: bool) -> None:
+    """Send a message no more. What was refused stays, for a supplier who wants it sent again. Spec: 50 F19."""
+    sending = await transaction.find_sending(message_id)
+    if sending is None:
+        return
+    if refused:
+        await transaction.put_sending(replace(sending, state=SendState.FAILED, next_attempt_at=None))
+        await transaction.release_sending(message_id)
+    else:
+        await transaction.remove_sending(message_id)
+
+
+def with_outcome(record: AuditEntry, outcome: str, workflow: str) -> AuditEntry:
+    """Return a record that says how it ended."""
+    ended = {"outcome": outcome} | ({"workflow": workflow} if workflow else {})
+    return replace(record, content={**record.content, **ended})
+
+
+def _say_completed(plan: Plan) -> None:
+    """Log what the reference logs of a message that is on the queue: nothing of waiting callers. Spec: 50 §9."""
+    if plan.ends is InboundStatus.UNSOLICITED_PROCESSED:
         audit_lines.unsolicited_invoked()
         audit_lines.unsolicited_completed()
-    elif plan.outcome == InboundStatus.PROCESSED and plan.row.workflow is not Workflow.SYNC_ASYNC:
+    elif plan.ends is InboundStatus.PROCESSED and plan.row.workflow is not Workflow.SYNC_ASYNC:
         audit_lines.inbound_invoked(plan.row.workflow)
         audit_lines.inbound_completed(plan.row.workflow)
 
