@@ -185,7 +185,9 @@ class Reception:
             raise Refused(NO_INTERACTION)
         wait = _wait(headers.get(WAIT, ""))
         content = _content(headers, body)
-        digest = sha256(name.encode() + b"\0" + body).hexdigest()
+        digest = sha256(name.encode() + b"\0")
+        digest.update(body)
+        # It may be large, and what follows takes its time.
         del body
         interaction = self._context.interactions.get(name)
         if interaction is None:
@@ -211,7 +213,7 @@ class Reception:
             external_attachments=content.external_attachments,
             whole=wait and wants_whole_reply(headers.get("accept", "")),
             respond_async=prefers_async(headers),
-            digest=digest,
+            digest=digest.hexdigest(),
             caller=caller_of(request.scope),
         )
 
