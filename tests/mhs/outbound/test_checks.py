@@ -19,6 +19,7 @@ from mhs.outbound.posting import (
 from mhs.rig import context
 from openscr.mhs.exchange import Attachment, ExternalReference
 from openscr.mhs.interactions import Interaction
+from openscr.mhs.outbound import reception
 from openscr.mhs.outbound.request_body import CONTENT_TYPES
 from openscr.mhs.states import Workflow
 
@@ -421,3 +422,37 @@ async def test_ids_that_are_missing_are_minted() -> None:
         assert got.headers["correlation-id"] == asked.correlation_id
         assert asked.message_id != asked.correlation_id
         assert len(asked.message_id) == len(asked.correlation_id) == 36
+
+
+async def test_f22_what_is_refused_is_audited_without_a_word_of_its_body() -> None:
+    async with face() as served:
+        await served.post(b'{"payload": "9990000018", "9990000018": 1}', message_id="M1", correlation_id="C1")
+        await served.post(interaction_id="9990000018")
+        served.exchanges.answer = RuntimeError("9990000018")
+        await served.post(message_id="M2")
+        audited = [row.entry.content async for row in served.context.store.read_audit()]
+    assert [(each["outcome"], each["interaction"]) for each in audited] == [
+        ("body_invalid", INTERACTION),
+        ("interaction_unknown", "unknown"),
+        ("failed", INTERACTION),
+    ]
+    assert (audited[0]["message_id"], audited[0]["correlation_id"], audited[2]["message_id"]) == ("M1", "C1", "M2")
+    assert "9990000018" not in str(audited)
+
+
+async def test_f18_what_is_refused_is_counted() -> None:
+    async with face() as served:
+        await served.post(b"{")
+        await served.post(interaction_id="9990000018")
+        count = served.context.figures.registry.get_sample_value
+        for interaction, outcome in ((INTERACTION, "body_not_json"), ("unknown", "interaction_unknown")):
+            labels = {"direction": "outbound", "interaction": interaction, "workflow": "", "outcome": outcome}
+            assert count("mhs_messages_total", labels) == 1
+
+
+async def test_refusals_beyond_measure_are_answered_but_not_audited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reception, "REFUSALS_A_MINUTE", 2)
+    async with face() as served:
+        for _ in range(4):
+            assert (await served.post(b"{")).status == 400
+        assert len([row async for row in served.context.store.read_audit()]) == 2

@@ -1,5 +1,7 @@
 """What has become of messages: one by its id, many by status and time; and a failed one sent again.
 
+Refusals are problem documents whatever is accepted: the reference has no such routes, and so no words for them.
+
 Spec: 50 §6, F19.
 """
 
@@ -14,10 +16,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from openscr.errors import StoreError
+from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.outbound.answers import CORRELATION_ID, Ids, write_json, write_refusal
+from openscr.mhs.outbound.callers import caller_of
 from openscr.mhs.outbound.header_values import header_value
-from openscr.mhs.outbound.negotiation import wants_problem
 from openscr.mhs.outbound.refusals import (
     MESSAGE_UNKNOWN,
     NOTHING_KEPT,
@@ -30,6 +33,8 @@ from openscr.mhs.states import InboundStatus, OutboundStatus
 from openscr.mhs.store.interface import MessageFilter, MessageRow, SendState, StatusChange, Transaction
 
 LARGEST_PAGE: Final = 1000
+RESENT: Final = "resent"
+"""Outcome in the audit of a message that is to be sent again."""
 _PAGE: Final = 100
 _STATUSES: Final = frozenset({*OutboundStatus, *InboundStatus})
 
@@ -75,14 +80,15 @@ class Messages:
 
     async def _resend(self, request: Request) -> Response:
         message_id = request.path_params["message_id"]
+        caller = caller_of(request.scope)
         try:
-            row = await self._context.store.transact(lambda transaction: self._reopen(transaction, message_id))
+            row = await self._context.store.transact(lambda transaction: self._reopen(transaction, message_id, caller))
         except (Refused, StoreError) as error:
             return self._refuse(request, error)
         _log.info("to be sent again", message_id=message_id, interaction=row.interaction)
         return write_json(message_form(row), 202)
 
-    async def _reopen(self, transaction: Transaction, message_id: str) -> MessageRow:
+    async def _reopen(self, transaction: Transaction, message_id: str, caller: str) -> MessageRow:
         """Let a message whose attempts have failed begin anew; whoever sends in the background finds it due."""
         row = await transaction.find_message(message_id)
         if row is None:
@@ -103,14 +109,26 @@ class Messages:
             row, outbound_status=again, history=(*row.history, StatusChange(now, again)), last_error="", result=None
         )
         await transaction.put_message(row)
+        facts = AuditFacts(
+            direction="outbound",
+            outcome=RESENT,
+            started=now,
+            workflow=row.workflow,
+            interaction=row.interaction,
+            message_id=row.message_id,
+            correlation_id=row.correlation_id,
+            from_party=row.from_party,
+            to_party=row.to_party,
+            caller=caller,
+        )
+        await transaction.append_audit(self._context.audit.entry(facts))
         return row
 
     def _refuse(self, request: Request, error: Refused | StoreError) -> Response:
         refusal = error.refusal if isinstance(error, Refused) else STORE_UNAVAILABLE
         correlation_id = header_value(request.headers, CORRELATION_ID) or self._context.mint()
         _log.info("refused", path=request.url.path.split("/")[1], code=refusal.code, correlation_id=correlation_id)
-        problem = wants_problem(request.headers.get("accept", ""))
-        return write_refusal(refusal, Ids(correlation_id), problem=problem)
+        return write_refusal(refusal, Ids(correlation_id), problem=True)
 
 
 def message_form(row: MessageRow) -> dict[str, Any]:

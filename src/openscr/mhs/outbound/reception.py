@@ -15,6 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from openscr.access.rate import Minutes
+from openscr.errors import StoreError
+from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import JSON, XML, Answer, Exchanges, OutboundRequest
 from openscr.mhs.interactions import FORWARD_EXPRESS, Interaction
@@ -58,6 +61,8 @@ from openscr.mhs.outbound.refusals import (
 from openscr.mhs.outbound.request_body import RequestBody, check_payload, read_request_body
 from openscr.mhs.states import Workflow
 
+REFUSALS_A_MINUTE: Final = 600
+"""Refusals that are audited: whoever reaches the port can cause them, and must not fill the store."""
 LARGEST_BODY: Final = 104_857_600
 """Bytes of a request. Spec: 50 §1.3 row 13."""
 _XML_TYPES: Final = frozenset({XML, "application/xml"})
@@ -75,6 +80,7 @@ class Reception:
         self._context = context
         self._exchanges = exchanges
         self._idempotency = Idempotency(context)
+        self._refusals = Minutes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -83,7 +89,7 @@ class Reception:
         correlation_id = header_value(request.headers, CORRELATION_ID) or self._context.mint()
         with structlog.contextvars.bound_contextvars(
             correlation_id=correlation_id,
-            interaction_id=header_value(request.headers, INTERACTION_ID),
+            interaction_id=self._interaction_of(request),
             message_id=header_value(request.headers, MESSAGE_ID),
         ):
             try:
@@ -96,7 +102,8 @@ class Reception:
         try:
             outbound = await self._read(request, arrival)
         except Refused as refused:
-            await self._refuse(request, arrival, refused.refusal)(request.scope, request.receive, send)
+            response = await self._refuse(request, arrival, refused.refusal)
+            await response(request.scope, request.receive, send)
             return
         structlog.contextvars.bind_contextvars(message_id=outbound.message_id)
         # Nothing more is to be read: what comes now is the end of the connection.
@@ -113,12 +120,14 @@ class Reception:
         try:
             answer, first = await self._send(outbound, request)
         except Refused as refused:
-            await self._refuse(request, arrival, refused.refusal)(request.scope, request.receive, send)
+            response = await self._refuse(request, arrival, refused.refusal, outbound.message_id)
+            await response(request.scope, request.receive, send)
             return
         except Exception as error:  # noqa: BLE001 whatever goes wrong is row 14 of 50 §1.3
             # The error's own text could hold patient data.
             _log.error("message failed", error=type(error).__name__)
-            await write_refusal(FAILED, ids, problem=arrival.problem)(request.scope, request.receive, send)
+            response = await self._refuse(request, arrival, FAILED, outbound.message_id)
+            await response(request.scope, request.receive, send)
             return
         delivered = await deliver(write_answer(answer, ids, problem=arrival.problem), gone, send)
         _log.info("answered", status=answer.status, delivered=delivered)
@@ -132,15 +141,36 @@ class Reception:
             return await self._idempotency.send(outbound, self._exchanges.send)
         return await self._exchanges.send(outbound), True
 
-    def _refuse(self, request: Request, arrival: "_Arrival", refusal: Refusal) -> Response:
-        name = request.headers.get(INTERACTION_ID, "")
-        known = name if name in self._context.interactions else "unknown"
+    async def _refuse(self, request: Request, arrival: "_Arrival", refusal: Refusal, message_id: str = "") -> Response:
+        """Return the answer to what is not sent, after it was counted and audited. Spec: 50 F18, F22."""
+        interaction = self._interaction_of(request)
         seconds = (self._context.clock() - arrival.at).total_seconds()
-        self._context.figures.message("outbound", known, "", refusal.code, seconds)
+        self._context.figures.message("outbound", interaction, "", refusal.code, max(0.0, seconds))
         _log.info("refused", status=refusal.status, code=refusal.code)
+        if self._refusals.count() <= REFUSALS_A_MINUTE:
+            facts = AuditFacts(
+                direction="outbound",
+                outcome=refusal.code,
+                started=arrival.at,
+                interaction=interaction,
+                message_id=message_id or header_value(request.headers, MESSAGE_ID),
+                correlation_id=arrival.correlation_id,
+                from_asid=header_value(request.headers, FROM_ASID),
+                caller=caller_of(request.scope),
+            )
+            try:
+                await self._context.audit.write(facts)
+            except StoreError as error:
+                # Nothing was sent: that it was not sent may go unrecorded, but not unsaid.
+                _log.error("refusal not audited", error=error.code)
         if refusal is TOO_LARGE and not arrival.problem:
             return Response(status_code=400, headers={CORRELATION_ID: arrival.correlation_id, **refusal.headers})
-        return write_refusal(refusal, Ids(arrival.correlation_id), problem=arrival.problem)
+        return write_refusal(refusal, Ids(arrival.correlation_id, message_id), problem=arrival.problem)
+
+    def _interaction_of(self, request: Request) -> str:
+        """Return the interaction for log, figures and audit: what no table has could be anything."""
+        name = request.headers.get(INTERACTION_ID, "")
+        return name if name in self._context.interactions else "unknown"
 
     # --- the checks, in the order of 50 §1.3 --------------------------------------------------------------------------
 
@@ -156,7 +186,9 @@ class Reception:
             raise Refused(NO_INTERACTION)
         wait = _wait(headers.get(WAIT, ""))
         content = _content(headers, body)
-        digest = sha256(name.encode() + b"\0" + body).hexdigest()
+        digest = sha256(name.encode() + b"\0")
+        digest.update(body)
+        # It may be large, and what follows takes its time.
         del body
         interaction = self._context.interactions.get(name)
         if interaction is None:
@@ -182,7 +214,7 @@ class Reception:
             external_attachments=content.external_attachments,
             whole=wait and wants_whole_reply(headers.get("accept", "")),
             respond_async=prefers_async(headers),
-            digest=digest,
+            digest=digest.hexdigest(),
             caller=caller_of(request.scope),
         )
 

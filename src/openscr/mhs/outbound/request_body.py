@@ -1,12 +1,14 @@
 """The JSON that a supplier posts: read, or every mistake in it told as the reference tells them.
 
-Members are cut out of the body first and each is read by itself, so that nothing is built of what nobody asked for.
+Members are cut out of the body first and each is read by itself, so that nothing is built of what nobody asked for: a
+body costs about twice its size, and no more mistakes are told than anybody would read.
 
 Spec: 50 §1.2, §1.3 row 8.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -60,8 +62,30 @@ _NO_BOOLEAN: Final = "Not a valid boolean."
 _NO_OBJECT: Final = "Invalid input type."
 _NO_ARRAY: Final = "Invalid type."
 
+MOST_TOLD: Final = 1_000
+"""Items of an array, and members that nobody knows, of which mistakes are told."""
+
+
+class _Reference(msgspec.Struct, forbid_unknown_fields=True):
+    message_id: str
+    description: str
+    document_id: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_ABSENT: Final = msgspec.Raw()
+
+
+def _first(most: int) -> msgspec.json.Decoder[msgspec.Struct]:
+    """Return a reader of the first items of an array, which builds nothing of those after them."""
+    items = [(f"item{number}", msgspec.Raw, _ABSENT) for number in range(most)]
+    return msgspec.json.Decoder(msgspec.defstruct("_First", items, array_like=True))
+
+
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_ATTACHMENTS: Final = _first(MOST_ATTACHMENTS + 1)
+_REFERENCES: Final = msgspec.json.Decoder(list[_Reference])
+_FIRST_REFERENCES: Final = _first(MOST_TOLD)
+_NONE: Final = msgspec.Raw(b"[]")
 _TEXT: Final = msgspec.json.Decoder(str)
 
 
@@ -85,10 +109,10 @@ def _read(body: bytes | bytearray) -> RequestBody:
         raise Refused(invalid_body({"_schema": [_NO_OBJECT]}))
     mistakes: Mistakes = {}
     payload = _text(members, "payload", mistakes, _payload_length)
-    attachments = _items(members, "attachments", mistakes, _attachment)
+    attachments = _items(members, "attachments", mistakes, _ATTACHMENTS, _attachment)
     if len(attachments) > MOST_ATTACHMENTS and "attachments" not in mistakes:
         mistakes["attachments"] = [f"Longer than maximum length {MOST_ATTACHMENTS}."]
-    references = _items(members, "external_attachments", mistakes, _reference)
+    references = _references(members, mistakes)
     _refuse_others(members, {"payload", "attachments", "external_attachments"}, mistakes)
     if mistakes:
         raise Refused(invalid_body(mistakes))
@@ -191,9 +215,13 @@ def _boolean(members: _Members, name: str, mistakes: Mistakes) -> bool:
 
 
 def _items(
-    members: _Members, name: str, mistakes: Mistakes, read: Callable[[_Members, Mistakes], _Item]
+    members: _Members,
+    name: str,
+    mistakes: Mistakes,
+    first: msgspec.json.Decoder[msgspec.Struct],
+    read: Callable[[_Members, Mistakes], _Item],
 ) -> list[_Item]:
-    """Return the items of an array, each an object; none of a member that is absent."""
+    """Return the first items of an array, each an object; none of a member that is absent."""
     value = members.get(name)
     if value is None:
         return []
@@ -201,13 +229,15 @@ def _items(
         mistakes[name] = [_NULL]
         return []
     try:
-        array = _ARRAY.decode(value)
+        array = msgspec.structs.astuple(first.decode(value))
     except msgspec.ValidationError:
         mistakes[name] = [_NO_ARRAY]
         return []
     items: list[_Item] = []
     faulty: Mistakes = {}
     for index, item in enumerate(array):
+        if item is _ABSENT:
+            break
         inner = _members(item)
         found: Mistakes = {}
         if inner is None:
@@ -221,7 +251,24 @@ def _items(
     return items
 
 
+def _references(members: _Members, mistakes: Mistakes) -> list[ExternalReference]:
+    """Return the references, of which there may be any number."""
+    name = "external_attachments"
+    try:
+        read = _REFERENCES.decode(members.get(name, _NONE))
+    except msgspec.ValidationError:
+        _items(members, name, mistakes, _FIRST_REFERENCES, _reference)
+        # Where the mistake is further on than anybody reads.
+        mistakes.setdefault(name, [_NO_ARRAY])
+        return []
+    return [
+        ExternalReference(
+            each.message_id, each.description, None if each.document_id is msgspec.UNSET else each.document_id
+        )
+        for each in read
+    ]
+
+
 def _refuse_others(members: _Members, known: set[str], mistakes: Mistakes) -> None:
-    for name in members:
-        if name not in known:
-            mistakes[name] = [_UNKNOWN]
+    for name in islice((name for name in members if name not in known), MOST_TOLD):
+        mistakes[name] = [_UNKNOWN]
