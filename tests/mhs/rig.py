@@ -17,7 +17,6 @@ from openscr.mhs.queue.arrivals import Arrivals
 from openscr.mhs.queue.publisher import Publisher
 from openscr.mhs.replies import Replies
 from openscr.mhs.settings import MhsSettings
-from openscr.mhs.states import Workflow
 from openscr.mhs.store.interface import Store
 from openscr.mhs.store.memory import MemoryStore
 
