@@ -41,6 +41,7 @@ bench: $(STAMP)  ## measure the cost of every operation (minutes)
 	@$(BIN)/python -m benchmarks.handshakes
 	@$(BIN)/python -m benchmarks.audit
 	@$(BIN)/python -m benchmarks.authorisation
+	@$(BIN)/python -m benchmarks.mhs
 
 soak: $(STAMP)   ## kill -9 during a thousand uploads, then look at what is left (minutes)
 	@PYTHONPATH=tests $(BIN)/python -m faults.soak $(ARGS)
