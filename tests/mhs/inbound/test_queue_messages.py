@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import quopri
 import zlib
 from typing import Any
 
@@ -313,3 +314,29 @@ async def test_a_payload_is_found_wherever_it_stands() -> None:
     message = await only_message(context)
     assert message.payload == PAYLOAD
     assert [each.payload for each in message.attachments] == ["hello"]
+
+
+async def test_f10_quoted_printable_is_decoded() -> None:
+    references = PAYLOAD_REFERENCE + reference("cid:t@x") + reference("cid:b@x")
+    parts = [
+        MimePart(quopri.encodestring(content), id=id, type=type, encoding="quoted-printable")
+        for id, type, content in (("t@x", "text/plain", MULTIBYTE.encode()), ("b@x", "image/png", b"\x89\0=\xff"))
+    ]
+    payload = payload_part(quopri.encodestring(f"<a b='='>{MULTIBYTE}</a>".encode()), encoding="quoted-printable")
+    context = await answering(multipart(header_part(envelope(references=references)), payload, *parts))
+    message = await only_message(context)
+    assert message.payload == f"<a b='='>{MULTIBYTE}</a>"
+    assert [(each.is_base64, each.payload) for each in message.attachments] == [
+        (False, MULTIBYTE),
+        (True, base64.b64encode(b"\x89\0=\xff").decode()),
+    ]
+
+
+async def test_a_reference_may_be_written_as_a_url_or_as_the_id_itself() -> None:
+    references = (
+        PAYLOAD_REFERENCE + reference("cid:a%2Bb%40x", description="1") + reference("cid:c%20d", description="2")
+    )
+    parts = [MimePart(b"x", id=id, type="text/plain") for id in ("a+b@x", "c%20d")]
+    context = await answering(multipart(header_part(envelope(references=references)), payload_part(), *parts))
+    attachments = (await only_message(context)).attachments
+    assert [(each.content_id, each.description) for each in attachments] == [("a+b@x", "1"), ("c%20d", "2")]
