@@ -119,6 +119,25 @@ SHAPES: Final[dict[str, dict[str, Shape]]] = {
         "preamble": _many(_MULTIPART, "\r\n-", "\n--b\n\n--b--"),
         "white space behind delimiters": _many(f"{_MULTIPART}--b\n\n", "--b        x\n", "--b--"),
     },
+    "mhs_inbound": {
+        "entries": _in("mhs_inbound", "</eb:Manifest>", '<eb:Reference xlink:href="mid:@"/>'),
+        "entries of parts": _in("mhs_inbound", "</eb:Manifest>", '<eb:Reference xlink:href="cid:@%20"/>'),
+        "words of a description": _in("mhs_inbound", "The HL7 payload", 'a="b c" '),
+        "quotation marks": _in("mhs_inbound", "The HL7 payload", '\\"'),
+        "quotation marks of a file": _in(
+            "mhs_inbound",
+            "</eb:Manifest>",
+            '"',
+            deep=('<eb:Reference xlink:href="mid:a"><eb:Description>Filename=', "</eb:Description></eb:Reference>"),
+            levels=1,
+        ),
+        "descriptions": _in("mhs_inbound", "The HL7 payload", "</eb:Description><eb:Description>"),
+        "white space of the declaration": _many("text/xml\n<?xml ", " encoding ", "?><a/>"),
+        "quoted-printable": _many(
+            f"{_MULTIPART}--b\nContent-Transfer-Encoding: quoted-printable\n\n", "=41=\n", "\n--b--"
+        ),
+        "payload": _in("mhs_inbound", "<id root", "é"),
+    },
     "ebxml": {
         "message headers": _in("ebxml", "<eb:MessageHeader", "<eb:MessageHeader><eb:From/></eb:MessageHeader>"),
         "parties": _in("ebxml", "<eb:PartyId", "<eb:PartyId>a</eb:PartyId>"),

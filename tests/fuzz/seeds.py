@@ -71,6 +71,8 @@ def _cut(name: str, path: Path) -> bytes:
     head, _, body = data.partition(b"\r\n\r\n")
     lines = (line.partition(b":") for line in head.split(b"\r\n"))
     content_type = next((value.strip() for field, _, value in lines if field.lower() == b"content-type"), b"")
+    if name == "mhs_inbound":
+        return content_type + b"\n" + body
     if name == "mime":
         return content_type + b"\n" + body if content_type.startswith(b"multipart") else b""
     try:

@@ -33,6 +33,9 @@ from openscr.hl7.strict import STRICT_INTERACTIONS, check_strict
 from openscr.hl7.summary_reader import NoSummary, read_summary
 from openscr.hl7.summary_writer import UnwritableSummary, write_summary
 from openscr.hl7.wrapper import local_name, read_wrapper
+from openscr.mhs.inbound import answers as inbound
+from openscr.mhs.inbound.reading import read_arrived
+from openscr.mhs.queue_message import read_inbound_message, write_inbound_message
 from openscr.spine import EventListOutcome, EventOutcome, Upload
 from openscr.transport.ebxml import Reliability, check_reliability, read_envelope, read_signal, time_to_live_passed
 from openscr.transport.mime import read_multipart
@@ -75,6 +78,16 @@ def mime(data: bytes) -> None:
             assert len(part.content(body)) <= part.end - part.start
         except WireError:
             continue
+
+
+def mhs_inbound(data: bytes) -> None:
+    """What a Spine posts to the adaptor: read to its end or refused, and what is read can be written for the queue."""
+    content_type, _, body = data.partition(b"\n")
+    try:
+        arrived = read_arrived(content_type.decode("latin-1"), body)
+    except inbound.Refused:
+        return
+    assert read_inbound_message(write_inbound_message(arrived.message)) == arrived.message
 
 
 def ebxml(data: bytes) -> None:
@@ -325,6 +338,7 @@ class Target:
 TARGETS: Final = {
     "xml": Target(xml, ("*/*.xml",)),
     "mime": Target(mime, ("transport/*.http",)),
+    "mhs_inbound": Target(mhs_inbound, ("transport/*.http",)),
     "ebxml": Target(ebxml, ("transport/*.http",)),
     "signal": Target(signal, ("transport/*.http",)),
     "soap": Target(soap, ("transport/11*.http", "psis-query/*request_soap.xml", "acs/0[1267]*.xml")),

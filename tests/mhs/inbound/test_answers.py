@@ -23,6 +23,7 @@ from mhs.inbound.posting import (
     remember,
     state,
 )
+from mhs.rig import PARTY_KEY
 from openscr.codes import SERVICE_PREFIX
 from openscr.errors import StoreUnavailable
 from openscr.mhs.interactions import Interaction
@@ -211,14 +212,23 @@ async def test_row_7c_unsolicited() -> None:
 
 async def test_unsolicited_message_to_oneself_keeps_the_state_of_its_sending() -> None:
     context = await adaptor(interactions=GP2GP)
-    await remember(
-        context, message_id=REPLY_ID, workflow=Workflow.FORWARD_RELIABLE, outbound_status=OutboundStatus.ACKD
-    )
-    body = multipart(header_part(envelope(RefToMessageId=None, Action=FORWARD)), payload_part())
+    sent = {"workflow": Workflow.FORWARD_RELIABLE, "outbound_status": OutboundStatus.ACKD}
+    await remember(context, message_id=REPLY_ID, **sent)
+    body = multipart(header_part(envelope(RefToMessageId=None, Action=FORWARD, From=PARTY_KEY)), payload_part())
     assert (await post(context, body)).status == 200
     row = await state(context, REPLY_ID)
     assert row.outbound_status is OutboundStatus.ACKD
     assert row.inbound_status is InboundStatus.UNSOLICITED_PROCESSED
+
+
+async def test_unsolicited_message_with_the_id_of_one_of_ours_changes_nothing() -> None:
+    context = await adaptor(interactions=GP2GP)
+    before = await remember(context, message_id=REPLY_ID, outbound_status=OutboundStatus.RECEIVED)
+    body = multipart(header_part(envelope(RefToMessageId=None, Action=FORWARD)), payload_part())
+    answered = await post(context, body)
+    assert (answered.status, answered.text) == (500, "500: Exception in workflow")
+    assert await state(context, REPLY_ID) == before
+    assert await queued(context) == []
 
 
 async def test_row_4_fixed_f9_message_without_manifest_or_payload_has_an_empty_payload() -> None:

@@ -177,7 +177,7 @@ async def test_what_a_stranger_calls_its_message_stands_in_no_audit() -> None:
     answered = await post(context, body, content_type=CONTENT_TYPE)
     assert answered.text == "404: Unknown interaction ID: Mrs Smith, 9990000018"
     (record,) = await audited(context)
-    assert record.entry.content["interaction"] == "unknown"
+    assert record.entry.content["interaction"] == "unreadable"
 
 
 @pytest.mark.parametrize("size", [1000, 2_000_000])

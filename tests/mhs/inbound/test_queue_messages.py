@@ -3,7 +3,12 @@
 import base64
 import gzip
 import json
+import quopri
 import zlib
+from email.mime.application import MIMEApplication
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
+from email.policy import SMTP
 from typing import Any
 
 import pytest
@@ -313,3 +318,59 @@ async def test_a_payload_is_found_wherever_it_stands() -> None:
     message = await only_message(context)
     assert message.payload == PAYLOAD
     assert [each.payload for each in message.attachments] == ["hello"]
+
+
+async def test_f10_quoted_printable_is_decoded() -> None:
+    references = PAYLOAD_REFERENCE + reference("cid:t@x") + reference("cid:b@x")
+    parts = [
+        MimePart(quopri.encodestring(content), id=id, type=type, encoding="quoted-printable")
+        for id, type, content in (("t@x", "text/plain", MULTIBYTE.encode()), ("b@x", "image/png", b"\x89\0=\xff"))
+    ]
+    payload = payload_part(quopri.encodestring(f"<a b='='>{MULTIBYTE}</a>".encode()), encoding="quoted-printable")
+    context = await answering(multipart(header_part(envelope(references=references)), payload, *parts))
+    message = await only_message(context)
+    assert message.payload == f"<a b='='>{MULTIBYTE}</a>"
+    assert [(each.is_base64, each.payload) for each in message.attachments] == [
+        (False, MULTIBYTE),
+        (True, base64.b64encode(b"\x89\0=\xff").decode()),
+    ]
+
+
+async def test_a_reference_may_be_written_as_a_url_or_as_the_id_itself() -> None:
+    references = (
+        PAYLOAD_REFERENCE + reference("cid:a%2Bb%40x", description="1") + reference("cid:c%20d", description="2")
+    )
+    parts = [MimePart(b"x", id=id, type="text/plain") for id in ("a+b@x", "c%20d")]
+    context = await answering(multipart(header_part(envelope(references=references)), payload_part(), *parts))
+    attachments = (await only_message(context)).attachments
+    assert [(each.content_id, each.description) for each in attachments] == [("a+b@x", "1"), ("c%20d", "2")]
+
+
+async def test_message_as_another_adaptor_forwards_it() -> None:
+    """50 §2.5: LF, ``start`` without quotation marks and angle brackets, extra headers."""
+    content_type = 'multipart/related; boundary="--=_MIME-Boundary"; type=text/xml; start=ebXMLHeader@spine.nhs.uk'
+    body = multipart().replace(b"\r\n", b"\n")
+    context = await answering(body, content_type=content_type, charset="UTF-8", message_id="X", correlation_id="Y")
+    assert (await only_message(context)).payload == PAYLOAD
+
+
+async def test_message_as_a_library_of_others_writes_it() -> None:
+    """Python's own: another boundary, MIME-Version, base64 with line ends, folded headers."""
+    references = PAYLOAD_REFERENCE + reference("cid:a@x", description="one")
+    message = MIMEMultipart("related", boundary="a " + "b" * 60)
+    header = MIMEText(envelope(references=references), "xml", "us-ascii")
+    payload = MIMEText(f"<a>{MULTIBYTE}</a>", "xml", "utf-8")
+    payload.add_header("Content-ID", "<payload@spine.nhs.uk>")
+    attachment = MIMEApplication(b"\0" * 500, "pdf", name="a long name of a file " * 5)
+    attachment.add_header("Content-Id", "<a@x>")
+    for part in (header, payload, attachment):
+        message.attach(part)
+    written = message.as_bytes(policy=SMTP)
+    head, _, body = written.partition(b"\r\n\r\n")
+    content_type = head.replace(b"\r\n ", b" ").partition(b"Content-Type: ")[2].partition(b"\r\n")[0].decode()
+    context = await answering(body, content_type=content_type)
+    read = await only_message(context)
+    assert read.payload == f"<a>{MULTIBYTE}</a>"
+    (attached,) = read.attachments
+    assert (attached.is_base64, attached.content_type) == (True, "application/pdf")
+    assert base64.b64decode(attached.payload) == b"\0" * 500

@@ -165,7 +165,12 @@ async def test_f9_acknowledgment_that_comes_alone(before: OutboundStatus) -> Non
 async def test_f9_late_acknowledgment_of_the_specification_example() -> None:
     body = (MESSAGES / "transport" / "26-forward-reliable-late-ack-post.http").read_bytes().partition(b"\r\n\r\n")[2]
     context = await adaptor(secret_party_key="B99901-900101")
-    await remember(context, message_id="9C8B7A69-5847-4635-9423-12F0E1D2BB0D", workflow=Workflow.FORWARD_RELIABLE)
+    await remember(
+        context,
+        message_id="9C8B7A69-5847-4635-9423-12F0E1D2BB0D",
+        workflow=Workflow.FORWARD_RELIABLE,
+        outbound_status=OutboundStatus.RECEIVED,
+    )
     answered = await post(
         context, body, content_type="text/xml", soapaction="urn:urn:oasis:names:tc:ebxml-msg:service/Acknowledgment"
     )

@@ -4,10 +4,8 @@ Spec: 50 §3, C6, F9, F10, F14, F15, F22.
 """
 
 import asyncio
-import re
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Final
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -33,7 +31,7 @@ from openscr.mhs.inbound.answers import (
 from openscr.mhs.inbound.bodies import BodyCutOff, BodyTooLarge, read_body
 from openscr.mhs.inbound.plans import correlation_of
 from openscr.mhs.inbound.reading import Arrived, read_arrived
-from openscr.mhs.inbound.reception import READ_ASIDE, Call, Reception, Recorded, Taken, with_outcome
+from openscr.mhs.inbound.reception import READ_ASIDE, Call, Reception, Recorded, Taken, shown, with_outcome
 from openscr.mhs.store.interface import InboundReceipt, Transaction
 from openscr.transport.ebxml import write_message_error
 from openscr.transport.message_services import (
@@ -45,8 +43,6 @@ from openscr.transport.message_services import (
 )
 
 _log = structlog.get_logger("mhs.inbound")
-
-_ID: Final = re.compile(r"[\w.:@+-]{0,64}\Z", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -126,10 +122,10 @@ class InboundApplication:
         message = request.message = await self._reception.recorded(arrived, request.call)
         envelope = arrived.envelope
         with structlog.contextvars.bound_contextvars(
-            interaction_id=_shown(envelope.action),
-            message_id=_shown(envelope.ref_to_message_id or ""),
-            correlation_id=_shown(correlation_of(arrived)),
-            inbound_message_id=_shown(envelope.message_id),
+            interaction_id=shown(envelope.action),
+            message_id=shown(envelope.ref_to_message_id or ""),
+            correlation_id=shown(correlation_of(arrived)),
+            inbound_message_id=shown(envelope.message_id),
         ):
             try:
                 taken = await self._take(message)
@@ -197,8 +193,3 @@ class InboundApplication:
             await context.store.transact(lambda transaction: transaction.append_audit(record))
         except StoreError as error:
             _log.error("audit not written", error=error.code)
-
-
-def _shown(id: str) -> str:
-    """Return an id as a log may show it: what a stranger calls things could be anything."""
-    return id if _ID.match(id) else "unreadable"

@@ -23,7 +23,7 @@ from openscr.transport.ebxml import Signal
 from openscr.transport.verdict import judge
 
 _UNSETTLED: Final = frozenset(
-    {None, OutboundStatus.RECEIVED, OutboundStatus.TRANSMISSION_FAILED, OutboundStatus.NACKD, OutboundStatus.ACKD}
+    {OutboundStatus.RECEIVED, OutboundStatus.TRANSMISSION_FAILED, OutboundStatus.NACKD, OutboundStatus.ACKD}
 )
 """Outbound statuses that word of the message's receiver changes; the others tell of the supplier's own answer."""
 
@@ -93,8 +93,11 @@ async def _plan_unsolicited(transaction: Transaction, arrived: Arrived, context:
         raise Refused(404, UNKNOWN_INTERACTION, envelope.action)
     if interaction.workflow != Workflow.FORWARD_RELIABLE:
         raise Refused(500, NOT_FOR_UNSOLICITED)
-    # Who sends a message to itself has a row of it already, which must not be lost.
-    row = await transaction.find_message(envelope.message_id) or MessageRow(
+    found = await transaction.find_message(envelope.message_id)
+    if found is not None and found.outbound_status is not None and envelope.from_party != envelope.to_party:
+        # A message of ours has this id: only we ourselves may send it to us.
+        raise Refused(500, EXCEPTION_IN_WORKFLOW)
+    row = found or MessageRow(
         envelope.message_id,
         created=now,
         workflow=Workflow.FORWARD_RELIABLE,

@@ -6,10 +6,12 @@ Spec: 50 §3.1 steps 1 to 4, §3.4, F9, F10.
 """
 
 import base64
+import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
 from lxml import etree
 
@@ -101,6 +103,8 @@ def _read_single(content_type: str, body: bytes) -> Arrived:
 
 def _content_of(part: Part, body: bytes) -> bytes | None:
     """Return the content of a part, none when its transfer encoding is broken or not one that is taken."""
+    if part.encoding == "quoted-printable":
+        return binascii.a2b_qp(body[part.start : part.end])
     try:
         return part.content(body)
     except MalformedMultipart:
@@ -138,9 +142,9 @@ def _read_envelope(root: etree._Element, *, alone: bool) -> tuple[Envelope, Sign
 
 
 def _read_parts(multipart: Multipart, ebxml: str, entries: tuple[ManifestEntry, ...]) -> InboundMessage:
-    described = {entry.content_id: entry for entry in reversed(entries) if entry.content_id is not None}
+    described = _by_content_id(entries)
     others = [part for part in multipart.parts if part is not multipart.root]
-    payload_part = _payload_of(others, entries)
+    payload_part = _payload_of(others, described)
     payload = ""
     attachments: list[InboundAttachment] = []
     for part in others:
@@ -155,10 +159,20 @@ def _read_parts(multipart: Multipart, ebxml: str, entries: tuple[ManifestEntry, 
     return InboundMessage(ebxml, payload, tuple(attachments), _externals(entries))
 
 
-def _payload_of(others: list[Part], entries: tuple[ManifestEntry, ...]) -> Part | None:
+def _by_content_id(entries: tuple[ManifestEntry, ...]) -> dict[str, ManifestEntry]:
+    """Return what the manifest says of parts; the first entry for a part counts. A URL may be percent-encoded."""
+    found: dict[str, ManifestEntry] = {}
+    for entry in entries:
+        if entry.content_id is not None:
+            found.setdefault(entry.content_id, entry)
+            found.setdefault(unquote(entry.content_id), entry)
+    return found
+
+
+def _payload_of(others: list[Part], described: Mapping[str, ManifestEntry]) -> Part | None:
     """Return the part that the manifest says holds the HL7 payload, else the first beside the envelope."""
-    marked = {entry.content_id for entry in entries if entry.is_payload and entry.content_id is not None}
-    return next((part for part in others if part.content_id in marked), others[0] if others else None)
+    marked = (part for part in others if (entry := described.get(part.content_id or "")) and entry.is_payload)
+    return next(marked, others[0] if others else None)
 
 
 def _text_of_payload(part: Part, body: bytes) -> str | None:
@@ -174,11 +188,13 @@ def _attachment(part: Part, body: bytes, described: Mapping[str, ManifestEntry])
     as_sent = body[part.start : part.end]
     is_base64 = part.encoding == "base64"
     if is_base64:
-        text = decode(as_sent, "text/plain; charset=us-ascii")
+        content, text = as_sent, decode(as_sent, "text/plain; charset=us-ascii")
     else:
-        text = decode(as_sent, part.content_type) if _content_of(part, body) is not None else None
+        decoded = _content_of(part, body)
+        content = as_sent if decoded is None else decoded
+        text = None if decoded is None else decode(decoded, part.content_type)
     if text is None:
-        text, is_base64 = base64.b64encode(as_sent).decode("ascii"), True
+        text, is_base64 = base64.b64encode(content).decode("ascii"), True
     entry = described.get(part.content_id or "")
     return InboundAttachment(
         payload=text,

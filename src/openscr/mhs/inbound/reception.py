@@ -33,7 +33,7 @@ _log = structlog.get_logger("mhs.inbound")
 READ_ASIDE: Final = 262_144
 """Size from which on a message is read on a thread of its own, so that others need not wait for it."""
 
-_NAME: Final = re.compile(r"\w{1,64}\Z", re.ASCII)
+_ID: Final = re.compile(r"[\w.:@+-]{0,64}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +124,12 @@ class Reception:
             direction="inbound",
             outcome="",
             started=call.started,
-            # What a stranger calls its message could be anything.
-            interaction=envelope.action if _NAME.match(envelope.action) else "unknown",
-            message_id=envelope.message_id,
-            correlation_id=correlation_of(arrived),
-            ref_to_message_id=envelope.ref_to_message_id or "",
-            from_party=envelope.from_party,
-            to_party=envelope.to_party,
+            interaction=shown(envelope.action),
+            message_id=shown(envelope.message_id),
+            correlation_id=shown(correlation_of(arrived)),
+            ref_to_message_id=shown(envelope.ref_to_message_id or ""),
+            from_party=shown(envelope.from_party),
+            to_party=shown(envelope.to_party),
             caller=call.caller,
             payload=arrived.message.payload.encode() or None,
         )
@@ -214,6 +213,11 @@ async def _end_sending(transaction: Transaction, message_id: str, *, refused: bo
         await transaction.release_sending(message_id)
     else:
         await transaction.remove_sending(message_id)
+
+
+def shown(id: str) -> str:
+    """Return an id as logs and audit may hold it: what a stranger calls things could be anything."""
+    return id if _ID.match(id) else "unreadable"
 
 
 def with_outcome(record: AuditEntry, outcome: str, workflow: str) -> AuditEntry:
