@@ -193,12 +193,9 @@ class SqliteMhsStore(SqliteFile):
         """Return how the queue stands."""
 
         def report(connection: sqlite3.Connection) -> QueueFigures:
-            found = connection.execute(statements.QUEUE_FIGURES, (to_microseconds(now),)).fetchall()
-            counts = {state: count for state, count, _ in found}
-            oldest = next((first for state, _, first in found if state == "waiting"), None)
-            return QueueFigures(
-                counts.get("waiting", 0), counts.get("leased", 0), counts.get("dead", 0), read_optional_time(oldest)
-            )
+            values = (to_microseconds(now),)
+            living, leased, oldest, dead = connection.execute(statements.QUEUE_FIGURES, values).fetchone()
+            return QueueFigures(living - leased, leased, dead, read_optional_time(oldest))
 
         return await self._report(report)
 

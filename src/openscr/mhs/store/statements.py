@@ -89,6 +89,7 @@ RELEASE: Final = (
 )
 BURY: Final = (
     "UPDATE queue SET died_at = ?1, receipt = NULL WHERE died_at IS NULL AND free_at <= ?1 AND deliveries >= ?2"
+    " AND deliveries > 0"
 )
 DEAD_LETTERS: Final = (
     "SELECT id, message_id, correlation_id, created_at, late, size, deliveries, died_at FROM queue"
@@ -96,8 +97,9 @@ DEAD_LETTERS: Final = (
 )
 REQUEUE: Final = "UPDATE queue SET died_at = NULL, deliveries = 0, free_at = 0 WHERE id = ? AND died_at IS NOT NULL"
 QUEUE_FIGURES: Final = (
-    "SELECT CASE WHEN died_at IS NOT NULL THEN 'dead' WHEN receipt IS NOT NULL AND free_at > ? THEN 'leased'"
-    " ELSE 'waiting' END AS state, count(*), min(created_at) FROM queue GROUP BY state"
+    "SELECT count(*), count(CASE WHEN receipt IS NOT NULL AND free_at > ?1 THEN 1 END),"
+    " min(CASE WHEN receipt IS NULL OR free_at <= ?1 THEN created_at END),"
+    " (SELECT count(*) FROM queue WHERE died_at IS NOT NULL) FROM queue WHERE died_at IS NULL"
 )
 
 # --- keeping house: a number of rows at a time, so that nobody waits long ---
