@@ -162,9 +162,9 @@ async def damaged(folder: Path, statement: str) -> Store:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE queue SET body = zeroblob(0) WHERE id = :one",
-        "UPDATE queue SET body = CAST(substr(body, 1, 30) AS BLOB) WHERE id = :one",
-        "UPDATE queue SET body = (SELECT body FROM queue WHERE id = :two) WHERE id = :one",
+        "UPDATE queue_body SET body = zeroblob(0) WHERE sequence = 1",
+        "UPDATE queue_body SET body = CAST(substr(body, 1, 30) AS BLOB) WHERE sequence = 1",
+        "UPDATE queue_body SET body = (SELECT body FROM queue_body WHERE sequence = 2) WHERE sequence = 1",
     ],
     ids=["empty", "cut", "that of another"],
 )

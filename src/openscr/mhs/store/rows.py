@@ -171,8 +171,8 @@ def read_receipt(row: Row) -> InboundReceipt:
 # --- the queue ---
 
 
-def queue_values(message: QueueMessage, sealing: Sealing) -> Values:
-    """Return the columns of a queue message as it comes."""
+def queue_values(message: QueueMessage) -> Values:
+    """Return the columns of a queue message as it comes; its body is kept apart."""
     return (
         message.id,
         message.message_id,
@@ -180,21 +180,19 @@ def queue_values(message: QueueMessage, sealing: Sealing) -> Values:
         to_microseconds(message.created_at),
         int(message.late),
         len(message.body),
-        sealing.seal(f"queue:{message.id}", message.body),
     )
 
 
-def read_leased(row: Row, receipt: str, sealing: Sealing) -> LeasedMessage:
-    """Return a queue message that was just given out. Raises: `StoreError` when it is damaged."""
-    id, message_id, correlation_id, created_at, late, body, deliveries = row
-    message = QueueMessage(
-        id,
-        message_id,
-        correlation_id,
-        sealing.open(f"queue:{id}", body),
-        from_microseconds(created_at),
-        bool(late),
-    )
+def seal_queue_body(message: QueueMessage, sealing: Sealing) -> bytes:
+    """Return the body of a queue message as it is stored."""
+    return sealing.seal(f"queue:{message.id}", message.body)
+
+
+def read_leased(row: Row, stored: bytes, receipt: str, sealing: Sealing) -> LeasedMessage:
+    """Return a queue message that was just given out, with its stored body. Raises: `StoreError`: that is damaged."""
+    id, message_id, correlation_id, created_at, late, deliveries = row
+    body = sealing.open(f"queue:{id}", stored)
+    message = QueueMessage(id, message_id, correlation_id, body, from_microseconds(created_at), bool(late))
     return LeasedMessage(message, receipt, deliveries)
 
 

@@ -22,6 +22,7 @@ from openscr.mhs.store.rows import (
     read_sending,
     receipt_values,
     reply_values,
+    seal_queue_body,
     sending_values,
 )
 from openscr.store.rows import to_microseconds
@@ -93,9 +94,10 @@ class SqliteTransaction:
     async def enqueue(self, message: QueueMessage) -> None:
         """Put a message onto the queue. Raises: `Conflict`."""
         try:
-            self._execute(statements.ENQUEUE, queue_values(message, self._sealing))
+            sequence = self._execute(statements.ENQUEUE, queue_values(message)).lastrowid
         except sqlite3.IntegrityError as error:
             raise translate_error(error) from error
+        self._execute(statements.ENQUEUE_BODY, (sequence, seal_queue_body(message, self._sealing)))
 
     async def append_audit(self, entry: AuditEntry) -> None:
         """Append a record to the audit chain. Raises: `StoreError`."""

@@ -72,16 +72,18 @@ PUT_RECEIPT: Final = _put("inbound_receipt", _RECEIPT, "from_party, message_id")
 
 # --- the queue ---
 ENQUEUE: Final = (
-    "INSERT INTO queue (id, message_id, correlation_id, created_at, late, size, body, free_at, deliveries)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)"
+    "INSERT INTO queue (id, message_id, correlation_id, created_at, late, size, free_at, deliveries)"
+    " VALUES (?, ?, ?, ?, ?, ?, 0, 0)"
 )
+ENQUEUE_BODY: Final = "INSERT INTO queue_body (sequence, body) VALUES (?, ?)"
 FREE_MESSAGES: Final = (
     "SELECT sequence, size FROM queue WHERE died_at IS NULL AND free_at <= ? ORDER BY sequence LIMIT ?"
 )
 LEASE_MESSAGE: Final = (
     "UPDATE queue SET receipt = ?, free_at = ?, deliveries = deliveries + 1 WHERE sequence = ?"
-    " RETURNING id, message_id, correlation_id, created_at, late, body, deliveries"
+    " RETURNING id, message_id, correlation_id, created_at, late, deliveries"
 )
+LEASED_BODY: Final = "SELECT body FROM queue_body WHERE sequence = ?"
 BURY_DAMAGED: Final = "UPDATE queue SET died_at = ?, receipt = NULL WHERE sequence = ?"
 ACKNOWLEDGE: Final = "DELETE FROM queue WHERE receipt = ?"
 RELEASE: Final = (

@@ -84,11 +84,17 @@ SQLITE: Final = (
         free_at INTEGER NOT NULL,
         deliveries INTEGER NOT NULL,
         died_at INTEGER,
-        size INTEGER NOT NULL,
+        size INTEGER NOT NULL
+    ) STRICT
+    """,
+    # Bodies apart: what changes of a message, whenever it is lent out, is written without them.
+    """
+    CREATE TABLE queue_body (
+        sequence INTEGER PRIMARY KEY REFERENCES queue (sequence) ON DELETE CASCADE,
         body BLOB NOT NULL
     ) STRICT
     """,
-    # Whatever is asked of many messages is answered from indexes alone: bodies make the table itself large.
+    # Whatever is asked of many messages is answered from indexes alone.
     "CREATE INDEX queue_living ON queue (sequence, died_at, free_at, size, created_at, receipt) WHERE died_at IS NULL",
     "CREATE INDEX queue_delivered ON queue (deliveries, free_at) WHERE died_at IS NULL AND deliveries > 0",
     "CREATE UNIQUE INDEX queue_receipt ON queue (receipt) WHERE receipt IS NOT NULL",
