@@ -178,7 +178,8 @@ async def test_a_damaged_queue_message_is_a_dead_letter_and_holds_up_no_other(st
 async def test_a_damaged_message_is_not_sent_and_says_so(tmp_path: Path) -> None:
     store = await damaged(
         tmp_path,
-        "UPDATE sending SET body = (SELECT body FROM sending WHERE message_id = :two) WHERE message_id = :one",
+        "UPDATE sending_body SET body = (SELECT body FROM sending_body WHERE message_id = :two)"
+        " WHERE message_id = :one",
     )
     assert list(await store.lease_sendings(at(0), at(60), 10)) == [a_sending(2)]
     with closing(sqlite3.connect(tmp_path / "mhs.db")) as connection:

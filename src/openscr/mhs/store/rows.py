@@ -99,8 +99,8 @@ def _read_status(word: str) -> OutboundStatus | InboundStatus:
 # --- what is to be sent, replies, receipts ---
 
 
-def sending_values(row: SendingRow, sealing: Sealing) -> Values:
-    """Return the columns of what is to be sent, without its lease. What was never planned is due since ever."""
+def sending_values(row: SendingRow, digest: bytes) -> Values:
+    """Return the columns of what is to be sent, without lease and body. What was never planned is due since ever."""
     return (
         row.message_id,
         row.address,
@@ -115,14 +115,19 @@ def sending_values(row: SendingRow, sealing: Sealing) -> Values:
         optional_time(row.next_attempt_at),
         row.last_error,
         optional_time(row.next_attempt_at) or 0,
-        sealing.seal(f"sending:{row.message_id}", row.body),
+        digest,
     )
 
 
+def seal_sending_body(row: SendingRow, sealing: Sealing) -> bytes:
+    """Return the body of what is to be sent as it is stored."""
+    return sealing.seal(f"sending:{row.message_id}", row.body)
+
+
 def read_sending(row: Row, sealing: Sealing) -> SendingRow:
-    """Return what is to be sent. Raises: `StoreError` when it is damaged."""
+    """Return what is to be sent; its stored body follows the columns. Raises: `StoreError` when it is damaged."""
     (message_id, address, headers, names, retries, retry_interval, persist_duration, state, attempts, *rest) = row
-    first_attempt_at, next_attempt_at, last_error, _, body = rest
+    first_attempt_at, next_attempt_at, last_error, _, _, body = rest
     try:
         return SendingRow(
             message_id,

@@ -14,7 +14,7 @@ _MESSAGE: Final = (
 )
 _SENDING: Final = (
     "message_id, address, headers, names, retries, retry_interval, persist_duration, state, attempts,"
-    " first_attempt_at, next_attempt_at, last_error, due_at, body"
+    " first_attempt_at, next_attempt_at, last_error, due_at, digest"
 )
 _RECEIPT: Final = "from_party, message_id, received_at, expires_at, answer"
 _REPLY: Final = "message_id, correlation_id, received_at, body"
@@ -44,15 +44,18 @@ LIST_MESSAGES_OF_STATUS: Final = " UNION ALL ".join(
 ) + " ORDER BY created, message_id LIMIT ?5"  # fmt: skip
 
 # --- what is to be sent ---
-FIND_SENDING: Final = f"SELECT {_SENDING} FROM sending WHERE message_id = ?"
+_SENDING_WITH_BODY: Final = f"SELECT {_SENDING}, body FROM sending JOIN sending_body USING (message_id)"
+FIND_SENDING: Final = f"{_SENDING_WITH_BODY} WHERE message_id = ?"
+SENDING_DIGEST: Final = "SELECT digest FROM sending WHERE message_id = ?"
 PUT_SENDING: Final = _put("sending", _SENDING, "message_id", fixed="leased_until")
+PUT_SENDING_BODY: Final = _put("sending_body", "message_id, body", "message_id")
 REMOVE_SENDING: Final = "DELETE FROM sending WHERE message_id = ?"
 RELEASE_SENDING: Final = "UPDATE sending SET leased_until = 0 WHERE message_id = ?"
 DUE_SENDINGS: Final = (
-    f"SELECT {_SENDING} FROM sending WHERE state = 'open' AND due_at <= ?1 AND leased_until <= ?1"
-    " ORDER BY due_at, rowid LIMIT ?2"
+    f"{_SENDING_WITH_BODY} WHERE state = 'open' AND due_at <= ?1 AND leased_until <= ?1"
+    " ORDER BY due_at, sending.rowid LIMIT ?2"
 )
-FREE_SENDING: Final = f"SELECT {_SENDING} FROM sending WHERE message_id = ? AND state = 'open' AND leased_until <= ?"
+FREE_SENDING: Final = f"{_SENDING_WITH_BODY} WHERE message_id = ? AND state = 'open' AND leased_until <= ?"
 LEASE_SENDING: Final = "UPDATE sending SET leased_until = ? WHERE message_id = ?"
 FAIL_SENDING: Final = "UPDATE sending SET state = 'failed', last_error = ? WHERE message_id = ?"
 

@@ -46,6 +46,14 @@ SQLITE: Final = (
         last_error TEXT NOT NULL,
         due_at INTEGER NOT NULL,
         leased_until INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        PRIMARY KEY (message_id)
+    ) STRICT
+    """,
+    # Bodies apart, here and below: what changes of a message, at every attempt, is written without them.
+    """
+    CREATE TABLE sending_body (
+        message_id TEXT NOT NULL REFERENCES sending (message_id) ON DELETE CASCADE,
         body BLOB NOT NULL,
         PRIMARY KEY (message_id)
     ) STRICT
@@ -87,7 +95,6 @@ SQLITE: Final = (
         size INTEGER NOT NULL
     ) STRICT
     """,
-    # Bodies apart: what changes of a message, whenever it is lent out, is written without them.
     """
     CREATE TABLE queue_body (
         sequence INTEGER PRIMARY KEY REFERENCES queue (sequence) ON DELETE CASCADE,
