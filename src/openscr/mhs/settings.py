@@ -117,8 +117,10 @@ class MhsSettings(SourcedSettings):
 
     # --- what we keep (50 §6, E1, E2, F17)
     data: PathName = Field(Path("mhs-data"), description="folder of the store (E1)")
-    store: str = Field("", description="URL of the store; default a SQLite file in the data folder (E2)")
-    secret_store_key: SecretStr | None = Field(None, description="key that bodies are encrypted with at rest (F17)")
+    store: str = Field("", description="URL of the store, sqlite:///PATH; default mhs.db in the data folder (E2)")
+    secret_store_key: SecretStr | None = Field(
+        None, description="key that bodies are encrypted with at rest: 32 random bytes in base64 (F17)"
+    )
     state_retention_days: float = Field(30, gt=0, description="days that states are kept (F17)")
 
     # --- how we send (50 §2.8, F4, F5, F6, F11, F13)

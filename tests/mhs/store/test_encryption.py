@@ -162,9 +162,9 @@ async def damaged(folder: Path, statement: str) -> Store:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE queue SET body = zeroblob(0) WHERE id = :one",
-        "UPDATE queue SET body = CAST(substr(body, 1, 30) AS BLOB) WHERE id = :one",
-        "UPDATE queue SET body = (SELECT body FROM queue WHERE id = :two) WHERE id = :one",
+        "UPDATE queue_body SET body = zeroblob(0) WHERE sequence = 1",
+        "UPDATE queue_body SET body = CAST(substr(body, 1, 30) AS BLOB) WHERE sequence = 1",
+        "UPDATE queue_body SET body = (SELECT body FROM queue_body WHERE sequence = 2) WHERE sequence = 1",
     ],
     ids=["empty", "cut", "that of another"],
 )
@@ -178,7 +178,8 @@ async def test_a_damaged_queue_message_is_a_dead_letter_and_holds_up_no_other(st
 async def test_a_damaged_message_is_not_sent_and_says_so(tmp_path: Path) -> None:
     store = await damaged(
         tmp_path,
-        "UPDATE sending SET body = (SELECT body FROM sending WHERE message_id = :two) WHERE message_id = :one",
+        "UPDATE sending_body SET body = (SELECT body FROM sending_body WHERE message_id = :two)"
+        " WHERE message_id = :one",
     )
     assert list(await store.lease_sendings(at(0), at(60), 10)) == [a_sending(2)]
     with closing(sqlite3.connect(tmp_path / "mhs.db")) as connection:

@@ -22,8 +22,10 @@ from .samples import a_queue_message, an_id, at, put
 
 T = TypeVar("T")
 
-ALLOWED = 3
-SECONDS = st.integers(0, 40)
+ALLOWED = 2
+EXAMPLES = {"memory": 150, "sqlite": 40, "sealed sqlite": 10}
+"""Many where they cost little; bodies are sealed or not, the statements are the same."""
+SECONDS = st.sampled_from([0, 0, 1, 10, 40])
 WHICH = st.integers(0, 1000)
 
 
@@ -76,7 +78,10 @@ class QueueMachine(RuleBasedStateMachine):
         return next((row for row in self.model if row.lent == receipt), None)
 
     def a_receipt(self, which: int) -> str:
-        return self.receipts[which % len(self.receipts)] if self.receipts else "none"
+        """Return a receipt that holds, if there is one; every fifth time any that was ever given."""
+        live = [row.lent for row in self.model if row.lent]
+        some = live if live and which % 5 else self.receipts
+        return some[which % len(some)] if some else "none"
 
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: int) -> None:
@@ -89,7 +94,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.run(put(self.store, *(a_queue_message(row.number, created_at=at(self.now)) for row in rows)))
         self.model += rows
 
-    @rule(limit=st.integers(1, 4), seconds=st.integers(1, 40))
+    @rule(limit=st.integers(1, 4), seconds=st.sampled_from([1, 10, 40]))
     def somebody_polls(self, limit: int, seconds: int) -> None:
         given = self.run(self.store.lease_queue(at(self.now), at(self.now + seconds), limit))
         expected = [row for row in self.model if row.waits(self.now)][:limit]
@@ -130,8 +135,10 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(which=WHICH)
     def somebody_requeues(self, which: int) -> None:
-        number = which % (self.numbers + 1)
-        row = next((row for row in self.model if row.number == number and row.died is not None), None)
+        dead = [row for row in self.model if row.died is not None]
+        row = dead[which % len(dead)] if dead and which % 5 else None
+        number = which % (self.numbers + 1) if row is None else row.number
+        row = next((row for row in dead if row.number == number), None)
         assert self.run(self.store.requeue(an_id(number))) == (row is not None)
         if row is not None:
             row.deliveries = row.lent_until = row.rests_until = 0
@@ -160,7 +167,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert figures.dead == len(dead)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EXAMPLES)
 def test_the_queue_does_what_its_model_does(engine: str) -> None:
     class Machine(QueueMachine):
         pass
@@ -168,5 +175,5 @@ def test_the_queue_does_what_its_model_does(engine: str) -> None:
     Machine.engine = engine
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Machine,
-        settings=settings(max_examples=200 if engine == "memory" else 30, stateful_step_count=40, deadline=None),
+        settings=settings(max_examples=EXAMPLES[engine], stateful_step_count=60, deadline=None),
     )

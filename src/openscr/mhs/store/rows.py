@@ -99,8 +99,8 @@ def _read_status(word: str) -> OutboundStatus | InboundStatus:
 # --- what is to be sent, replies, receipts ---
 
 
-def sending_values(row: SendingRow, sealing: Sealing) -> Values:
-    """Return the columns of what is to be sent, without its lease. What was never planned is due since ever."""
+def sending_values(row: SendingRow, digest: bytes) -> Values:
+    """Return the columns of what is to be sent, without lease and body. What was never planned is due since ever."""
     return (
         row.message_id,
         row.address,
@@ -115,14 +115,19 @@ def sending_values(row: SendingRow, sealing: Sealing) -> Values:
         optional_time(row.next_attempt_at),
         row.last_error,
         optional_time(row.next_attempt_at) or 0,
-        sealing.seal(f"sending:{row.message_id}", row.body),
+        digest,
     )
 
 
+def seal_sending_body(row: SendingRow, sealing: Sealing) -> bytes:
+    """Return the body of what is to be sent as it is stored."""
+    return sealing.seal(f"sending:{row.message_id}", row.body)
+
+
 def read_sending(row: Row, sealing: Sealing) -> SendingRow:
-    """Return what is to be sent. Raises: `StoreError` when it is damaged."""
+    """Return what is to be sent; its stored body follows the columns. Raises: `StoreError` when it is damaged."""
     (message_id, address, headers, names, retries, retry_interval, persist_duration, state, attempts, *rest) = row
-    first_attempt_at, next_attempt_at, last_error, _, body = rest
+    first_attempt_at, next_attempt_at, last_error, _, _, body = rest
     try:
         return SendingRow(
             message_id,
@@ -171,8 +176,8 @@ def read_receipt(row: Row) -> InboundReceipt:
 # --- the queue ---
 
 
-def queue_values(message: QueueMessage, sealing: Sealing) -> Values:
-    """Return the columns of a queue message as it comes."""
+def queue_values(message: QueueMessage) -> Values:
+    """Return the columns of a queue message as it comes; its body is kept apart."""
     return (
         message.id,
         message.message_id,
@@ -180,21 +185,19 @@ def queue_values(message: QueueMessage, sealing: Sealing) -> Values:
         to_microseconds(message.created_at),
         int(message.late),
         len(message.body),
-        sealing.seal(f"queue:{message.id}", message.body),
     )
 
 
-def read_leased(row: Row, receipt: str, sealing: Sealing) -> LeasedMessage:
-    """Return a queue message that was just given out. Raises: `StoreError` when it is damaged."""
-    id, message_id, correlation_id, created_at, late, body, deliveries = row
-    message = QueueMessage(
-        id,
-        message_id,
-        correlation_id,
-        sealing.open(f"queue:{id}", body),
-        from_microseconds(created_at),
-        bool(late),
-    )
+def seal_queue_body(message: QueueMessage, sealing: Sealing) -> bytes:
+    """Return the body of a queue message as it is stored."""
+    return sealing.seal(f"queue:{message.id}", message.body)
+
+
+def read_leased(row: Row, stored: bytes, receipt: str, sealing: Sealing) -> LeasedMessage:
+    """Return a queue message that was just given out, with its stored body. Raises: `StoreError`: that is damaged."""
+    id, message_id, correlation_id, created_at, late, deliveries = row
+    body = sealing.open(f"queue:{id}", stored)
+    message = QueueMessage(id, message_id, correlation_id, body, from_microseconds(created_at), bool(late))
     return LeasedMessage(message, receipt, deliveries)
 
 

@@ -43,6 +43,8 @@ from openscr.store.sqlite_transaction import run_to_end
 
 T = TypeVar("T")
 
+_CACHE_KIB: Final = 8 * 1024
+"""Rows are read once or twice; large messages would only fill the memory."""
 _AUDIT_PAGE: Final = 1000
 _PURGE_AT_A_TIME: Final = 200
 _BEFORE_ALL: Final = -(2**63)
@@ -73,6 +75,7 @@ class SqliteMhsStore(SqliteFile):
 
     def _adopt_key(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA secure_delete = ON")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         (kept,) = connection.execute(statements.KEY_ID).fetchone()
         self._sealing.check(kept)
         if kept != self._sealing.key_id:
@@ -158,8 +161,9 @@ class SqliteMhsStore(SqliteFile):
                 receipt = secrets.token_hex(16)
                 values = (receipt, to_microseconds(until), sequence)
                 (row,) = connection.execute(statements.LEASE_MESSAGE, values).fetchall()
+                (body,) = connection.execute(statements.LEASED_BODY, (sequence,)).fetchone()
                 try:
-                    leased.append(read_leased(row, receipt, self._sealing))
+                    leased.append(read_leased(row, body, receipt, self._sealing))
                 except StoreError:
                     connection.execute(statements.BURY_DAMAGED, (to_microseconds(now), sequence))
             return leased
@@ -193,12 +197,9 @@ class SqliteMhsStore(SqliteFile):
         """Return how the queue stands."""
 
         def report(connection: sqlite3.Connection) -> QueueFigures:
-            found = connection.execute(statements.QUEUE_FIGURES, (to_microseconds(now),)).fetchall()
-            counts = {state: count for state, count, _ in found}
-            oldest = next((first for state, _, first in found if state == "waiting"), None)
-            return QueueFigures(
-                counts.get("waiting", 0), counts.get("leased", 0), counts.get("dead", 0), read_optional_time(oldest)
-            )
+            values = (to_microseconds(now),)
+            living, leased, oldest, dead = connection.execute(statements.QUEUE_FIGURES, values).fetchone()
+            return QueueFigures(living - leased, leased, dead, read_optional_time(oldest))
 
         return await self._report(report)
 

@@ -7,6 +7,7 @@ Spec: 50 §6, E5.
 
 import sqlite3
 from datetime import datetime
+from hashlib import sha256
 
 from openscr.mhs.queue_message import QueueMessage
 from openscr.mhs.store import statements
@@ -22,6 +23,8 @@ from openscr.mhs.store.rows import (
     read_sending,
     receipt_values,
     reply_values,
+    seal_queue_body,
+    seal_sending_body,
     sending_values,
 )
 from openscr.store.rows import to_microseconds
@@ -57,8 +60,13 @@ class SqliteTransaction:
         return None if row is None else read_sending(row, self._sealing)
 
     async def put_sending(self, row: SendingRow) -> None:
-        """Keep what is to be sent. Its lease, if it has one, stands."""
-        self._execute(statements.PUT_SENDING, sending_values(row, self._sealing))
+        """Keep what is to be sent. Its lease, if it has one, stands; its body is written when it is another one."""
+        digest = sha256(row.body).digest()
+        kept = self._execute(statements.SENDING_DIGEST, (row.message_id,)).fetchone()
+        self._execute(statements.PUT_SENDING, sending_values(row, digest))
+        if kept != (digest,):
+            body = seal_sending_body(row, self._sealing)
+            self._execute(statements.PUT_SENDING_BODY, (row.message_id, body))
 
     async def release_sending(self, message_id: str) -> None:
         """End the lease of what is to be sent."""
@@ -93,9 +101,10 @@ class SqliteTransaction:
     async def enqueue(self, message: QueueMessage) -> None:
         """Put a message onto the queue. Raises: `Conflict`."""
         try:
-            self._execute(statements.ENQUEUE, queue_values(message, self._sealing))
+            sequence = self._execute(statements.ENQUEUE, queue_values(message)).lastrowid
         except sqlite3.IntegrityError as error:
             raise translate_error(error) from error
+        self._execute(statements.ENQUEUE_BODY, (sequence, seal_queue_body(message, self._sealing)))
 
     async def append_audit(self, entry: AuditEntry) -> None:
         """Append a record to the audit chain. Raises: `StoreError`."""

@@ -14,7 +14,7 @@ _MESSAGE: Final = (
 )
 _SENDING: Final = (
     "message_id, address, headers, names, retries, retry_interval, persist_duration, state, attempts,"
-    " first_attempt_at, next_attempt_at, last_error, due_at, body"
+    " first_attempt_at, next_attempt_at, last_error, due_at, digest"
 )
 _RECEIPT: Final = "from_party, message_id, received_at, expires_at, answer"
 _REPLY: Final = "message_id, correlation_id, received_at, body"
@@ -44,15 +44,18 @@ LIST_MESSAGES_OF_STATUS: Final = " UNION ALL ".join(
 ) + " ORDER BY created, message_id LIMIT ?5"  # fmt: skip
 
 # --- what is to be sent ---
-FIND_SENDING: Final = f"SELECT {_SENDING} FROM sending WHERE message_id = ?"
+_SENDING_WITH_BODY: Final = f"SELECT {_SENDING}, body FROM sending JOIN sending_body USING (message_id)"
+FIND_SENDING: Final = f"{_SENDING_WITH_BODY} WHERE message_id = ?"
+SENDING_DIGEST: Final = "SELECT digest FROM sending WHERE message_id = ?"
 PUT_SENDING: Final = _put("sending", _SENDING, "message_id", fixed="leased_until")
+PUT_SENDING_BODY: Final = _put("sending_body", "message_id, body", "message_id")
 REMOVE_SENDING: Final = "DELETE FROM sending WHERE message_id = ?"
 RELEASE_SENDING: Final = "UPDATE sending SET leased_until = 0 WHERE message_id = ?"
 DUE_SENDINGS: Final = (
-    f"SELECT {_SENDING} FROM sending WHERE state = 'open' AND due_at <= ?1 AND leased_until <= ?1"
-    " ORDER BY due_at, rowid LIMIT ?2"
+    f"{_SENDING_WITH_BODY} WHERE state = 'open' AND due_at <= ?1 AND leased_until <= ?1"
+    " ORDER BY due_at, sending.rowid LIMIT ?2"
 )
-FREE_SENDING: Final = f"SELECT {_SENDING} FROM sending WHERE message_id = ? AND state = 'open' AND leased_until <= ?"
+FREE_SENDING: Final = f"{_SENDING_WITH_BODY} WHERE message_id = ? AND state = 'open' AND leased_until <= ?"
 LEASE_SENDING: Final = "UPDATE sending SET leased_until = ? WHERE message_id = ?"
 FAIL_SENDING: Final = "UPDATE sending SET state = 'failed', last_error = ? WHERE message_id = ?"
 
@@ -72,16 +75,18 @@ PUT_RECEIPT: Final = _put("inbound_receipt", _RECEIPT, "from_party, message_id")
 
 # --- the queue ---
 ENQUEUE: Final = (
-    "INSERT INTO queue (id, message_id, correlation_id, created_at, late, size, body, free_at, deliveries)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)"
+    "INSERT INTO queue (id, message_id, correlation_id, created_at, late, size, free_at, deliveries)"
+    " VALUES (?, ?, ?, ?, ?, ?, 0, 0)"
 )
+ENQUEUE_BODY: Final = "INSERT INTO queue_body (sequence, body) VALUES (?, ?)"
 FREE_MESSAGES: Final = (
     "SELECT sequence, size FROM queue WHERE died_at IS NULL AND free_at <= ? ORDER BY sequence LIMIT ?"
 )
 LEASE_MESSAGE: Final = (
     "UPDATE queue SET receipt = ?, free_at = ?, deliveries = deliveries + 1 WHERE sequence = ?"
-    " RETURNING id, message_id, correlation_id, created_at, late, body, deliveries"
+    " RETURNING id, message_id, correlation_id, created_at, late, deliveries"
 )
+LEASED_BODY: Final = "SELECT body FROM queue_body WHERE sequence = ?"
 BURY_DAMAGED: Final = "UPDATE queue SET died_at = ?, receipt = NULL WHERE sequence = ?"
 ACKNOWLEDGE: Final = "DELETE FROM queue WHERE receipt = ?"
 RELEASE: Final = (
@@ -89,6 +94,7 @@ RELEASE: Final = (
 )
 BURY: Final = (
     "UPDATE queue SET died_at = ?1, receipt = NULL WHERE died_at IS NULL AND free_at <= ?1 AND deliveries >= ?2"
+    " AND deliveries > 0"
 )
 DEAD_LETTERS: Final = (
     "SELECT id, message_id, correlation_id, created_at, late, size, deliveries, died_at FROM queue"
@@ -96,8 +102,9 @@ DEAD_LETTERS: Final = (
 )
 REQUEUE: Final = "UPDATE queue SET died_at = NULL, deliveries = 0, free_at = 0 WHERE id = ? AND died_at IS NOT NULL"
 QUEUE_FIGURES: Final = (
-    "SELECT CASE WHEN died_at IS NOT NULL THEN 'dead' WHEN receipt IS NOT NULL AND free_at > ? THEN 'leased'"
-    " ELSE 'waiting' END AS state, count(*), min(created_at) FROM queue GROUP BY state"
+    "SELECT count(*), count(CASE WHEN receipt IS NOT NULL AND free_at > ?1 THEN 1 END),"
+    " min(CASE WHEN receipt IS NULL OR free_at <= ?1 THEN created_at END),"
+    " (SELECT count(*) FROM queue WHERE died_at IS NOT NULL) FROM queue WHERE died_at IS NULL"
 )
 
 # --- keeping house: a number of rows at a time, so that nobody waits long ---

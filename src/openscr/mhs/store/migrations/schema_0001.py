@@ -46,6 +46,14 @@ SQLITE: Final = (
         last_error TEXT NOT NULL,
         due_at INTEGER NOT NULL,
         leased_until INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        PRIMARY KEY (message_id)
+    ) STRICT
+    """,
+    # Bodies apart, here and below: what changes of a message, at every attempt, is written without them.
+    """
+    CREATE TABLE sending_body (
+        message_id TEXT NOT NULL REFERENCES sending (message_id) ON DELETE CASCADE,
         body BLOB NOT NULL,
         PRIMARY KEY (message_id)
     ) STRICT
@@ -84,11 +92,18 @@ SQLITE: Final = (
         free_at INTEGER NOT NULL,
         deliveries INTEGER NOT NULL,
         died_at INTEGER,
-        size INTEGER NOT NULL,
+        size INTEGER NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE queue_body (
+        sequence INTEGER PRIMARY KEY REFERENCES queue (sequence) ON DELETE CASCADE,
         body BLOB NOT NULL
     ) STRICT
     """,
-    "CREATE INDEX queue_living ON queue (sequence, free_at, deliveries, size) WHERE died_at IS NULL",
+    # Whatever is asked of many messages is answered from indexes alone.
+    "CREATE INDEX queue_living ON queue (sequence, died_at, free_at, size, created_at, receipt) WHERE died_at IS NULL",
+    "CREATE INDEX queue_delivered ON queue (deliveries, free_at) WHERE died_at IS NULL AND deliveries > 0",
     "CREATE UNIQUE INDEX queue_receipt ON queue (receipt) WHERE receipt IS NOT NULL",
     "CREATE INDEX queue_created ON queue (created_at)",
     "CREATE INDEX queue_dead ON queue (died_at, sequence) WHERE died_at IS NOT NULL",
