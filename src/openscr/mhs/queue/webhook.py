@@ -39,7 +39,12 @@ def open_webhook(settings: MhsSettings) -> Publisher:
     tls = trust(settings) if parts.scheme == "https" else None
     return Webhook(
         settings.webhook_url,
-        HttpCarrier(tls, timeout=settings.inbound_queue_timeout),
+        HttpCarrier(
+            tls,
+            timeout=settings.inbound_queue_timeout,
+            tries=settings.inbound_queue_max_retries + 1,
+            pause=settings.inbound_queue_retry_delay / 1000,
+        ),
         credentials=credentials,
         timeout=settings.inbound_queue_timeout,
     )
@@ -69,6 +74,8 @@ class Webhook:
             answer = await self._carrier.post(self._url, headers, message.body)
         except DeliveryError as error:
             raise QueueUnavailable(f"webhook at {self._host}: {error.diagnostics}") from None
+        except ValueError:
+            raise QueueRefused("an id of the message cannot stand in an HTTP header") from None
         if 200 <= answer.status < 300:
             return
         if answer.status >= 500 or answer.status in _LATER:
