@@ -215,8 +215,9 @@ def test_a_file_that_cannot_be_used_is_refused_without_a_word_of_it(
 
 
 def test_a_yaml_file_may_hold_nothing_yet(tmp_path: Path) -> None:
-    (tmp_path / "mhs.yml").write_text("# to be filled in\n")
-    assert load_mhs_settings(config=Path("mhs.yml")).queue == "embedded"
+    for text in ("# to be filled in\n", "queue:\nsds_api_url:\n"):
+        (tmp_path / "mhs.yml").write_text(text)
+        assert load_mhs_settings(config=Path("mhs.yml")).source("queue") == "default"
 
 
 @pytest.mark.parametrize(
