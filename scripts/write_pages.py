@@ -89,6 +89,7 @@ EXCEPTIONS = {
     "WireError": "Keep the bytes and look at them: what came is not what it claims to be.",
     "UnsafeXml": "Send well-formed UTF-8 XML without a document type.",
     "MalformedMultipart": "Check boundary, part headers and transfer encoding.",
+    "NotMultipart": "Send ``multipart/related`` with a boundary, and at least one part between two of them.",
     "UnreadableMessage": "Check that the message is the interaction that is expected there.",
     "SummaryError": "Look at the summary itself; nothing was sent.",
     "NoSummary": "Give one XML document that holds one GPSummary with an id and an author.",
@@ -105,6 +106,7 @@ EXCEPTIONS = {
     "DirectoryUnavailable": "See whether the directory server runs; what it said last counts meanwhile.",
     "DirectoryTimeout": "The directory server is slow or overloaded; it is asked again by itself.",
     "EndpointUnknown": "Register an endpoint of that party for that interaction: `openscr directory import`.",
+    "NotConnected": "Check address, certificates and proxy; nothing was sent, so send it again.",
     "RetriesExhausted": "When the receiver is back, `openscr admin outbox` shows and re-sends what waits.",
     "ConfigurationError": "Do what the text says; it names the setting and where it came from.",
 }

@@ -190,7 +190,7 @@ class Adaptor:
             publisher=publisher,
             replies=Replies(),
             arrivals=Arrivals(),
-            figures=Figures(),
+            figures=Figures(self._clock),
             audit=AuditTrail(store, self._clock, patient_name_of(settings)),
             clock=self._clock,
             mint=self._mint,

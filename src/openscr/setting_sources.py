@@ -219,11 +219,11 @@ def _read_yaml(text: str, path: Path) -> dict[str, Any]:
 
 
 def _settings_of(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Give what a file sets; what stands in a table has the table's name before its own."""
+    """Give what a file sets; what stands in a table has the table's name before its own. A name alone sets nothing."""
     for name, value in document.items():
         if isinstance(value, dict):
-            yield from ((f"{name}.{member}", inner) for member, inner in value.items())
-        else:
+            yield from ((f"{name}.{member}", inner) for member, inner in value.items() if inner is not None)
+        elif value is not None:
             yield name, value
 
 

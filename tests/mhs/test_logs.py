@@ -159,6 +159,12 @@ def test_l28_debug_lines_of_libraries_are_not_written_at_any_level() -> None:
     assert [json.loads(line)["event"] for line in err][1:] == ["heard"]
 
 
+def test_c7_lines_of_libraries_bear_their_names() -> None:
+    program = 'logging.getLogger("aiohttp.server").warning("heard")'
+    out, _ = run(program, LOG_STYLE="nhs-mhs", LOG_FORMAT="%(levelname)s %(name)s %(message)s")
+    assert out == ["WARNING outbound.aiohttp.server heard"]
+
+
 def test_c2_what_is_to_be_said_of_the_settings_is_logged_at_the_start() -> None:
     _, err = run("", TEA="x", DB_ENDPOINT_URL="x")
     lines = [json.loads(line) for line in err]

@@ -2,10 +2,12 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+import openscr
 from openscr.mhs.settings import WITHOUT_EFFECT, MhsSettings, MissingSetting, load_mhs_settings
 from openscr.setting_sources import InvalidSetting, effective
 
@@ -213,8 +215,9 @@ def test_a_file_that_cannot_be_used_is_refused_without_a_word_of_it(
 
 
 def test_a_yaml_file_may_hold_nothing_yet(tmp_path: Path) -> None:
-    (tmp_path / "mhs.yml").write_text("# to be filled in\n")
-    assert load_mhs_settings(config=Path("mhs.yml")).queue == "embedded"
+    for text in ("# to be filled in\n", "queue:\nsds_api_url:\n"):
+        (tmp_path / "mhs.yml").write_text(text)
+        assert load_mhs_settings(config=Path("mhs.yml")).source("queue") == "default"
 
 
 @pytest.mark.parametrize(
@@ -270,6 +273,13 @@ def test_a_level_below_info_is_warned_of(level: str, monkeypatch: pytest.MonkeyP
     (said,) = [remark for remark in load_mhs_settings().remarks if "log level" in remark.text]
     assert said.level == logging.CRITICAL
     assert level.upper() in said.text
+
+
+def test_every_setting_is_read_by_some_part() -> None:
+    """A setting that nothing reads would be a promise that nobody keeps."""
+    sources = Path(openscr.__file__).parent
+    text = "".join(path.read_text() for path in [*(sources / "mhs").rglob("*.py"), sources / "adaptor.py"])
+    assert [name for name in MhsSettings.model_fields if not re.search(rf"\.{name}\b", text)] == []
 
 
 def test_secrets_are_masked_when_the_settings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,9 @@ class NhsMhsLines:
 
     def __call__(self, logger: Any, _name: str, event: structlog.typing.EventDict) -> bytes:
         """Return the line of an event."""
-        return self._formatter.format(self._record(event, getattr(logger, "name", None) or "adaptor")).encode()
+        # Libraries log under names of their own, which ours hands on.
+        module = event.get("logger") or getattr(logger, "name", None) or "adaptor"
+        return self._formatter.format(self._record(event, module)).encode()
 
     def _record(self, event: Mapping[str, Any], module: str) -> logging.LogRecord:
         module = module.removeprefix(_ROOM)
@@ -117,7 +119,7 @@ class NhsMhsLines:
         return record
 
 
-_OWN: Final = {"event", "level", "timestamp", "component", *_CONTEXT}
+_OWN: Final = {"event", "level", "timestamp", "component", "logger", *_CONTEXT}
 
 
 class _Formatter(logging.Formatter):

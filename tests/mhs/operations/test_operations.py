@@ -1,10 +1,12 @@
 """Health, readiness and figures over a real socket. Spec: 50 §10, F18."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -221,3 +223,12 @@ async def test_f18_figures_are_told_while_the_store_is_gone() -> None:
     made = context(store=FailingStore())
     made.figures.duplicate("inbound")
     assert (await figures_of(Operations(made)))["mhs_duplicates_total", "inbound"] == 1
+
+
+def test_the_page_names_every_figure_and_no_other() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "mhs-operations.md").read_text("utf-8")
+    told = set(re.findall(r"^\| `(mhs_[a-z_]+)` \|", page, re.MULTILINE))
+    names = {
+        f"{family.name}_total" if family.type == "counter" else family.name for family in Figures().registry.collect()
+    }
+    assert told == {name for name in names if name.startswith("mhs_")}
