@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,11 @@ import yaml
 
 import openscr.client
 from openscr import advice, errors
-from serving import DemoServer, clean_environment, serving
+from openscr.directory.static_routes import StaticRoutes
+from openscr.mhs.interactions import read_interactions
+from openscr.mhs.scr.service import ScrSettings
+from openscr.mhs.settings import MhsSettings
+from serving import clean_environment, serving
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -189,11 +194,27 @@ def test_the_reference_is_in_the_site_with_what_the_code_says_of_itself(site: di
 # --- the code in the pages ------------------------------------------------------------------------------------------
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$\n?(?:\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+SERVICE = "http://127.0.0.1:8080"
+ADAPTOR = "http://127.0.0.1:8081"
 RUN = [path for path in PAGES if re.search(r"^```(?:python|console)$", path.read_text("utf-8"), re.MULTILINE)]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the commands of a page run: the folder, and real addresses by those that the page tells."""
+
+    home: Path
+    addresses: dict[str, str]
+
+    def real(self, code: str) -> str:
+        """Return code of a page with the addresses that really answer."""
+        for usual, address in self.addresses.items():
+            code = code.replace(usual, address)
+        return code.replace("Client.demo(", f'Client.demo("{self.addresses[SERVICE]}", ')
+
+
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A demo service of the documentation's own, for its stories change patients."""
     home = tmp_path_factory.mktemp("docs")
     (home / "data").mkdir()
@@ -201,7 +222,32 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoServer]:
     (home / "openscr-data").symlink_to(home / "data")
     (home / "tests").symlink_to(ROOT / "tests")
     with serving(home) as server:
-        yield server
+        yield Place(home, {SERVICE: server.web})
+
+
+@pytest.fixture(scope="module")
+def adaptor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A demo adaptor with its own service, as the page on it starts one."""
+    home = tmp_path_factory.mktemp("docs-mhs")
+    ports = {f"MHS_{name}_SERVER_PORT": "0" for name in ("OUTBOUND", "INBOUND", "INBOUND_HEALTHCHECK")}
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "openscr", "mhs", "serve", "--demo"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd=home,
+            env=clean_environment(OPENSCR_WEB="127.0.0.1:0", OPENSCR_SPINE="127.0.0.1:0", **ports),
+            text=True,
+        )
+    assert process.stdout is not None
+    try:
+        ready, outbound, _, web, _ = process.stdout.readline().split()
+        assert ready == "ready"
+        yield Place(home, {ADAPTOR: outbound, SERVICE: web})
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0, (home / "log").read_text()[-2000:]
+        process.stdout.close()
 
 
 def matches(told: str, said: str) -> bool:
@@ -213,24 +259,23 @@ def matches(told: str, said: str) -> bool:
 _AT_PROVIDER = "identity (?:token|assertion|sso-token|rotate|sign-out)"
 
 
-def run_console(block: str, service: DemoServer) -> None:
+def run_console(block: str, place: Place) -> None:
     """Run each command that follows a ``$`` in a shell, and compare what it says."""
-    home = service.data.parent
     program = Path(sys.executable).parent
     path = f"{program}{os.pathsep}{os.environ['PATH']}"
     assert shutil.which("openscr", path=path), "openscr is not installed"
     for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         command, _, told = step.partition("\n")
-        ran = at_service(command, service)
+        ran = place.real(command)
         # The commands that ask a service take its address; others do not have the option.
         ran = re.sub(
             rf"^openscr (list|get|consent get|upload|scenario \w+|{_AT_PROVIDER})\b",
-            rf"openscr \1 --at {service.web}",
+            rf"openscr \1 --at {place.addresses[SERVICE]}",
             ran,
         )
         ended = subprocess.run(
             ["bash", "-c", ran],
-            cwd=home,
+            cwd=place.home,
             env=clean_environment(PATH=path),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -241,26 +286,42 @@ def run_console(block: str, service: DemoServer) -> None:
         assert matches(told, ended.stdout), f"$ {command}\n{ended.stdout}"
 
 
-def at_service(code: str, service: DemoServer) -> str:
-    """Return code of a page with the service's address in place of the usual one."""
-    return code.replace("http://127.0.0.1:8080", service.web).replace("Client.demo(", f'Client.demo("{service.web}", ')
-
-
 @pytest.mark.parametrize("path", RUN, ids=[path.relative_to(DOCS).as_posix() for path in RUN])
 def test_the_code_of_a_page_does_what_the_page_says(
-    path: Path, service: DemoServer, monkeypatch: pytest.MonkeyPatch
+    path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Python of a page is one program; the text block after a Python block is what it prints."""
-    monkeypatch.chdir(service.data.parent)
+    page = path.read_text("utf-8")
+    place: Place = request.getfixturevalue("adaptor" if ADAPTOR in page else "service")
+    monkeypatch.chdir(place.home)
     program: dict[str, Any] = {"__name__": "__main__"}
-    for language, code, printed in BLOCK.findall(path.read_text("utf-8")):
+    for language, code, printed in BLOCK.findall(page):
         if language == "console":
-            run_console(code, service)
+            run_console(code, place)
         elif language == "python":
             out = io.StringIO()
             with contextlib.redirect_stdout(out):
-                exec(compile(at_service(code, service), path.name, "exec"), program)  # noqa: S102  our own pages
+                exec(compile(place.real(code), path.name, "exec"), program)  # noqa: S102  our own pages
             assert matches(printed, out.getvalue()), f"{code}\n{out.getvalue()}"
+
+
+def test_the_files_in_the_adaptors_page_are_taken_as_they_stand(tmp_path: Path) -> None:
+    page = (DOCS / "mhs.md").read_text("utf-8")
+    (routes,) = [code for language, code, _ in BLOCK.findall(page) if language == "toml"]
+    (tmp_path / "routes.toml").write_text(routes)
+    StaticRoutes.read(tmp_path / "routes.toml")
+    (row,) = re.findall(r"^```text\n(\[PRPA_.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "interactions.toml").write_text(row)
+    assert "PRPA_IN000203UK03" in read_interactions(tmp_path / "interactions.toml")
+
+
+def test_the_adaptors_pages_name_settings_that_there_are() -> None:
+    known = {f"MHS_{name.upper()}" for name in MhsSettings.model_fields} | {
+        f"SCR_{name.upper()}" for name in ScrSettings.model_fields
+    }
+    for name in ("mhs.md", "moving-from-the-nhs-adaptor.md"):
+        page = (DOCS / name).read_text("utf-8")
+        assert set(re.findall(r"\b(?:MHS|SCR)_[A-Z0-9_]*[A-Z0-9]\b(?!_)", page)) - known == {"SCR_GP_SUMMARY_UPLOAD"}
 
 
 def test_the_pages_that_must_run_do() -> None:
@@ -270,6 +331,7 @@ def test_the_pages_that_must_run_do() -> None:
         "life-of-a-record.md",
         "library/index.md",
         "library/hl7.md",
+        "mhs.md",
     }
 
 

@@ -11,10 +11,16 @@ from typing import Any, Self
 
 import aiohttp
 
-from journeys.runner import PATIENCE, STOP_SECONDS, Server
+from journeys.messages import get
+from journeys.runner import PATIENCE, STOP_SECONDS, Server, import_directory, live_directory, until
+from openscr.codes import ACKNOWLEDGEMENT
 from openscr.testbench.world import PRACTICE_PARTY
 
 SDS = "/spine-directory/FHIR/R4"
+ENDPOINT_OF_ANSWERS = (
+    f"{SDS}/Endpoint?identifier=https://fhir.nhs.uk/Id/nhsMhsPartyKey%7C{PRACTICE_PARTY}"
+    f"&identifier=https://fhir.nhs.uk/Id/nhsServiceInteractionId%7Curn:nhs:names:services:psis:{ACKNOWLEDGEMENT}"
+)
 
 
 @dataclass
@@ -95,6 +101,16 @@ def beside(server: Server, certificate: str = "gp.client.test") -> dict[str, obj
         "sds_api_key": "any",
         "spine_org_code": "YES",
     }
+
+
+async def register(spine: Server, address: str) -> None:
+    """Have the practice's answers sent to the adaptor, and wait until the running service knows."""
+    await import_directory(spine.data, live_directory(address))
+
+    async def known() -> bool:
+        return address.encode() in (await get(spine.web, ENDPOINT_OF_ANSWERS)).body
+
+    await until(known)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from journeys.adaptor import SDS, Adaptor, Supplier, beside
-from journeys.messages import PRACTICE, PRACTICE_PARTY, Post, fresh_patient, get
-from journeys.runner import Server, import_directory, live_directory, new_data, until
+from journeys.adaptor import Adaptor, Supplier, beside, register
+from journeys.messages import PRACTICE, Post, fresh_patient
+from journeys.runner import Server, new_data, until
 from openscr.codes import (
     ACKNOWLEDGEMENT,
     ACS_GET,
@@ -29,10 +29,6 @@ from openscr.transport.soap import BODY
 from openscr.transport.xml import read_xml, write_element
 
 ASID = PRACTICE.asid
-ENDPOINT_OF_ANSWERS = (
-    f"{SDS}/Endpoint?identifier=https://fhir.nhs.uk/Id/nhsMhsPartyKey%7C{PRACTICE_PARTY}"
-    f"&identifier=https://fhir.nhs.uk/Id/nhsServiceInteractionId%7Curn:nhs:names:services:psis:{ACKNOWLEDGEMENT}"
-)
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +43,9 @@ def spine(pki: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
 def adaptor(spine: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adaptor]:
     """An adaptor of the demo practice, which the service's directory knows."""
     running = Adaptor.start(tmp_path_factory.mktemp("adaptor"), **beside(spine))
-    asyncio.run(_register(spine, running.inbound))
+    asyncio.run(register(spine, running.inbound))
     yield running
     assert running.stop() == 0
-
-
-async def _register(spine: Server, address: str) -> None:
-    """Have the practice's answers sent to the adaptor, and wait until the running service knows."""
-    await import_directory(spine.data, live_directory(address))
-
-    async def known() -> bool:
-        return address.encode() in (await get(spine.web, ENDPOINT_OF_ANSWERS)).body
-
-    await until(known)
 
 
 @pytest.fixture

@@ -108,7 +108,8 @@ def test_f2_a_table_of_the_reference_is_taken_as_it_is(tmp_path: Path) -> None:
 def test_f2_the_file_may_be_toml(tmp_path: Path) -> None:
     path = tmp_path / "interactions.toml"
     path.write_text(
-        f'[PRPA_IN000203UK03]\nservice = "{URN}pds"\nworkflow = "async-reliable"\nsync_async = true\nalso_sync = "{URN}pdsquery:QUPA_IN040000UK32"\n'
+        f'[PRPA_IN000203UK03]\nservice = "{URN}pds"\nworkflow = "async-reliable"\nsync_async = true\n'
+        f'also_sync = "{URN}pdsquery:QUPA_IN040000UK32"\n'
     )
     assert read_interactions(path)["PRPA_IN000203UK03"].also_sync
 

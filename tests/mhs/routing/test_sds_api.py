@@ -229,7 +229,7 @@ async def test_what_is_forwarded_goes_where_the_api_says(directory: StubDirector
         (bundle(without(DEVICE, "nhsMhsPartyKey")), bundle(ENDPOINT)),
         (bundle(DEVICE), bundle(ENDPOINT | {"address": None})),
         (bundle(DEVICE), bundle({"resourceType": "Endpoint"})),
-        (bundle(DEVICE), bundle(ENDPOINT | {"address": 7, "identifier": "text", "extension": [7, {"url": 3}]})),
+        (bundle(DEVICE), bundle(ENDPOINT | {"address": {}, "identifier": "text", "extension": [7, {"url": 3}]})),
         (bundle(DEVICE), bundle(endpoint_with(nhsMHSRetries="many"))),
         (bundle(DEVICE | {"identifier": [{"system": 1, "value": {}}, 3]}), bundle(ENDPOINT)),
     ],
@@ -343,7 +343,7 @@ async def test_a_persist_duration_that_makes_no_sense_stops_nothing(
 async def test_how_a_message_is_exchanged_is_the_callers_to_say(
     directory: StubDirectory, router: DirectoryRouter
 ) -> None:
-    """Where the table leaves a choice, the contract matters by what was chosen."""
+    """Where the table leaves a choice, contract and address are by what was chosen."""
     directory.answers["Endpoint"] = bundle(endpoint_with(nhsMHSRetryInterval="soon"))
     assert (await router.find("YES", SET_CONSENT, CORRELATION, Workflow.SYNC)).address == ENDPOINT["address"]
     with pytest.raises(UnreadableRetryInterval):
