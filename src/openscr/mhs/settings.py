@@ -142,6 +142,9 @@ class MhsSettings(SourcedSettings):
     resync_retries: int = Field(20, ge=0, description="looks for the reply of a waiting caller, less one (50 §2.7)")
     resync_interval: float = Field(1.0, gt=0, description="seconds between those looks")
     resync_initial_delay: float = Field(0.0, ge=0, description="seconds before the first look")
+    late_reply_grace: float = Field(
+        60, gt=0, description="seconds after which a waiting caller that was not answered is taken for gone (F3)"
+    )
 
     # --- where to (50 §5, F12)
     outbound_routing_lookup_method: Literal["SPINE_ROUTE_LOOKUP", "SDS_API", "STATIC", "LDAP"] = Field(

@@ -29,7 +29,7 @@ from openscr.codes import SERVICE_PREFIX
 from openscr.errors import StoreUnavailable
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.inbound.application import InboundApplication
-from openscr.mhs.inbound.overdue import GRACE, OverdueReplies
+from openscr.mhs.inbound.overdue import OverdueReplies
 from openscr.mhs.interactions import Interaction
 from openscr.mhs.queue.publisher import QueueRefused, QueueUnavailable
 from openscr.mhs.queue_message import QueueMessage, read_inbound_message
@@ -261,7 +261,7 @@ async def test_f3_reply_whose_waiter_has_died_is_swept_to_the_queue(adaptor: Ada
     await post(context)
     sweep = OverdueReplies(context).sweep
     assert await sweep() == 0, "somebody waits for it"
-    clock_of(context).move(19 + GRACE.total_seconds())
+    clock_of(context).move(19 + context.settings.late_reply_grace)
     assert await sweep() == 0, "its caller may still be sending it on"
     clock_of(context).move(1)
     assert await sweep() == 1

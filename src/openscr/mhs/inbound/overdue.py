@@ -18,11 +18,8 @@ from openscr.mhs.queue_message import QueueMessage
 from openscr.mhs.states import NO_LONGER_WAITED_FOR, InboundStatus, OutboundStatus
 from openscr.mhs.store.interface import MessageRow, ReplyRow, Transaction
 
-GRACE: Final = timedelta(seconds=60)
-"""How long after its patience a caller may still be busy with sending the answer on."""
-
 INTERVAL: Final = 10.0
-"""Seconds between two looks."""
+"""Seconds between two looks, at most."""
 
 _AT_ONCE: Final = 100
 
@@ -34,7 +31,8 @@ class OverdueReplies:
 
     def __init__(self, context: AdaptorContext, *, interval: float = INTERVAL) -> None:
         self._context = context
-        self._interval = interval
+        self._grace = timedelta(seconds=context.settings.late_reply_grace)
+        self._interval = min(interval, context.settings.late_reply_grace)
         self._broker = context.publisher if context.settings.queue_direct else None
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -66,7 +64,7 @@ class OverdueReplies:
     async def sweep(self) -> int:
         """Look once; return how many replies went to the queue. Raises: `StoreError`, `QueueUnavailable`."""
         context = self._context
-        overdue = await context.store.overdue_replies(context.clock() - GRACE, _AT_ONCE)
+        overdue = await context.store.overdue_replies(context.clock() - self._grace, _AT_ONCE)
         moved = 0
         for reply in overdue:
             try:

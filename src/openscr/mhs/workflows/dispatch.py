@@ -210,4 +210,4 @@ def _bound(settings: MhsSettings) -> float:
     """
     tries = settings.outbound_transmission_max_retries + 1
     attempt = tries * (settings.connect_timeout + settings.async_timeout)
-    return 60.0 + attempt + patience(settings)
+    return settings.late_reply_grace + attempt + patience(settings)

@@ -7,6 +7,7 @@ Spec: 50 §2.7, F3, F21.
 """
 
 from dataclasses import replace
+from datetime import timedelta
 
 from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
@@ -29,6 +30,15 @@ async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, fact
     message_id = request.message_id
     settings = context.settings
 
+    async def begin(transaction: Transaction) -> ReplyRow | None:
+        # From here on it is known until when: should this process die, its reply need not be kept for longer.
+        reply = await transaction.find_reply(message_id)
+        row = await transaction.find_message(message_id)
+        if reply is None and row is not None:
+            until = context.clock() + timedelta(seconds=patience(settings))
+            await transaction.put_message(replace(row, waits_until=until))
+        return reply
+
     async def look(transaction: Transaction) -> ReplyRow | None:
         return await transaction.find_reply(message_id)
 
@@ -42,7 +52,7 @@ async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, fact
             await transaction.append_audit(context.audit.entry(replace(facts, outcome="no-reply")))
         return reply
 
-    reply = await context.replies.wait(
+    reply = await context.store.transact(begin) or await context.replies.wait(
         message_id,
         lambda: context.store.transact(look),
         seconds=patience(settings),
