@@ -149,14 +149,22 @@ def read_answer(raw: bytes) -> Got:
 
 @asynccontextmanager
 async def face(
-    *more: BaseRoute, adaptor: AdaptorContext | None = None, parts: Parts | None = None, **settings: object
+    *more: BaseRoute,
+    adaptor: AdaptorContext | None = None,
+    parts: Parts | None = None,
+    workflows: Exchanges | None = None,
+    **settings: object,
 ) -> AsyncIterator[Face]:
-    """Serve the REST face on a free port of loopback, with more routes, given or made by ``parts``."""
+    """Serve the REST face on a free port of loopback, with more routes, given or made by ``parts``.
+
+    With ``workflows`` messages go there, and the recorder stays empty; their store is open by then.
+    """
     made = adaptor or context(**settings)  # type: ignore[arg-type]
     exchanges = Recorder(made)
-    await made.store.open()
+    if workflows is None:
+        await made.store.open()
     made_by_parts = parts(made, exchanges) if parts is not None else []
-    application = outbound_application(made, exchanges, [*more, *made_by_parts])
+    application = outbound_application(made, workflows or exchanges, [*more, *made_by_parts])
     listener = Listener(
         application, bind(Address("127.0.0.1", 0), "test"), tls=None, grace=5, limits=Limits(half_open=False)
     )
