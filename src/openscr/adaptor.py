@@ -17,8 +17,8 @@ from starlette.routing import BaseRoute
 
 from openscr.delivery.carriers import HttpCarrier
 from openscr.errors import ConfigurationError
-from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
 from openscr.http_protocol import Limits
+from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
 from openscr.listeners import Listener, bind
 from openscr.mhs.audit import AuditTrail, patient_name_of
 from openscr.mhs.context import AdaptorContext

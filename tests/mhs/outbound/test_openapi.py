@@ -24,6 +24,7 @@ from openscr.mhs.exchange import JSON, TEXT, Answer, Exchanges
 from openscr.mhs.interactions import FORWARD_EXPRESS, Interaction
 from openscr.mhs.operations import Operations
 from openscr.mhs.outbound.application import OutboundFace
+from openscr.mhs.outbound.recording import RefusalRecord
 from openscr.mhs.outbound.request_body import CONTENT_TYPES
 from openscr.mhs.queue.rest import QueueRoutes
 from openscr.mhs.queue_message import InboundMessage, QueueMessage, write_inbound_message
@@ -127,7 +128,10 @@ async def test_every_route_is_described_and_no_other() -> None:
     adaptor = context()
     served = {}
     async with face(adaptor=adaptor) as running:
-        for route in [*OutboundFace(adaptor, running.exchanges).routes(), *parts(adaptor, running.exchanges)]:
+        for route in [
+            *OutboundFace(adaptor, running.exchanges, RefusalRecord(adaptor)).routes(),
+            *parts(adaptor, running.exchanges),
+        ]:
             assert isinstance(route, Route)
             path = route.path.replace(":path}", "}")
             # An application of its own behind a route does not tell its methods.
