@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute
 
 from openscr.delivery.carriers import HttpCarrier
 from openscr.errors import ConfigurationError
+from openscr.http_protocol import Limits
 from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
 from openscr.listeners import Listener, bind
 from openscr.mhs.audit import AuditTrail, patient_name_of
@@ -57,6 +58,9 @@ KEYS_POLL: Final = 1.0
 
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
 """Bytes of a Spine's answer that are read: the largest document with room for what is written around it."""
+
+SUPPLIERS: Final = Limits(half_open=False)
+"""A supplier that has closed its side has gone: its reply is for the queue. Spec: 50 F3."""
 
 
 class Loop(Protocol):
@@ -224,7 +228,7 @@ class Adaptor:
                 more += self._queue_routes.routes()
             app = outbound_application(context, exchanges, more)
             self._listeners[OUTBOUND] = Listener(
-                app, sockets[OUTBOUND], tls=_outbound_tls(context.settings), grace=STOP_GRACE
+                app, sockets[OUTBOUND], tls=_outbound_tls(context.settings), grace=STOP_GRACE, limits=SUPPLIERS
             )
         if INBOUND in self._roles:
             self._loops.append(OverdueReplies(context))

@@ -1,7 +1,7 @@
 """The REST face on a real socket, with workflows that only remember what they were asked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from mhs.rig import context
 from openscr.http_protocol import Limits
 from openscr.listeners import Listener, bind
 from openscr.mhs.context import AdaptorContext
-from openscr.mhs.exchange import Answer, OutboundRequest
+from openscr.mhs.exchange import Answer, Exchanges, OutboundRequest
 from openscr.mhs.outbound.application import outbound_application
 from openscr.mhs.states import OutboundStatus, Workflow
 from openscr.mhs.store.interface import MessageRow, StatusChange, Transaction
@@ -26,6 +26,9 @@ HEADERS: Mapping[str, str] = {
     "Content-Type": "application/json",
 }
 BODY = b'{"payload": "<hl7/>"}'
+
+
+Parts = Callable[[AdaptorContext, Exchanges], Sequence[BaseRoute]]
 
 
 @dataclass(frozen=True)
@@ -145,12 +148,23 @@ def read_answer(raw: bytes) -> Got:
 
 
 @asynccontextmanager
-async def face(*more: BaseRoute, adaptor: AdaptorContext | None = None, **settings: object) -> AsyncIterator[Face]:
-    """Serve the REST face on a free port of loopback."""
+async def face(
+    *more: BaseRoute,
+    adaptor: AdaptorContext | None = None,
+    parts: Parts | None = None,
+    workflows: Exchanges | None = None,
+    **settings: object,
+) -> AsyncIterator[Face]:
+    """Serve the REST face on a free port of loopback, with more routes, given or made by ``parts``.
+
+    With ``workflows`` messages go there, and the recorder stays empty; their store is open by then.
+    """
     made = adaptor or context(**settings)  # type: ignore[arg-type]
     exchanges = Recorder(made)
-    await made.store.open()
-    application = outbound_application(made, exchanges, more)
+    if workflows is None:
+        await made.store.open()
+    made_by_parts = parts(made, exchanges) if parts is not None else []
+    application = outbound_application(made, workflows or exchanges, [*more, *made_by_parts])
     listener = Listener(
         application, bind(Address("127.0.0.1", 0), "test"), tls=None, grace=5, limits=Limits(half_open=False)
     )

@@ -4,8 +4,13 @@ import pytest
 from pydantic import SecretStr
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
 
 from mhs.outbound.posting import BODY, HEADERS, face
+from mhs.rig import context
+from openscr.access.certificates import ClientCertificate
+from openscr.mhs.outbound.callers import CallerCheck, caller_of
+from openscr.mhs.outbound.recording import RefusalRecord
 
 KEYS = SecretStr("key-one, key-twö ,")
 
@@ -55,6 +60,8 @@ async def test_f15_nobody_else_gets_anywhere(method: str, path: str, shown: dict
         assert got.headers["www-authenticate"] == "Bearer"
         assert got.headers["correlation-id"] == "C1"
         assert served.exchanges.asked == []
+        (audited,) = [row.entry.content async for row in served.context.store.read_audit()]
+        assert (audited["outcome"], audited["correlation_id"]) == ("caller_unknown", "C1")
 
 
 async def test_f15_health_is_told_to_everybody() -> None:
@@ -69,3 +76,26 @@ async def test_f15_without_keys_nobody_is_asked() -> None:
     async with face() as served:
         assert (await served.post()).status == 202
         assert served.exchanges.asked[0].caller == ""
+
+
+async def test_f15_who_shows_a_certificate_is_known_by_it() -> None:
+    """The listener has verified it, and tells its names."""
+    seen: list[str] = []
+
+    async def application(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(caller_of(scope))
+
+    made = context()
+    certificate = ClientCertificate("supplier.example.test", (), "0A", made.clock())
+    check = CallerCheck(application, made, RefusalRecord(made))
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(_message: Message) -> None:
+        raise AssertionError
+
+    await check(
+        {"type": "http", "path": "/", "extensions": {"tls": {"client_certificate": certificate}}}, receive, send
+    )
+    assert seen == ["supplier.example.test 0A"]

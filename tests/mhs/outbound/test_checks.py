@@ -19,7 +19,7 @@ from mhs.outbound.posting import (
 from mhs.rig import context
 from openscr.mhs.exchange import Attachment, ExternalReference
 from openscr.mhs.interactions import Interaction
-from openscr.mhs.outbound import reception
+from openscr.mhs.outbound import recording
 from openscr.mhs.outbound.request_body import CONTENT_TYPES
 from openscr.mhs.states import Workflow
 
@@ -355,6 +355,11 @@ async def test_other_methods_and_paths_are_answered_as_the_reference_does() -> N
                 "<html><title>404: Not Found</title><body>404: Not Found</body></html>",
             )
             assert got.headers["content-type"] == "text/html; charset=UTF-8"
+            problem = await served.ask("GET", path, {"Accept": "application/json"})
+            assert (problem.status, problem.json["code"]) == (404, "nowhere")
+        got = await served.ask("DELETE", "/messages")
+        assert (got.status, got.text) == (405, "405: Method Not Allowed")
+        assert set(got.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
 async def test_everything_that_was_asked_reaches_the_workflow() -> None:
@@ -451,7 +456,7 @@ async def test_f18_what_is_refused_is_counted() -> None:
 
 
 async def test_refusals_beyond_measure_are_answered_but_not_audited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reception, "REFUSALS_A_MINUTE", 2)
+    monkeypatch.setattr(recording, "REFUSALS_A_MINUTE", 2)
     async with face() as served:
         for _ in range(4):
             assert (await served.post(b"{")).status == 400

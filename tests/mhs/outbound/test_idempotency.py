@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mhs.outbound.posting import Face, Got, face
-from openscr.mhs.exchange import TEXT, Answer
+from openscr.mhs.exchange import JSON, TEXT, Answer
 
 REUSED = "409: This Message-Id was used before for another request; give each message its own"
 UNKNOWN = "409: This message was received before and its first answer is not known; see GET /messages/{Message-Id}"
@@ -31,12 +31,20 @@ async def test_f4_the_same_request_gets_the_first_answer_again() -> None:
 async def test_f4_an_error_is_an_answer_too_with_its_document() -> None:
     body = b'{"error_message": "E", "process_key": "K", "errors": [{"errorCode": "200"}]}'
     async with face() as served:
-        served.exchanges.answer = Answer(500, body, TEXT, {"error_message": "E"})
+        served.exchanges.answer = Answer(500, body, TEXT, {"error_message": "E", "errors": [{"errorCode": "200"}]})
         assert (await strictly(served)).body == body
         assert (await strictly(served)).body == body
         problem = (await strictly(served, accept="application/json")).json
         assert (problem["detail"], problem["errors"]) == ("E", [{"errorCode": "200"}])
         assert len(served.exchanges.asked) == 1
+
+
+async def test_f4_an_error_of_the_spines_own_is_no_document_of_ours() -> None:
+    async with face() as served:
+        served.exchanges.answer = Answer(418, b'{"status": 1, "code": 2, "errors": 3}', JSON)
+        await strictly(served)
+        problem = (await strictly(served, accept="application/json")).json
+        assert (problem["status"], problem["detail"]) == (418, '{"status": 1, "code": 2, "errors": 3}')
 
 
 @pytest.mark.parametrize("other", [{"body": b'{"payload": "y"}'}, {"interaction_id": "REPC_IN150016UK05"}])

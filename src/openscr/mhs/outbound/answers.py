@@ -52,10 +52,16 @@ def write_answer(answer: Answer, ids: Ids, *, problem: bool) -> Response:
     if answer.status < 400 or not problem:
         media_type = TEXT if answer.status >= 400 else answer.content_type
         return _response(answer.status, answer.body, media_type, ids.headers())
-    document = dict(answer.document or {})
-    detail = document.pop("error_message", "") or answer.body.decode("utf-8", "replace")
-    errors = document.pop("errors", ())
-    body = _problem(answer.status, "not_exchanged", str(detail), ids, errors=errors, **document)
+    document = answer.document or {}
+    detail = str(document.get("error_message") or answer.body.decode("utf-8", "replace"))
+    body = _problem(
+        answer.status,
+        "not_exchanged",
+        detail,
+        ids,
+        errors=document.get("errors", ()),
+        process_key=document.get("process_key", ""),
+    )
     return _response(answer.status, body, PROBLEM, ids.headers())
 
 
@@ -64,7 +70,7 @@ def write_json(value: Any, status: int = 200) -> Response:
     return _response(status, msgspec.json.encode(value), "application/json", {})
 
 
-def _problem(status: int, code: str, detail: str, ids: Ids, *, errors: Any = (), **more: Any) -> bytes:
+def _problem(status: int, code: str, detail: str, ids: Ids, *, errors: Any = (), process_key: str = "") -> bytes:
     """Write a problem document. Spec: RFC 9457 §3."""
     document: dict[str, Any] = {
         "type": "about:blank",
@@ -73,8 +79,9 @@ def _problem(status: int, code: str, detail: str, ids: Ids, *, errors: Any = (),
         "detail": detail,
         "code": code,
         **ids.members,
-        **more,
     }
+    if process_key:
+        document["process_key"] = process_key
     if errors:
         document["errors"] = errors
     return msgspec.json.encode(document)

@@ -4,6 +4,7 @@ Spec: 50 §1.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,12 +16,17 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from openscr.mhs.context import AdaptorContext
-from openscr.mhs.exchange import JSON, TEXT, Exchanges
+from openscr.mhs.exchange import JSON, Exchanges
+from openscr.mhs.outbound.answers import CORRELATION_ID, Ids, write_refusal
 from openscr.mhs.outbound.callers import CallerCheck
+from openscr.mhs.outbound.header_values import header_value
 from openscr.mhs.outbound.messages import Messages
+from openscr.mhs.outbound.negotiation import wants_problem
 from openscr.mhs.outbound.reception import Reception
+from openscr.mhs.outbound.recording import RefusalRecord
+from openscr.mhs.outbound.refusals import NOWHERE, WRONG_METHOD
 
-NOWHERE: Final = "<html><title>404: Not Found</title><body>404: Not Found</body></html>"
+NOT_FOUND_PAGE: Final = "<html><title>404: Not Found</title><body>404: Not Found</body></html>"
 """The page of the reference's framework. Spec: 50 §1."""
 _DESCRIPTION: Final = Path(__file__).with_name("openapi.json")
 
@@ -28,9 +34,9 @@ _DESCRIPTION: Final = Path(__file__).with_name("openapi.json")
 class OutboundFace:
     """``POST /``, ``/messages`` and ``/openapi.json``."""
 
-    def __init__(self, context: AdaptorContext, exchanges: Exchanges) -> None:
+    def __init__(self, context: AdaptorContext, exchanges: Exchanges, refusals: RefusalRecord) -> None:
         self._context = context
-        self._exchanges = exchanges
+        self._reception = Reception(context, exchanges, refusals)
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes of this face."""
@@ -40,7 +46,7 @@ class OutboundFace:
             return Response(description, media_type=JSON)
 
         return [
-            Route("/", Reception(self._context, self._exchanges)),
+            Route("/", self._reception),
             Route("/openapi.json", describe, methods=["GET"]),
             *Messages(self._context).routes(),
         ]
@@ -51,18 +57,25 @@ def outbound_application(context: AdaptorContext, exchanges: Exchanges, more: Se
 
     Callers must show a key where keys are set. Spec: 50 §1, F15.
     """
-    routes = [*OutboundFace(context, exchanges).routes(), *more]
-    application = Starlette(routes=routes, exception_handlers={404: _nowhere, 405: _wrong_method})
+
+    async def nowhere(request: Request, _error: Exception) -> Response:
+        if wants_problem(request.headers.get("accept", "")):
+            return write_refusal(NOWHERE, _ids(request, context), problem=True)
+        return Response(NOT_FOUND_PAGE, 404, {"Content-Type": "text/html; charset=UTF-8"})
+
+    async def wrong_method(request: Request, error: Exception) -> Response:
+        headers = error.headers if isinstance(error, HTTPException) else None
+        refusal = replace(WRONG_METHOD, headers=headers or {})
+        problem = wants_problem(request.headers.get("accept", ""))
+        return write_refusal(refusal, _ids(request, context), problem=problem)
+
+    refusals = RefusalRecord(context)
+    routes = [*OutboundFace(context, exchanges, refusals).routes(), *more]
+    application = Starlette(routes=routes, exception_handlers={404: nowhere, 405: wrong_method})
     # A path with a slash too many is nowhere, as it always was.
     application.router.redirect_slashes = False
-    keys = context.settings.secret_outbound_api_keys
-    return CallerCheck(application, keys.get_secret_value() if keys else "", context.mint)
+    return CallerCheck(application, context, refusals)
 
 
-async def _nowhere(_request: Request, _error: Exception) -> Response:
-    return Response(NOWHERE, 404, {"Content-Type": "text/html; charset=UTF-8"})
-
-
-async def _wrong_method(_request: Request, error: Exception) -> Response:
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    return Response("405: Method Not Allowed", 405, {**headers, "Content-Type": TEXT})
+def _ids(request: Request, context: AdaptorContext) -> Ids:
+    return Ids(header_value(request.headers, CORRELATION_ID) or context.mint())

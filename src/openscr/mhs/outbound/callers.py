@@ -9,14 +9,17 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import Final
 
+import structlog
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openscr.access.certificates import ClientCertificate
-from openscr.identifiers import UuidFactory
+from openscr.mhs.context import AdaptorContext
 from openscr.mhs.outbound.answers import CORRELATION_ID, Ids, write_refusal
 from openscr.mhs.outbound.header_values import header_value
 from openscr.mhs.outbound.negotiation import wants_problem
+from openscr.mhs.outbound.recording import RefusalRecord
 from openscr.mhs.outbound.refusals import CALLER_UNKNOWN
 
 OPEN_PATHS: Final = frozenset({"/healthcheck", "/readyz"})
@@ -30,12 +33,15 @@ def caller_of(scope: Scope) -> str:
 
 
 class CallerCheck:
-    """Lets requests through to an application if their caller may be let in. ``keys`` are separated by commas."""
+    """Lets requests through to an application if their caller may be let in. The keys are a setting."""
 
-    def __init__(self, application: ASGIApp, keys: str, mint: UuidFactory) -> None:
+    def __init__(self, application: ASGIApp, context: AdaptorContext, refusals: RefusalRecord) -> None:
         self._application = application
-        self._digests = [sha256(key.encode()).digest() for each in keys.split(",") if (key := each.strip())]
-        self._mint = mint
+        self._context = context
+        self._refusals = refusals
+        setting = context.settings.secret_outbound_api_keys
+        keys = setting.get_secret_value().split(",") if setting is not None else ()
+        self._digests = [sha256(key.encode()).digest() for each in keys if (key := each.strip())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401, or hand the request on with the caller's name in its scope."""
@@ -45,13 +51,18 @@ class CallerCheck:
                 connection = HTTPConnection(scope)
                 known = self._known(_shown_key(connection))
                 if known is None:
-                    correlation_id = header_value(connection.headers, CORRELATION_ID) or self._mint()
-                    problem = wants_problem(connection.headers.get("accept", ""))
-                    await write_refusal(CALLER_UNKNOWN, Ids(correlation_id), problem=problem)(scope, receive, send)
+                    await (await self._refuse(connection))(scope, receive, send)
                     return
                 caller = f"key {known.hex()[:8]}"
             scope[_CALLER] = caller
         await self._application(scope, receive, send)
+
+    async def _refuse(self, connection: HTTPConnection) -> Response:
+        headers = connection.headers
+        correlation_id = header_value(headers, CORRELATION_ID) or self._context.mint()
+        with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
+            await self._refusals.keep(CALLER_UNKNOWN, headers, self._context.clock(), correlation_id=correlation_id)
+        return write_refusal(CALLER_UNKNOWN, Ids(correlation_id), problem=wants_problem(headers.get("accept", "")))
 
     def _known(self, shown: str) -> bytes | None:
         digest = sha256(shown.encode("latin-1")).digest()

@@ -95,10 +95,18 @@ class Idempotency:
             await transaction.put_message(replace(row, result=result, digest=request.digest))
 
 
+class _ErrorDocument(msgspec.Struct):
+    """What a workflow tells of the Spine's errors; anything else in a body is the Spine's own. Spec: 50 §1.5."""
+
+    error_message: str
+    process_key: str
+    errors: list[dict[str, Any]]
+
+
 def _answer_of(result: Result) -> Answer:
-    """Return a first answer again. An error document stands in its body. Spec: 50 §1.5."""
+    """Return a first answer again; an error document stands in its body."""
     document = None
-    if result.status >= 400 and result.body[:1] == b"{":
+    if result.status >= 400:
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-            document = msgspec.json.decode(result.body, type=dict[str, Any])
+            document = msgspec.to_builtins(msgspec.json.decode(result.body, type=_ErrorDocument))
     return Answer(result.status, result.body, result.content_type, document)

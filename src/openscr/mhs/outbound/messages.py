@@ -1,7 +1,5 @@
 """What has become of messages: one by its id, many by status and time; and a failed one sent again.
 
-Refusals are problem documents whatever is accepted: the reference has no such routes, and so no words for them.
-
 Spec: 50 §6, F19.
 """
 
@@ -21,6 +19,7 @@ from openscr.mhs.context import AdaptorContext
 from openscr.mhs.outbound.answers import CORRELATION_ID, Ids, write_json, write_refusal
 from openscr.mhs.outbound.callers import caller_of
 from openscr.mhs.outbound.header_values import header_value
+from openscr.mhs.outbound.negotiation import wants_problem
 from openscr.mhs.outbound.refusals import (
     MESSAGE_UNKNOWN,
     NOTHING_KEPT,
@@ -128,7 +127,8 @@ class Messages:
         refusal = error.refusal if isinstance(error, Refused) else STORE_UNAVAILABLE
         correlation_id = header_value(request.headers, CORRELATION_ID) or self._context.mint()
         _log.info("refused", path=request.url.path.split("/")[1], code=refusal.code, correlation_id=correlation_id)
-        return write_refusal(refusal, Ids(correlation_id), problem=True)
+        problem = wants_problem(request.headers.get("accept", ""))
+        return write_refusal(refusal, Ids(correlation_id), problem=problem)
 
 
 def message_form(row: MessageRow) -> dict[str, Any]:

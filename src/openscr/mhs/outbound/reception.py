@@ -15,9 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from openscr.access.rate import Minutes
 from openscr.errors import StoreError
-from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import JSON, XML, Answer, Exchanges, OutboundRequest
 from openscr.mhs.interactions import FORWARD_EXPRESS, Interaction
@@ -39,6 +37,7 @@ from openscr.mhs.outbound.header_values import (
 )
 from openscr.mhs.outbound.idempotency import Idempotency
 from openscr.mhs.outbound.negotiation import wants_problem, wants_whole_reply
+from openscr.mhs.outbound.recording import RefusalRecord
 from openscr.mhs.outbound.refusals import (
     CANNOT_WAIT,
     FAILED,
@@ -61,8 +60,6 @@ from openscr.mhs.outbound.refusals import (
 from openscr.mhs.outbound.request_body import RequestBody, check_payload, read_request_body
 from openscr.mhs.states import Workflow
 
-REFUSALS_A_MINUTE: Final = 600
-"""Refusals that are audited: whoever reaches the port can cause them, and must not fill the store."""
 LARGEST_BODY: Final = 104_857_600
 """Bytes of a request. Spec: 50 §1.3 row 13."""
 _XML_TYPES: Final = frozenset({XML, "application/xml"})
@@ -76,11 +73,11 @@ _log = structlog.get_logger("mhs.outbound")
 class Reception:
     """The application at ``/``."""
 
-    def __init__(self, context: AdaptorContext, exchanges: Exchanges) -> None:
+    def __init__(self, context: AdaptorContext, exchanges: Exchanges, refusals: RefusalRecord) -> None:
         self._context = context
         self._exchanges = exchanges
         self._idempotency = Idempotency(context)
-        self._refusals = Minutes()
+        self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -89,7 +86,7 @@ class Reception:
         correlation_id = header_value(request.headers, CORRELATION_ID) or self._context.mint()
         with structlog.contextvars.bound_contextvars(
             correlation_id=correlation_id,
-            interaction_id=self._interaction_of(request),
+            interaction_id=self._refusals.interaction_of(request.headers),
             message_id=header_value(request.headers, MESSAGE_ID),
         ):
             try:
@@ -132,7 +129,11 @@ class Reception:
         delivered = await deliver(write_answer(answer, ids, problem=arrival.problem), gone, send)
         _log.info("answered", status=answer.status, delivered=delivered)
         if first:
-            await self._exchanges.answered(outbound, answer, delivered=delivered)
+            try:
+                await self._exchanges.answered(outbound, answer, delivered=delivered)
+            except StoreError as error:
+                # The caller has its answer; a reply that it has not is found by the sweep for those.
+                _log.error("the end of an exchange was not kept", error=error.code)
 
     async def _send(self, outbound: OutboundRequest, request: Request) -> tuple[Answer, bool]:
         """Return the answer, and whether the message was exchanged for it just now. Spec: 50 F4."""
@@ -142,35 +143,18 @@ class Reception:
         return await self._exchanges.send(outbound), True
 
     async def _refuse(self, request: Request, arrival: "_Arrival", refusal: Refusal, message_id: str = "") -> Response:
-        """Return the answer to what is not sent, after it was counted and audited. Spec: 50 F18, F22."""
-        interaction = self._interaction_of(request)
-        seconds = (self._context.clock() - arrival.at).total_seconds()
-        self._context.figures.message("outbound", interaction, "", refusal.code, max(0.0, seconds))
-        _log.info("refused", status=refusal.status, code=refusal.code)
-        if self._refusals.count() <= REFUSALS_A_MINUTE:
-            facts = AuditFacts(
-                direction="outbound",
-                outcome=refusal.code,
-                started=arrival.at,
-                interaction=interaction,
-                message_id=message_id or header_value(request.headers, MESSAGE_ID),
-                correlation_id=arrival.correlation_id,
-                from_asid=header_value(request.headers, FROM_ASID),
-                caller=caller_of(request.scope),
-            )
-            try:
-                await self._context.audit.write(facts)
-            except StoreError as error:
-                # Nothing was sent: that it was not sent may go unrecorded, but not unsaid.
-                _log.error("refusal not audited", error=error.code)
+        """Return the answer to what is not sent, once that is kept."""
+        await self._refusals.keep(
+            refusal,
+            request.headers,
+            arrival.at,
+            correlation_id=arrival.correlation_id,
+            message_id=message_id,
+            caller=caller_of(request.scope),
+        )
         if refusal is TOO_LARGE and not arrival.problem:
             return Response(status_code=400, headers={CORRELATION_ID: arrival.correlation_id, **refusal.headers})
         return write_refusal(refusal, Ids(arrival.correlation_id, message_id), problem=arrival.problem)
-
-    def _interaction_of(self, request: Request) -> str:
-        """Return the interaction for log, figures and audit: what no table has could be anything."""
-        name = request.headers.get(INTERACTION_ID, "")
-        return name if name in self._context.interactions else "unknown"
 
     # --- the checks, in the order of 50 §1.3 --------------------------------------------------------------------------
 

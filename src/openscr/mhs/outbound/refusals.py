@@ -89,6 +89,10 @@ def _each(mistakes: Mapping[str | int, Any], pointer: str = "") -> list[dict[str
     return found
 
 
+NOWHERE: Final = Refusal(404, "nowhere", "Not Found")
+"""Nothing stands at a path: told to those who read problem documents; everybody else gets the reference's page."""
+
+
 # --- ours ------------------------------------------------------------------------------------------------------------
 
 TOO_LARGE: Final = Refusal(
