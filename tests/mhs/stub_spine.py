@@ -77,13 +77,16 @@ class Received:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered, ``delay`` seconds after the request has come; ``headers`` beside the usual ones."""
+    """What is answered, ``delay`` seconds after the request has come, or once ``until`` is set; ``headers`` go beside
+    the usual ones.
+    """
 
     status: int
     body: bytes = b""
     content_type: str = "text/xml"
     headers: tuple[tuple[str, str], ...] = ()
     delay: float = 0.0
+    until: asyncio.Event | None = None
 
     def compressed(self) -> "Reply":
         """Return the same answer in gzip."""
@@ -131,6 +134,11 @@ def acknowledgment_of(envelope: Envelope) -> bytes:
         timestamp=ebxml_timestamp(datetime.now(UTC)),
         ref_to_message_id=envelope.message_id,
     )
+
+
+def held(behaviour: Behaviour, until: asyncio.Event) -> Behaviour:
+    """Answer as ``behaviour`` does, but not before an event."""
+    return lambda received: replace(behaviour(received), until=until)
 
 
 def refuse(*errors: EbxmlError, status: int = 500) -> Behaviour:
@@ -252,6 +260,8 @@ class StubSpine:
             raise BreakOff from None
         if reply.delay:
             await asyncio.sleep(reply.delay)
+        if reply.until is not None:
+            await reply.until.wait()
         if self.replies is not None and reply.status == 202:
             task = asyncio.create_task(self.replies.reply_to(received))
             self._replies_under_way.add(task)

@@ -288,6 +288,8 @@ class ReliableSender:
 
         if not await context.store.transact(work):
             return
+        if status is OutboundStatus.ACKD and message is not None:
+            audit_lines.outbound_completed(self._workflow_of(message))
         if told is not None:
             context.arrivals.tell()
         if message_id in self._waiting:
