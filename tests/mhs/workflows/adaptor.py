@@ -80,7 +80,8 @@ class Adaptor:
         """Wait until a message has a state."""
 
         async def has_it() -> bool:
-            return (await self.row(message_id)).outbound_status == status
+            row = await self.context.store.find_message(message_id)
+            return row is not None and row.outbound_status == status
 
         await until(has_it)
 

@@ -38,6 +38,7 @@ async def start(spine: StubSpine) -> AsyncIterator[StartAdaptor]:
         real_clock: bool = True,
         clock: TestClock | None = None,
         carrier: HttpCarrier | None = None,
+        publisher: Any = None,
         **settings: Any,
     ) -> Adaptor:
         kept = store or MemoryStore()
@@ -46,7 +47,7 @@ async def start(spine: StubSpine) -> AsyncIterator[StartAdaptor]:
         made = context(spine.url, store=kept, clock=clock, interactions=INTERACTIONS_WITH_FORWARD, **given)
         routes = GivenRoutes(spine.url, contract)
         posting = carrier or HttpCarrier(None, largest_answer=16 * 1024 * 1024, connections=0, pause=0.001)
-        made = replace(made, router=routes, carrier=posting)
+        made = replace(made, router=routes, carrier=posting, publisher=publisher)
         if real_clock and clock is None:
             made = replace(made, clock=utc_now, audit=AuditTrail(kept, utc_now))
         adaptor = Adaptor(Workflows(made), made, routes, spine)
