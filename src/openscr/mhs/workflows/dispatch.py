@@ -73,7 +73,6 @@ class Workflows:
         """Exchange a message, and return what the supplier is answered. Raises: `StoreError`. Spec: 50 §2."""
         facts = facts_of(request)
         await self._states.begin(request, _bound(self._context.settings))
-        audit_lines.outbound_invoked(request.workflow)
         answer = await self._exchange(request, facts)
         if request.wait and answer.status == 202:
             answer = await wait_for_reply(self._context, request, facts)

@@ -203,7 +203,6 @@ class ReliableSender:
                 _log.warning("message taken", message_id=row.message_id, reason=result.reason)
             await self._end(row, OutboundStatus.ACKD, "", ACCEPTED)
             self._context.figures.spine_succeeded()
-            audit_lines.outbound_completed(workflow)
             return
         terms = Terms(row.retries, row.retry_interval, row.persist_duration)
         ended = self._context.clock()
