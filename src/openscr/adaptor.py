@@ -210,6 +210,7 @@ class Adaptor:
             pause=settings.outbound_transmission_retry_delay / 1000,
             proxy=f"http://{proxy}:{settings.outbound_http_proxy_port}" if proxy else None,
             largest_answer=LARGEST_ANSWER,
+            resumes=True,
         )
 
     def _listen(self, context: AdaptorContext, sockets: dict[str, socket.socket]) -> None:

@@ -179,6 +179,7 @@ def silence(_: Received) -> Reply:
 class StubSpine:
     """Listens on loopback. ``behaviours`` are used up one by one, the last one goes on; they may be changed any time.
 
+    ``connections`` counts those that were opened, ``resumed`` those that took up a TLS session again.
     ``replies`` posts to an inbound address what a Spine would answer, after each message that was taken.
     """
 
@@ -186,6 +187,7 @@ class StubSpine:
         self.behaviours: list[Behaviour] = list(behaviours or (acknowledge,))
         self.received: list[Received] = []
         self.connections = 0
+        self.resumed = 0
         self.replies: Replying | None = None
         self._tls = tls
         self._port = port
@@ -235,6 +237,8 @@ class StubSpine:
         assert conversation is not None
         self._conversations[conversation] = writer
         self.connections += 1
+        tls = writer.get_extra_info("ssl_object")
+        self.resumed += tls is not None and bool(tls.session_reused)
         try:
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, BreakOff):
                 while True:
