@@ -27,8 +27,8 @@ def changed(row: MessageRow, status: OutboundStatus, at: datetime, error: str | 
     return replace(row, outbound_status=status, history=(*row.history, StatusChange(at, status)))
 
 
-def facts_of(request: OutboundRequest) -> AuditFacts:
-    """Return what is known of a message when it comes; the outcome is to be filled in."""
+def facts_of(request: OutboundRequest, payload: bytes) -> AuditFacts:
+    """Return what is known of a message when it comes; the outcome is to be filled in. ``payload`` is the message's."""
     return AuditFacts(
         direction="outbound",
         outcome="",
@@ -39,7 +39,7 @@ def facts_of(request: OutboundRequest) -> AuditFacts:
         correlation_id=request.correlation_id,
         from_asid=request.from_asid or "",
         caller=request.caller,
-        payload=request.payload.encode("utf-8", "replace"),
+        payload=payload,
     )
 
 
