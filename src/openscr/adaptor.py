@@ -188,7 +188,7 @@ class Adaptor:
             carrier=carrier,
             interactions=interactions,
             publisher=publisher,
-            replies=Replies(),
+            replies=Replies(local=INBOUND in self._roles),
             arrivals=Arrivals(),
             figures=Figures(),
             audit=AuditTrail(store, self._clock, patient_name_of(settings)),

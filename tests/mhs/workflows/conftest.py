@@ -13,6 +13,7 @@ from openscr.delivery.carriers import HttpCarrier
 from openscr.directory.model import Contract
 from openscr.identifiers import utc_now
 from openscr.mhs.audit import AuditTrail
+from openscr.mhs.replies import Replies
 from openscr.mhs.store.interface import Store
 from openscr.mhs.store.memory import MemoryStore
 from openscr.mhs.workflows import Workflows
@@ -38,7 +39,7 @@ async def start(spine: StubSpine) -> AsyncIterator[StartAdaptor]:
         real_clock: bool = True,
         clock: TestClock | None = None,
         carrier: HttpCarrier | None = None,
-        publisher: Any = None,
+        local: bool = False,
         **settings: Any,
     ) -> Adaptor:
         kept = store or MemoryStore()
@@ -47,7 +48,7 @@ async def start(spine: StubSpine) -> AsyncIterator[StartAdaptor]:
         made = context(spine.url, store=kept, clock=clock, interactions=INTERACTIONS_WITH_FORWARD, **given)
         routes = GivenRoutes(spine.url, contract)
         posting = carrier or HttpCarrier(None, largest_answer=16 * 1024 * 1024, connections=0, pause=0.001)
-        made = replace(made, router=routes, carrier=posting, publisher=publisher)
+        made = replace(made, router=routes, carrier=posting, replies=Replies(local=local))
         if real_clock and clock is None:
             made = replace(made, clock=utc_now, audit=AuditTrail(kept, utc_now))
         adaptor = Adaptor(Workflows(made), made, routes, spine)

@@ -328,6 +328,36 @@ async def test_word_from_the_spine_by_another_way_ends_the_attempts(start: Start
     assert await call == Answer(202)
 
 
+async def test_a_refusal_by_another_way_ends_the_attempts(start: StartAdaptor, spine: StubSpine) -> None:
+    """Whoever took it in has told the supplier: nothing is queued twice. Spec: 50 F9."""
+    clock = TestClock()
+    spine.script(accept)
+    adaptor = await start(clock=clock)
+    await adaptor.send(UPLOAD, respond_async=True)
+
+    async def tried() -> bool:
+        row = await sending(adaptor)
+        return row is not None and row.attempts == 1
+
+    await until(tried)
+
+    async def refused(transaction: Transaction) -> None:
+        row = await transaction.find_message(MESSAGE_ID)
+        assert row is not None
+        await transaction.put_message(replace(row, outbound_status=OutboundStatus.NACKD, last_error="MessageError"))
+
+    await adaptor.context.store.transact(refused)
+    clock.move(61)
+
+    async def given_up() -> bool:
+        row = await sending(adaptor)
+        return row is not None and row.state is SendState.FAILED
+
+    await until(given_up)
+    assert len(spine.received) == 1
+    assert await adaptor.queued() == []
+
+
 async def test_a_reply_is_as_good_as_an_acknowledgement(start: StartAdaptor, spine: StubSpine) -> None:
     """Who has answered a message has it: it is not sent again. Spec: 40 §6.5."""
     clock = TestClock()

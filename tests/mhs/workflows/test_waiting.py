@@ -77,6 +77,27 @@ async def test_a_reply_of_another_process_is_found_by_looking(start: StartAdapto
     assert (await call).status == 200
 
 
+async def test_f3_nobody_looks_where_all_replies_come_into_one_process(start: StartAdaptor) -> None:
+    """Who waits is told; it looks when it begins to wait, when it is told, and at the end. Spec: 50 F3."""
+    adaptor = await start(local=True, resync_interval=0.001, resync_retries=1_000_000)
+    looks: list[str] = []
+    transact = adaptor.context.store.transact
+
+    async def counting(work):  # type: ignore[no-untyped-def]
+        looks.append(work.__name__)
+        return await transact(work)
+
+    adaptor.context.store.transact = counting  # type: ignore[method-assign]
+    call = asyncio.create_task(adaptor.send(UPLOAD, wait=True))
+    await adaptor.reaches(ACKD)
+    for _ in range(100):
+        await asyncio.sleep(0.001)
+    assert looks.count("look") == 1
+    await reply_arrives(adaptor)
+    assert (await call).status == 200
+    assert looks.count("look") == 2
+
+
 async def test_f21_the_whole_message_is_given_to_who_asks_for_it(start: StartAdaptor) -> None:
     """The JSON of the queue: envelope, payload, attachments. Spec: 50 F21, §3.4."""
     adaptor = await start()
@@ -185,20 +206,6 @@ async def test_f3_a_reply_nobody_took_goes_to_the_queue_when_its_id_is_used_agai
     await call
     assert (await adaptor.send(UPLOAD, wait=True)).body == b"No async response received from sync-async store"
     assert len(await adaptor.queued()) == 1
-
-
-async def test_f3_a_reply_for_a_broker_that_is_served_directly_stays_for_those_who_serve_it(
-    start: StartAdaptor,
-) -> None:
-    """Nobody moves rows of the embedded queue there. Spec: 50 E5."""
-    adaptor = await start(queue_direct=True, publisher=object())
-    request = adaptor.request(UPLOAD, wait=True)
-    call = asyncio.create_task(adaptor.workflows.send(request))
-    await adaptor.reaches(ACKD)
-    await reply_arrives(adaptor)
-    await adaptor.workflows.answered(request, await call, delivered=False)
-    assert await adaptor.queued() == []
-    assert await reply_of(adaptor) is not None
 
 
 async def test_the_patience_of_a_caller_is_that_of_the_settings(start: StartAdaptor) -> None:

@@ -137,12 +137,7 @@ class MessageStates:
         await self._context.store.transact(work)
 
     async def hand_over(self, transaction: Transaction, reply: ReplyRow) -> None:
-        """Move a reply whose caller is gone to the queue, as a late one. Spec: 50 F3.
-
-        A broker that is served directly gets it from those who sweep up overdue replies: it stays where it is.
-        """
-        if self._context.settings.queue_direct and self._context.publisher is not None:
-            return
+        """Move a reply whose caller is gone to the queue, as a late one. Spec: 50 F3."""
         message = QueueMessage(
             id=self._context.mint(),
             message_id=reply.message_id,
