@@ -192,7 +192,7 @@ class Adaptor:
             carrier=carrier,
             interactions=interactions,
             publisher=publisher,
-            replies=Replies(),
+            replies=Replies(local=INBOUND in self._roles),
             arrivals=Arrivals(),
             figures=Figures(self._clock),
             audit=AuditTrail(store, self._clock, patient_name_of(settings)),
@@ -214,6 +214,7 @@ class Adaptor:
             pause=settings.outbound_transmission_retry_delay / 1000,
             proxy=f"http://{proxy}:{settings.outbound_http_proxy_port}" if proxy else None,
             largest_answer=LARGEST_ANSWER,
+            resumes=True,
         )
 
     def _listen(self, context: AdaptorContext, sockets: dict[str, socket.socket]) -> None:

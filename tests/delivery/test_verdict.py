@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openscr.errors import EBXML_ERRORS, FAULTS, EbxmlError
-from openscr.transport.ebxml import write_acknowledgment, write_message_error
-from openscr.transport.soap import write_fault
+from openscr.transport.ebxml import Signal, write_acknowledgment, write_message_error
+from openscr.transport.soap import Fault, write_fault
 from openscr.transport.verdict import Verdict, judge
 
 MESSAGE = "9F2C1A34-0000-4000-8000-00000000ABCD"
@@ -81,6 +81,21 @@ def test_the_table(status: int, body: bytes, verdict: Verdict) -> None:
     result = judge(status, body, MESSAGE)
     assert result.verdict is verdict
     assert result.reason or (verdict is Verdict.DELIVERED and b"Acknowledgment" in body)
+
+
+def test_the_answer_is_there_as_a_whole() -> None:
+    """What was said, whatever the status; and whether it could be read at all."""
+    refused = judge(404, fault("200"), MESSAGE)
+    assert isinstance(refused.said, Fault)
+    assert (refused.said.codes, refused.readable) == (("200",), True)
+    refused = judge(202, message_error(), MESSAGE)
+    assert isinstance(refused.said, Signal)
+    assert refused.said.errors == (EBXML_ERRORS["to_party"],)
+    assert [(judge(500, body, MESSAGE).said, judge(500, body, MESSAGE).readable) for body in (b"<a/>", b"a", b"")] == [
+        (None, True),
+        (None, False),
+        (None, False),
+    ]
 
 
 def test_every_code_of_a_fault_decides() -> None:

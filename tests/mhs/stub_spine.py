@@ -77,13 +77,16 @@ class Received:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered, ``delay`` seconds after the request has come; ``headers`` beside the usual ones."""
+    """What is answered, ``delay`` seconds after the request has come, or once ``until`` is set; ``headers`` go beside
+    the usual ones.
+    """
 
     status: int
     body: bytes = b""
     content_type: str = "text/xml"
     headers: tuple[tuple[str, str], ...] = ()
     delay: float = 0.0
+    until: asyncio.Event | None = None
 
     def compressed(self) -> "Reply":
         """Return the same answer in gzip."""
@@ -133,6 +136,11 @@ def acknowledgment_of(envelope: Envelope) -> bytes:
     )
 
 
+def held(behaviour: Behaviour, until: asyncio.Event) -> Behaviour:
+    """Answer as ``behaviour`` does, but not before an event."""
+    return lambda received: replace(behaviour(received), until=until)
+
+
 def refuse(*errors: EbxmlError, status: int = 500) -> Behaviour:
     """Refuse a message with a MessageError."""
 
@@ -171,6 +179,7 @@ def silence(_: Received) -> Reply:
 class StubSpine:
     """Listens on loopback. ``behaviours`` are used up one by one, the last one goes on; they may be changed any time.
 
+    ``connections`` counts those that were opened, ``resumed`` those that took up a TLS session again.
     ``replies`` posts to an inbound address what a Spine would answer, after each message that was taken.
     """
 
@@ -178,6 +187,7 @@ class StubSpine:
         self.behaviours: list[Behaviour] = list(behaviours or (acknowledge,))
         self.received: list[Received] = []
         self.connections = 0
+        self.resumed = 0
         self.replies: Replying | None = None
         self._tls = tls
         self._port = port
@@ -227,6 +237,8 @@ class StubSpine:
         assert conversation is not None
         self._conversations[conversation] = writer
         self.connections += 1
+        tls = writer.get_extra_info("ssl_object")
+        self.resumed += tls is not None and bool(tls.session_reused)
         try:
             with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, BreakOff):
                 while True:
@@ -252,6 +264,8 @@ class StubSpine:
             raise BreakOff from None
         if reply.delay:
             await asyncio.sleep(reply.delay)
+        if reply.until is not None:
+            await reply.until.wait()
         if self.replies is not None and reply.status == 202:
             task = asyncio.create_task(self.replies.reply_to(received))
             self._replies_under_way.add(task)

@@ -473,6 +473,9 @@ def test_equal_errors_are_written_once(capture: ReadCapture) -> None:
     signal = read_signal(read_xml(write_message_error(**values, ref_to_message_id="r", errors=errors)))
     assert signal is not None
     assert signal.errors == tuple(errors[:2])
+    assert {(error.context, error.severity) for error in signal.errors} == {
+        ("urn:oasis:names:tc:ebxml-msg:service:errors", "Error")
+    }
     with pytest.raises(ValueError, match="at least one"):
         write_message_error(**values, ref_to_message_id="r", errors=[])
 

@@ -18,7 +18,9 @@ from openscr.transport.mime import (
     SPINE_HEADER_TYPE,
     SPINE_PAYLOAD_TYPE,
     Part,
+    boundary_for,
     read_multipart,
+    write_encoded,
     write_multipart,
 )
 
@@ -292,3 +294,28 @@ def test_headers_cannot_be_smuggled() -> None:
         write_multipart([("x>\r\nEvil: y", "text/xml", b"")])
     with pytest.raises(ValueError, match="at least one"):
         write_multipart([])
+
+
+@given(
+    st.lists(
+        st.tuples(st.from_regex(r"[A-Za-z0-9.@-]+", fullmatch=True), _contents | st.just(b"--=_MIME-Boundary1")),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from([b"\n", b"\r\n"]),
+)
+def test_a_boundary_is_found_that_no_content_holds(parts: list[tuple[str, bytes]], line_end: bytes) -> None:
+    """Nothing need be encoded for it: every content comes back to the byte. Spec: 50 C5."""
+    boundary = boundary_for(content for _, content in parts)
+    assert not any(boundary.encode() in content for _, content in parts)
+    if not any(b"--=_MIME-Boundary" in content for _, content in parts):
+        assert boundary == "--=_MIME-Boundary"
+    body = write_encoded(
+        [(content_id, "application/xml", "8bit", content) for content_id, content in parts],
+        boundary=boundary,
+        line_end=line_end,
+    )
+    message = read_multipart(f'multipart/related; boundary="{boundary}"', body)
+    # Before a delimiter CR LF is one line end, whoever wrote the CR.
+    expected = [(each, content.removesuffix(b"\r") if line_end == b"\n" else content) for each, content in parts]
+    assert [(part.content_id, part.content(body)) for part in message.parts] == expected

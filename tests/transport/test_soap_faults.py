@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from openscr.codes import SOAP_NS
 from openscr.errors import FAULTS
-from openscr.transport.soap import Fault, parse_soap_action, read_fault, write_fault
+from openscr.transport.soap import Fault, FaultError, parse_soap_action, read_fault, write_fault
 from openscr.transport.xml import read_xml
 
 
@@ -127,6 +127,17 @@ def test_incomplete_faults_are_tolerated() -> None:
     fault = read_fault(read_xml(odd.encode()))
     assert fault == Fault("soap:Server", "", ("208",))
     assert fault.retriable
+    assert [error.code for error in fault.errors] == ["208", "", ""]
+
+
+def test_each_error_of_a_fault_is_there_as_a_whole() -> None:
+    """All five of its values. Spec: 40 §4.4, 50 §1.5."""
+    fault = read_fault(read_xml(write_fault([("201", "/SOAP:Envelope"), ("206", None)])))
+    assert fault is not None
+    assert fault.errors == (
+        FaultError("urn:nhs:names:error:tms", "201", "Error", "/SOAP:Envelope", "The message is not well formed"),
+        FaultError("urn:nhs:names:error:tms", "206", "Error", "Not Supported", "Routing/Delivery failure"),
+    )
 
 
 def test_other_documents_are_no_faults(capture: Callable[[str], Capture]) -> None:

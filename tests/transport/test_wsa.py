@@ -1,6 +1,7 @@
 """Synchronous envelopes: the captures, every header rule by mutation, and what is written."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from captured import Capture
@@ -253,6 +254,21 @@ def test_requests_are_read_back(capture: ReadCapture) -> None:
         for data in (body, written)
     ]
     assert header[0] == header[1]
+
+
+def test_a_prefixed_request_says_the_same(capture: ReadCapture) -> None:
+    """Its body stands under no declaration of ours. Spec: 50 §2.6, C5."""
+    values = {"message_id": UUID, "action": "a/b", "to": "t", "from_address": "", "receiver_asid": "1"}
+    plain, prefixed = (
+        write_request(**values, sender_asid="2", body=b"<X/>", prefixed=prefixed) for prefixed in (False, True)
+    )
+    ours, theirs = (read_request(read_xml(data), "X") for data in (plain, prefixed))
+    assert theirs.faults == ()
+    assert ours.body is not None
+    assert theirs.body is not None
+    assert (ours.body.tag, theirs.body.tag) == (f"{H}X", "X")
+    assert replace(ours, body=None) == replace(theirs, body=None)
+    assert b"<hl7:communicationFunctionRcv " in prefixed
 
 
 _texts = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), min_size=2)

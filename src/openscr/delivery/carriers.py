@@ -18,6 +18,7 @@ from aiohttp.tracing import Trace
 
 from openscr.access.certificates import names_of_certificate
 from openscr.delivery.outbox import HttpAnswer
+from openscr.delivery.resumption import ResumingContext
 from openscr.errors import AccessRefused, DeliveryError, NotConnected
 from openscr.transport.verdict import TRANSPORT_PAUSE, TRANSPORT_TRIES
 
@@ -82,7 +83,7 @@ class HttpCarrier:
     that it was once trusted and is no more; ``timeout`` is seconds for a whole exchange, ``connect_timeout`` for its
     connection. ``connections`` are kept at most (0: any number), ``per_host`` of them to one host. ``tries`` is how
     often a connection is tried, ``pause`` seconds apart; ``proxy`` the URL of an HTTP proxy, ``largest_answer`` the
-    bytes of an answer that are read.
+    bytes of an answer that are read; ``resumes`` takes TLS sessions up again.
     """
 
     def __init__(
@@ -98,8 +99,9 @@ class HttpCarrier:
         pause: float = TRANSPORT_PAUSE,
         proxy: str | None = None,
         largest_answer: int = LARGEST_ANSWER,
+        resumes: bool = False,
     ) -> None:
-        self._tls = tls
+        self._tls = ResumingContext(tls) if tls is not None and resumes else tls
         self._lapsed = lapsed
         self._timeout = timeout
         self._connect_timeout = connect_timeout

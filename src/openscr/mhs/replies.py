@@ -14,9 +14,14 @@ T = TypeVar("T")
 
 
 class Replies:
-    """Wakes those who wait for the reply to a message."""
+    """Wakes those who wait for the reply to a message.
 
-    def __init__(self) -> None:
+    ``local`` is whether all replies come into this process: then nobody looks again without having been told, but once
+    at the end of its patience. Spec: 50 F3.
+    """
+
+    def __init__(self, *, local: bool = False) -> None:
+        self._local = local
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
     def arrived(self, message_id: str) -> None:
@@ -43,7 +48,7 @@ class Replies:
                 if left <= 0:
                     return None
                 try:
-                    async with asyncio.timeout(min(interval, left)):
+                    async with asyncio.timeout(left if self._local else min(interval, left)):
                         await event.wait()
                 except TimeoutError:
                     continue

@@ -1,11 +1,12 @@
 """An adaptor's workflows in the test's own process, with a stub Spine at the other end of a real socket."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mhs.rig import RELIABLE, GivenRoutes
-from mhs.stub_spine import Received, StubSpine
+from mhs.stub_spine import PATIENCE, Received, StubSpine
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import Answer, OutboundRequest
 from openscr.mhs.interactions import INTERACTIONS, Interaction
@@ -75,6 +76,15 @@ class Adaptor:
         """Return the states that a message has had."""
         return [str(change.status) for change in (await self.row(message_id)).history]
 
+    async def reaches(self, status: str, message_id: str = MESSAGE_ID) -> None:
+        """Wait until a message has a state."""
+
+        async def has_it() -> bool:
+            row = await self.context.store.find_message(message_id)
+            return row is not None and row.outbound_status == status
+
+        await until(has_it)
+
     async def outcomes(self) -> list[str]:
         """Return the outcomes in the audit."""
         return [row.entry.content["outcome"] async for row in self.context.store.read_audit()]
@@ -87,3 +97,10 @@ class Adaptor:
 
 
 StartAdaptor = Callable[..., Awaitable[Adaptor]]
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again and again until the answer is yes, and let everything else go on meanwhile."""
+    async with asyncio.timeout(PATIENCE):
+        while not await holds():  # noqa: ASYNC110 what is awaited is in a store
+            await asyncio.sleep(0.001)

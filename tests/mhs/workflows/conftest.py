@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from mhs.rig import RELIABLE, GivenRoutes, context
+from mhs.rig import RELIABLE, GivenRoutes, TestClock, context
 from mhs.stub_spine import Received, StubSpine
 from mhs.workflows.adaptor import INTERACTIONS_WITH_FORWARD, Adaptor, StartAdaptor
 from openscr.delivery.carriers import HttpCarrier
 from openscr.directory.model import Contract
 from openscr.identifiers import utc_now
 from openscr.mhs.audit import AuditTrail
+from openscr.mhs.replies import Replies
 from openscr.mhs.store.interface import Store
 from openscr.mhs.store.memory import MemoryStore
 from openscr.mhs.workflows import Workflows
@@ -36,17 +37,19 @@ async def start(spine: StubSpine) -> AsyncIterator[StartAdaptor]:
         contract: Contract = RELIABLE,
         store: Store | None = None,
         real_clock: bool = True,
+        clock: TestClock | None = None,
         carrier: HttpCarrier | None = None,
+        local: bool = False,
         **settings: Any,
     ) -> Adaptor:
         kept = store or MemoryStore()
         await kept.open()
         given = {"forward_reliable_endpoint_url": spine.url} | settings
-        made = context(spine.url, store=kept, interactions=INTERACTIONS_WITH_FORWARD, **given)
+        made = context(spine.url, store=kept, clock=clock, interactions=INTERACTIONS_WITH_FORWARD, **given)
         routes = GivenRoutes(spine.url, contract)
         posting = carrier or HttpCarrier(None, largest_answer=16 * 1024 * 1024, connections=0, pause=0.001)
-        made = replace(made, router=routes, carrier=posting)
-        if real_clock:
+        made = replace(made, router=routes, carrier=posting, replies=Replies(local=local))
+        if real_clock and clock is None:
             made = replace(made, clock=utc_now, audit=AuditTrail(kept, utc_now))
         adaptor = Adaptor(Workflows(made), made, routes, spine)
         adaptor.workflows.start()

@@ -87,3 +87,14 @@ async def test_c7_no_answer(start: StartAdaptor, spine: StubSpine) -> None:
     with capture_logs() as logs:
         assert (await adaptor.send(QUERY)).status == 500
     assert audited(logs) == [SYNC_INVOKED]
+
+
+async def test_no_line_quotes_the_message(start: StartAdaptor, spine: StubSpine) -> None:
+    """Nor an answer's own words, nor an address's. Spec: 50 L28."""
+    spine.script(fault("200"), fault("300"))
+    adaptor = await start(contract=SHORTLY)
+    with capture_logs() as logged:
+        await adaptor.send(UPLOAD, payload="<a>9990000018</a>")
+    assert logged
+    assert "9990000018" not in str(logged)
+    assert "<a>" not in str(logged)

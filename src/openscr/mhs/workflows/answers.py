@@ -56,8 +56,9 @@ def passed_on(status: int, body: bytes) -> Answer:
 
 
 def fault_document(fault: Fault) -> Answer:
-    """Tell a SOAP fault."""
-    return _document(500, FAULT_KEY, [_fault_item(error, "soap_fault") for error in fault.errors])
+    """Tell a SOAP fault; one without a list of errors is one error itself."""
+    errors = fault.errors or (FaultError("", fault.faultcode, "Error", "", fault.faultstring),)
+    return _document(500, FAULT_KEY, [_fault_item(error, "soap_fault") for error in errors])
 
 
 def ebxml_document(errors: Sequence[EbxmlError]) -> Answer:

@@ -71,7 +71,7 @@ class Workflows:
 
     async def send(self, request: OutboundRequest) -> Answer:
         """Exchange a message, and return what the supplier is answered. Raises: `StoreError`. Spec: 50 §2."""
-        facts = facts_of(request)
+        facts = facts_of(request, _encoded(request.payload))
         await self._states.begin(request, _bound(self._context.settings))
         answer = await self._exchange(request, facts)
         if request.wait and answer.status == 202:
@@ -100,7 +100,7 @@ class Workflows:
                 return NO_SENDER
             route = await self._route(request)
             facts = replace(facts, to_asid=route.asid, to_party=route.party_key)
-            packed = self._pack(request, route)
+            packed = self._pack(request, facts.payload, route)
         except _NotPrepared as failure:
             _log.warning("message not prepared", message_id=request.message_id, error=failure.error)
             await self._states.change(facts, OutboundStatus.PREPARATION_FAILED, failure.error)
@@ -127,11 +127,13 @@ class Workflows:
         except (EndpointUnknown, DirectoryUnavailable) as error:
             raise _NotPrepared(NO_ROUTE, error.diagnostics) from None
 
-    def _pack(self, request: OutboundRequest, route: Route) -> Packed:
+    def _pack(self, request: OutboundRequest, payload: bytes | None, route: Route) -> Packed:
         """Return the bytes of a message, within the size that a Spine takes. Raises: `_NotPrepared`. Spec: 50 F13."""
         settings = self._context.settings
         try:
-            packed = pack(request, route, settings, self._context.clock(), self._context.mint)
+            if not payload:
+                raise ValueError("there is no payload that could be written")
+            packed = pack(request, payload, route, settings, self._context.clock(), self._context.mint)
         except EndpointUnknown as error:
             raise _NotPrepared(NO_ROUTE, error.diagnostics) from None
         except ValueError:
@@ -201,6 +203,14 @@ class Workflows:
             return outcome
         await self._context.audit.write(replace(facts, outcome=OutboundStatus.RECEIVED))
         return ACCEPTED
+
+
+def _encoded(payload: str) -> bytes:
+    """Return a payload in UTF-8: once, for it may be large. Nothing when it holds what is no character."""
+    try:
+        return payload.encode()
+    except UnicodeEncodeError:
+        return b""
 
 
 def _bound(settings: MhsSettings) -> float:

@@ -27,8 +27,8 @@ def changed(row: MessageRow, status: OutboundStatus, at: datetime, error: str | 
     return replace(row, outbound_status=status, history=(*row.history, StatusChange(at, status)))
 
 
-def facts_of(request: OutboundRequest) -> AuditFacts:
-    """Return what is known of a message when it comes; the outcome is to be filled in."""
+def facts_of(request: OutboundRequest, payload: bytes) -> AuditFacts:
+    """Return what is known of a message when it comes; the outcome is to be filled in. ``payload`` is the message's."""
     return AuditFacts(
         direction="outbound",
         outcome="",
@@ -39,7 +39,7 @@ def facts_of(request: OutboundRequest) -> AuditFacts:
         correlation_id=request.correlation_id,
         from_asid=request.from_asid or "",
         caller=request.caller,
-        payload=request.payload.encode("utf-8", "replace"),
+        payload=payload,
     )
 
 
@@ -137,12 +137,7 @@ class MessageStates:
         await self._context.store.transact(work)
 
     async def hand_over(self, transaction: Transaction, reply: ReplyRow) -> None:
-        """Move a reply whose caller is gone to the queue, as a late one. Spec: 50 F3.
-
-        A broker that is served directly gets it from those who sweep up overdue replies: it stays where it is.
-        """
-        if self._context.settings.queue_direct and self._context.publisher is not None:
-            return
+        """Move a reply whose caller is gone to the queue, as a late one. Spec: 50 F3."""
         message = QueueMessage(
             id=self._context.mint(),
             message_id=reply.message_id,

@@ -30,17 +30,19 @@ class Packed:
     body: bytes
 
 
-def pack(request: OutboundRequest, route: Route, settings: MhsSettings, now: datetime, mint: UuidFactory) -> Packed:
-    """Write the request that carries a message over its route.
+def pack(
+    request: OutboundRequest, payload: bytes, route: Route, settings: MhsSettings, now: datetime, mint: UuidFactory
+) -> Packed:
+    """Write the request that carries a message over its route; ``payload`` is the message's in UTF-8.
 
     Raises: `EndpointUnknown` when the route lacks what the workflow needs, `ValueError` when the message cannot be
     written. Spec: 50 §2.1 step 4, §2.2 step 3.
     """
     address = _address(request, route, settings)
     body, content = (
-        _soap(request, route)
+        _soap(request, payload, route)
         if request.workflow is Workflow.SYNC
-        else _ebxml(request, route, settings.secret_party_key, now, mint)
+        else _ebxml(request, payload, route, settings.secret_party_key, now, mint)
     )
     ids = (
         ("Correlation-Id", request.correlation_id),
@@ -77,7 +79,7 @@ def _address(request: OutboundRequest, route: Route, settings: MhsSettings) -> s
     return address
 
 
-def _soap(request: OutboundRequest, route: Route) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+def _soap(request: OutboundRequest, payload: bytes, route: Route) -> tuple[bytes, tuple[tuple[str, str], ...]]:
     body = write_request(
         message_id=request.message_id,
         action=request.interaction.action,
@@ -85,14 +87,14 @@ def _soap(request: OutboundRequest, route: Route) -> tuple[bytes, tuple[tuple[st
         from_address="",
         receiver_asid=route.asid,
         sender_asid=request.from_asid or "",
-        body=request.payload.encode(),
+        body=payload,
         prefixed=True,
     )
     return body, (("Content-Type", _SOAP_TYPE), ("charset", "UTF-8"), ("type", _SOAP_TYPE))
 
 
 def _ebxml(
-    request: OutboundRequest, route: Route, own_party: str, now: datetime, mint: UuidFactory
+    request: OutboundRequest, payload: bytes, route: Route, own_party: str, now: datetime, mint: UuidFactory
 ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
     attached = [(f"{mint()}@spine.nhs.uk", attachment) for attachment in request.attachments]
     references = [
@@ -121,7 +123,7 @@ def _ebxml(
     )
     parts: list[EncodedPart] = [
         (HEADER_CONTENT_ID, CLIENT_PART_TYPE, "8bit", envelope),
-        (payload_id_of(request.message_id), CLIENT_PART_TYPE, "8bit", request.payload.encode()),
+        (payload_id_of(request.message_id), CLIENT_PART_TYPE, "8bit", payload),
     ]
     for content_id, attachment in attached:
         encoding = "base64" if attachment.is_base64 else "8bit"

@@ -171,12 +171,13 @@ class ReliableSender:
         message = await self._context.store.find_message(row.message_id)
         if message is None:
             await self._context.store.transact(lambda transaction: transaction.remove_sending(row.message_id))
-        elif _is_taken(message):
-            await self._end(row, OutboundStatus.ACKD, "", ACCEPTED)
+            return
+        workflow = self._workflow_of(message)
+        if _is_taken(message):
+            await self._end(row, workflow, OutboundStatus.ACKD, "", ACCEPTED)
         elif message.outbound_status is OutboundStatus.NACKD:
-            await self._end(row, OutboundStatus.NACKD, message.last_error, UNREADABLE)
+            await self._keep_refused(row, message.last_error)
         else:
-            workflow = self._workflow_of(message)
             if row.attempts:
                 self._context.figures.retried(workflow)
             await self._attempt(row, workflow)
@@ -201,9 +202,8 @@ class ReliableSender:
         if result.verdict is Verdict.DELIVERED:
             if result.reason:
                 _log.warning("message taken", message_id=row.message_id, reason=result.reason)
-            await self._end(row, OutboundStatus.ACKD, "", ACCEPTED)
+            await self._end(row, workflow, OutboundStatus.ACKD, "", ACCEPTED)
             self._context.figures.spine_succeeded()
-            audit_lines.outbound_completed(workflow)
             return
         terms = Terms(row.retries, row.retry_interval, row.persist_duration)
         ended = self._context.clock()
@@ -228,9 +228,9 @@ class ReliableSender:
         failed = replace(tried, state=SendState.FAILED)
         if answered:
             refusal = body if isinstance(result.said, Signal) and result.said.kind == "MessageError" else b""
-            await self._end(failed, OutboundStatus.NACKD, result.reason, refused(result), refusal)
+            await self._end(failed, workflow, OutboundStatus.NACKD, result.reason, refused(result), refusal)
         else:
-            await self._end(failed, OutboundStatus.TRANSMISSION_FAILED, result.reason, NOT_SENT)
+            await self._end(failed, workflow, OutboundStatus.TRANSMISSION_FAILED, result.reason, NOT_SENT)
 
     def _workflow_of(self, message: MessageRow) -> Workflow:
         """Return how a message is exchanged; of one whose caller waited, the table knows it."""
@@ -256,16 +256,31 @@ class ReliableSender:
             wait = (tried.next_attempt_at - self._context.clock()).total_seconds()
             asyncio.get_running_loop().call_later(max(0.0, wait), self._wake.set)
 
+    async def _keep_refused(self, row: SendingRow, error: str) -> None:
+        """Send a message no more that was refused by another way, where that was recorded and told. Spec: 50 F9."""
+
+        async def work(transaction: Transaction) -> None:
+            if await _is_current(transaction, row):
+                failed = replace(row, state=SendState.FAILED, next_attempt_at=None, last_error=error)
+                await transaction.put_sending(failed)
+                await transaction.release_sending(row.message_id)
+
+        await self._context.store.transact(work)
+
     async def _end(
-        self, row: SendingRow, status: OutboundStatus, error: str, outcome: Answer, refusal: bytes = b""
+        self,
+        row: SendingRow,
+        workflow: Workflow,
+        status: OutboundStatus,
+        error: str,
+        outcome: Answer,
+        refusal: bytes = b"",
     ) -> None:
         """Keep what became of a message; a supplier who has its answer already hears of a failure by its queue."""
         context = self._context
         message_id = row.message_id
-        message = await context.store.find_message(message_id)
-        facts = self._facts.get(message_id) or (facts_of_row(message) if message is not None else None)
         unheard = status is not OutboundStatus.ACKD and message_id not in self._waiting
-        told = self._failure_notice(message, error, refusal) if unheard and message is not None else None
+        facts = self._facts.get(message_id)
         entry = context.audit.entry(replace(facts, outcome=status)) if facts is not None else None
         now = context.clock()
 
@@ -280,27 +295,27 @@ class ReliableSender:
             found = await transaction.find_message(message_id)
             if found is not None:
                 await transaction.put_message(changed(found, status, now, error))
-            if entry is not None:
-                await transaction.append_audit(entry)
-            if told is not None:
-                await transaction.enqueue(told)
+                record = entry or context.audit.entry(replace(facts_of_row(found), outcome=status))
+                await transaction.append_audit(record)
+                if unheard:
+                    await transaction.enqueue(self._failure_notice(found, error, refusal))
             return True
 
         if not await context.store.transact(work):
             return
-        if told is not None:
+        if status is OutboundStatus.ACKD:
+            audit_lines.outbound_completed(workflow)
+        elif unheard:
             context.arrivals.tell()
         if message_id in self._waiting:
             self._outcomes[message_id] = outcome
 
-    def _failure_notice(self, message: MessageRow, error: str, refusal: bytes) -> QueueMessage | None:
+    def _failure_notice(self, message: MessageRow, error: str, refusal: bytes) -> QueueMessage:
         """Return what tells the supplier of a message that it was not taken: a MessageError, the Spine's own or ours.
 
-        None where a broker is served directly, as the reference does: it tells nobody. Spec: 40 §6.3 step 5; 50 F9.
+        Spec: 40 §6.3 step 5; 50 F9.
         """
         context = self._context
-        if context.settings.queue_direct and context.publisher is not None:
-            return None
         now = context.clock()
         own = context.settings.secret_party_key
         document = refusal or write_message_error(
