@@ -458,6 +458,7 @@ async def test_f18_what_is_refused_is_counted() -> None:
 async def test_refusals_beyond_measure_are_answered_but_not_audited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "REFUSALS_A_MINUTE", 2)
     async with face() as served:
-        for _ in range(4):
+        for _ in range(6):
             assert (await served.post(b"{")).status == 400
-        assert len([row async for row in served.context.store.read_audit()]) == 2
+        # A new minute may have begun meanwhile.
+        assert len([row async for row in served.context.store.read_audit()]) in (2, 3, 4)

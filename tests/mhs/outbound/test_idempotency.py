@@ -1,12 +1,19 @@
 """F4, outbound: one Message-Id is one message, for those who ask for it."""
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import pytest
 
 from mhs.outbound.posting import Face, Got, face
+from mhs.rig import context
+from openscr.errors import StoreUnavailable
 from openscr.mhs.exchange import JSON, TEXT, Answer
+from openscr.mhs.store.interface import Transaction
+from openscr.mhs.store.memory import MemoryStore
+
+T = TypeVar("T")
 
 REUSED = "409: This Message-Id was used before for another request; give each message its own"
 UNKNOWN = "409: This message was received before and its first answer is not known; see GET /messages/{Message-Id}"
@@ -130,3 +137,39 @@ async def test_f4_repetitions_are_counted() -> None:
         await strictly(served)
         await strictly(served)
         assert served.context.figures.registry.get_sample_value("mhs_duplicates_total", {"direction": "outbound"}) == 1
+
+
+class _Failing(MemoryStore):
+    """A store that goes away when it is told to."""
+
+    away = False
+
+    async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Fail, or do what every store does."""
+        if self.away:
+            raise StoreUnavailable("away")
+        return await super().transact(work)
+
+
+async def test_f4_an_answer_that_cannot_be_kept_is_still_given() -> None:
+    store = _Failing()
+    async with face(adaptor=context(store=store)) as served:
+        served.exchanges.go.clear()
+        first = asyncio.create_task(strictly(served))
+        await served.exchanges.begun.wait()
+        store.away = True
+        served.exchanges.go.set()
+        assert (await first).status == 202
+        store.away = False
+        assert (await strictly(served)).text == UNKNOWN
+        assert len(served.exchanges.asked) == 1
+
+
+async def test_f4_without_a_store_nothing_is_sent() -> None:
+    store = _Failing()
+    async with face(adaptor=context(store=store)) as served:
+        store.away = True
+        assert (await strictly(served)).text == "500: Internal Server Error"
+        assert served.exchanges.asked == []
+        store.away = False
+        assert (await strictly(served)).status == 202

@@ -1,5 +1,6 @@
 """F20: the description of the port is complete and true: every answer that it promises is given, and is as it says."""
 
+import ast
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 from openapi_spec_validator import validate
 from pydantic import SecretStr
@@ -25,7 +28,8 @@ from openscr.mhs.interactions import FORWARD_EXPRESS, Interaction
 from openscr.mhs.operations import Operations
 from openscr.mhs.outbound.application import OutboundFace
 from openscr.mhs.outbound.recording import RefusalRecord
-from openscr.mhs.outbound.request_body import CONTENT_TYPES
+from openscr.mhs.outbound.refusals import Refused
+from openscr.mhs.outbound.request_body import CONTENT_TYPES, read_request_body
 from openscr.mhs.queue.rest import QueueRoutes
 from openscr.mhs.queue_message import InboundMessage, QueueMessage, write_inbound_message
 from openscr.mhs.scr.application import LARGEST_BODY, ScrRoutes
@@ -337,3 +341,45 @@ async def test_f20_every_answer_that_is_described_is_given_as_described() -> Non
             await area(port)
     seen = port.seen | await without_a_store() | await without_a_key() | await beside_a_broker()
     assert promised() - seen == set()
+
+
+TEXTS = st.one_of(st.text(max_size=3), st.sampled_from([*CONTENT_TYPES, "true"]))
+VALUES = st.one_of(st.none(), st.booleans(), st.integers(), TEXTS, st.just([]), st.just({}))
+ATTACHMENTS = st.fixed_dictionaries(
+    {},
+    optional={name: st.one_of(st.just(value), VALUES) for name, value in {**GOOD, "document_id": "D", "zz": 1}.items()},
+)
+REFERENCES = st.fixed_dictionaries(
+    {},
+    optional={name: st.one_of(st.just(value), VALUES) for name, value in {**REFERENCE, "document_id": "D"}.items()},
+)
+BODIES = st.one_of(
+    VALUES,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "payload": st.one_of(st.just("x"), VALUES),
+            "attachments": st.one_of(st.lists(st.one_of(ATTACHMENTS, st.just(GOOD)), max_size=3), VALUES),
+            "external_attachments": st.one_of(st.lists(st.one_of(REFERENCES, st.just(REFERENCE))), VALUES),
+            "zz": VALUES,
+        },
+    ),
+)
+
+
+@given(BODIES)
+def test_schema_and_face_agree_on_every_body(body: Any) -> None:
+    rules = {"$ref": "#/components/schemas/Message", "components": DOCUMENT["components"]}
+    described = Draft202012Validator(rules).is_valid(body)
+    written = json.dumps(body).encode()
+    if not described:
+        with pytest.raises(Refused) as refused:
+            read_request_body(written)
+        told = refused.value.refusal.reason.removeprefix("Invalid request. Validation errors: ")
+        assert repr(ast.literal_eval(told)) == told, "a Python dictionary"
+        assert refused.value.refusal.errors
+        return
+    read = read_request_body(written)
+    assert read.payload == body["payload"]
+    assert len(read.attachments) == len(body.get("attachments", ()))
+    assert len(read.external_attachments) == len(body.get("external_attachments", ()))

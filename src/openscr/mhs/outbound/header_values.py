@@ -3,6 +3,7 @@
 Spec: 50 §1.1, F23.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,10 +18,12 @@ WORKFLOW: Final = "workflow"
 IDEMPOTENCY: Final = "Idempotency"
 PREFER: Final = "Prefer"
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 
 def is_safe(value: str) -> bool:
     """Whether a value has no line end and no other control character, so that it may stand in headers and in XML."""
-    return not any(character < " " or "\x7f" <= character < "\xa0" for character in value)
+    return _CONTROL.search(value) is None
 
 
 def header_value(headers: Mapping[str, str], name: str) -> str:

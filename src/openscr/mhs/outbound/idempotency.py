@@ -14,12 +14,16 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+import structlog
 
+from openscr.errors import StoreError
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import Answer, OutboundRequest
 from openscr.mhs.outbound.refusals import OTHER_BODY, RESULT_UNKNOWN, Refused
 from openscr.mhs.states import OutboundStatus, Workflow
 from openscr.mhs.store.interface import MessageRow, Result, StatusChange, Transaction
+
+_log = structlog.get_logger("mhs.outbound")
 
 
 class Idempotency:
@@ -47,7 +51,11 @@ class Idempotency:
                 first.set_result(answer)
                 return answer, False
             answer = await send(request)
-            await self._context.store.transact(lambda transaction: self._keep(transaction, request, answer))
+            try:
+                await self._context.store.transact(lambda transaction: self._keep(transaction, request, answer))
+            except StoreError as error:
+                # This caller has an answer all the same; to a repetition it is not known.
+                _log.error("the first answer was not kept", error=error.code)
             first.set_result(answer)
             return answer, True
         except BaseException as error:

@@ -6,6 +6,7 @@ they always got.
 Spec: 50 F20, F21; RFC 9110 §12.5.1; RFC 9457.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from openscr.mhs.exchange import JSON, TEXT, XML
@@ -13,11 +14,14 @@ from openscr.mhs.exchange import JSON, TEXT, XML
 PROBLEM: Final = "application/problem+json"
 
 
+# A client says the same with every request.
+@lru_cache(maxsize=64)
 def wants_problem(accept: str) -> bool:
     """Whether errors are to be problem documents; ``accept`` is the header's value, empty without one."""
     return max(_quality(accept, JSON), _quality(accept, PROBLEM)) > _quality(accept, TEXT)
 
 
+@lru_cache(maxsize=64)
 def wants_whole_reply(accept: str) -> bool:
     """Whether a reply is to be the JSON of 50 §3.4 instead of its payload."""
     return _quality(accept, JSON) > _quality(accept, XML)
