@@ -40,6 +40,7 @@ class _Conversation(asyncio.Protocol):
         self._connection.collect(self._collector)
         self._engine = proton.Transport(proton.Transport.SERVER)
         self._engine.sasl().allowed_mechs("ANONYMOUS PLAIN")
+        self._engine.idle_timeout = peer.idle
         self._engine.bind(self._connection)
         self.gone = asyncio.Event()
 
@@ -49,6 +50,7 @@ class _Conversation(asyncio.Protocol):
         self._peer.conversations.append(self)
 
     def data_received(self, data: bytes) -> None:
+        self._peer.heard.set()
         while data:
             room = self._engine.capacity()
             self._engine.push(data[:room])
@@ -103,7 +105,10 @@ class _Conversation(asyncio.Protocol):
 
 
 class Amqp10Peer:
-    """Messages in ``received``; ``answers`` are given in turn. ``credit`` is how many messages it asks for at first."""
+    """Messages in ``received``; ``answers`` are given in turn. ``credit`` is how many messages it asks for at first.
+
+    ``idle`` is seconds of silence that it bears, as it says; ``heard`` is set when bytes come.
+    """
 
     def __init__(self) -> None:
         self.port = 0
@@ -111,6 +116,8 @@ class Amqp10Peer:
         self.answers: list[Answer] = []
         self.conversations: list[_Conversation] = []
         self.credit = 10
+        self.idle = 60.0
+        self.heard = asyncio.Event()
         self.no_such_queue = False
         self.durability: object = None
 

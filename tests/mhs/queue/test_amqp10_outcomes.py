@@ -150,3 +150,16 @@ async def test_what_is_silent_for_too_long_is_given_up(monkeypatch: pytest.Monke
         assert peer.conversations == []
         await publisher.publish(message())
         assert len(peer.received) == 2
+
+
+async def test_a_quiet_connection_is_kept_alive_as_the_broker_wants_it() -> None:
+    async with amqp10_peer(ACCEPTED, ACCEPTED) as peer, publishing_to(peer.port) as publisher:
+        peer.idle = 0.2
+        await publisher.publish(message())
+        (conversation,) = peer.conversations
+        for _ in range(3):
+            peer.heard.clear()
+            async with asyncio.timeout(60):
+                await peer.heard.wait()
+        await publisher.publish(message())
+        assert peer.conversations == [conversation]

@@ -6,6 +6,7 @@ Spec: 50 E3.
 import asyncio
 import logging
 import ssl
+from typing import Final
 
 import aio_pika
 import structlog
@@ -18,6 +19,9 @@ from openscr.mhs.queue_message import QueueMessage
 from openscr.mhs.settings import MhsSettings
 
 _log = structlog.get_logger("queue")
+
+FAREWELL: Final = 1.0
+"""Seconds that a broker has to say good-bye before its connection is let go of."""
 
 
 def open_amqp091(settings: MhsSettings) -> Publisher:
@@ -93,7 +97,7 @@ class Amqp091Queue:
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             try:
-                async with asyncio.timeout(self._timeout):
+                async with asyncio.timeout(FAREWELL):
                     await connection.close()
             except (TimeoutError, *exceptions.CONNECTION_EXCEPTIONS):
                 pass
