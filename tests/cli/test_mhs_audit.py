@@ -11,6 +11,7 @@ from cli.conftest import Run
 from journeys.messages import GP, PRACTICE
 from mhs.rig import TestClock, settings
 from openscr.mhs.audit import AuditFacts, AuditTrail, patient_name_of
+from openscr.mhs.payload_people import read_people
 from openscr.mhs.store.opening import open_store
 
 NUMBERS = ("9990000034", "9990000042", "9990000034")
@@ -27,8 +28,8 @@ def data(tmp_path: Path) -> Path:
         await store.open()
         trail = AuditTrail(store, clock, patient_name_of(chosen))
         for sequence, number in enumerate(NUMBERS):
-            payload = PRACTICE.upload(number).payload
-            await trail.write(AuditFacts("outbound", "202", clock.now, message_id=f"M{sequence}", payload=payload))
+            people = read_people(PRACTICE.upload(number).payload)
+            await trail.write(AuditFacts("outbound", "202", clock.now, message_id=f"M{sequence}", people=people))
             clock.move(1)
         await store.close()
 

@@ -15,7 +15,7 @@ from journeys.messages import GP, PRACTICE, PRACTICE_PARTY
 from mhs.rig import TestClock, settings
 from openscr.errors import ConfigurationError
 from openscr.mhs.audit import AuditFacts, AuditTrail, patient_name_of
-from openscr.mhs.payload_people import NOBODY, read_people
+from openscr.mhs.payload_people import NOBODY, people_in, read_people
 from openscr.mhs.store.memory import MemoryStore
 from openscr.spine import AskedPermission, Consent
 
@@ -24,7 +24,7 @@ KEY = "a key that somebody keeps"
 HASHED = hmac.digest(KEY.encode(), NUMBER.encode(), "sha256").hex()
 
 
-def facts(payload: bytes | None, clock: TestClock) -> AuditFacts:
+def facts(payload: bytes, clock: TestClock) -> AuditFacts:
     return AuditFacts(
         direction="outbound",
         outcome="OUTBOUND_MESSAGE_ACKD",
@@ -36,7 +36,7 @@ def facts(payload: bytes | None, clock: TestClock) -> AuditFacts:
         from_asid="200000000115",
         to_party="YES-0000806",
         from_party=PRACTICE_PARTY,
-        payload=payload,
+        people=read_people(payload),
     )
 
 
@@ -106,6 +106,13 @@ def test_f22_author_and_patient_are_found_in_every_kind_of_message(message: str)
 def test_f22_a_payload_that_names_nobody_is_no_failure(payload: bytes) -> None:
     assert read_people(payload) == NOBODY
     assert "patient" not in hashed().entry(facts(payload, TestClock())).content
+
+
+async def test_f22_a_large_payload_is_read_as_a_small_one_is() -> None:
+    small = PRACTICE.upload(NUMBER).payload
+    large = small + b"<!--%b-->" % (b"x" * 300_000)
+    assert await people_in(large) == await people_in(small) == read_people(small)
+    assert await people_in(b"") == NOBODY
 
 
 def test_f22_one_patient_has_one_name_and_another_key_gives_another() -> None:

@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from openscr.errors import ConfigurationError
 from openscr.identifiers import Clock
-from openscr.mhs.payload_people import NOBODY, read_people
+from openscr.mhs.payload_people import NOBODY, People
 from openscr.mhs.settings import MhsSettings
 from openscr.mhs.store.interface import AuditEntry, Store, Transaction
 
@@ -29,7 +29,7 @@ _KEY_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class AuditFacts:
-    """What is known of an exchange when its record is written; ``payload`` is only read, for who its author is.
+    """What is known of an exchange when its record is written; ``people`` is whom its payload names.
 
     ``outcome`` is a status of 50 §6, an HTTP status or a word of ours; ``started`` is when the exchange began.
     """
@@ -47,7 +47,7 @@ class AuditFacts:
     from_party: str = ""
     to_party: str = ""
     caller: str = ""
-    payload: bytes | None = None
+    people: People = NOBODY
 
 
 class AuditTrail:
@@ -61,7 +61,7 @@ class AuditTrail:
     def entry(self, facts: AuditFacts) -> AuditEntry:
         """Return the record of an exchange, to be appended in the transaction that changes its state."""
         now = self._clock()
-        people = read_people(facts.payload) if facts.payload else NOBODY
+        people = facts.people
         patient = self._patient_name(people.nhs_number) if self._patient_name and people.nhs_number else ""
         content = {
             "direction": facts.direction,

@@ -23,6 +23,7 @@ from openscr.mhs.context import AdaptorContext
 from openscr.mhs.inbound.answers import EXCEPTION_IN_WORKFLOW, TAKEN, Refused, Reply, signal
 from openscr.mhs.inbound.plans import Plan, changed, correlation_of, make_plan
 from openscr.mhs.inbound.reading import Arrived
+from openscr.mhs.payload_people import people_in
 from openscr.mhs.queue.publisher import Publisher
 from openscr.mhs.states import InboundStatus, Workflow
 from openscr.mhs.store.interface import AuditEntry, InboundReceipt, SendState, Transaction
@@ -131,11 +132,9 @@ class Reception:
             from_party=shown(envelope.from_party),
             to_party=shown(envelope.to_party),
             caller=call.caller,
-            payload=arrived.message.payload.encode() or None,
+            people=await people_in(arrived.message.payload.encode()),
         )
-        aside = len(arrived.message.payload) >= READ_ASIDE
-        entry = self._context.audit.entry
-        return Recorded(arrived, answer, await asyncio.to_thread(entry, facts) if aside else entry(facts))
+        return Recorded(arrived, answer, self._context.audit.entry(facts))
 
     async def _take_whole(self, message: Recorded) -> Plan | InboundReceipt | None:
         now = self._context.clock()

@@ -16,6 +16,7 @@ from openscr.mhs import audit_lines
 from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import Answer, OutboundRequest
+from openscr.mhs.payload_people import people_in
 from openscr.mhs.routing import UnreadableRetryInterval
 from openscr.mhs.settings import MhsSettings
 from openscr.mhs.states import OutboundStatus, Workflow
@@ -71,7 +72,7 @@ class Workflows:
 
     async def send(self, request: OutboundRequest) -> Answer:
         """Exchange a message, and return what the supplier is answered. Raises: `StoreError`. Spec: 50 §2."""
-        facts = facts_of(request, _encoded(request.payload))
+        facts = facts_of(request, await people_in(_encoded(request.payload)))
         await self._states.begin(request, _bound(self._context.settings))
         answer = await self._exchange(request, facts)
         if request.wait and answer.status == 202:
@@ -100,7 +101,7 @@ class Workflows:
                 return NO_SENDER
             route = await self._route(request)
             facts = replace(facts, to_asid=route.asid, to_party=route.party_key)
-            packed = self._pack(request, facts.payload, route)
+            packed = self._pack(request, route)
         except _NotPrepared as failure:
             _log.warning("message not prepared", message_id=request.message_id, error=failure.error)
             await self._states.change(facts, OutboundStatus.PREPARATION_FAILED, failure.error)
@@ -127,9 +128,10 @@ class Workflows:
         except (EndpointUnknown, DirectoryUnavailable) as error:
             raise _NotPrepared(NO_ROUTE, error.diagnostics) from None
 
-    def _pack(self, request: OutboundRequest, payload: bytes | None, route: Route) -> Packed:
+    def _pack(self, request: OutboundRequest, route: Route) -> Packed:
         """Return the bytes of a message, within the size that a Spine takes. Raises: `_NotPrepared`. Spec: 50 F13."""
         settings = self._context.settings
+        payload = _encoded(request.payload)
         try:
             if not payload:
                 raise ValueError("there is no payload that could be written")
@@ -206,7 +208,7 @@ class Workflows:
 
 
 def _encoded(payload: str) -> bytes:
-    """Return a payload in UTF-8: once, for it may be large. Nothing when it holds what is no character."""
+    """Return a payload in UTF-8, not to be kept while anybody waits: it may be large. Nothing when it cannot be."""
     try:
         return payload.encode()
     except UnicodeEncodeError:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import OutboundRequest
+from openscr.mhs.payload_people import People
 from openscr.mhs.queue_message import QueueMessage
 from openscr.mhs.states import OutboundStatus, Workflow
 from openscr.mhs.store.interface import MessageRow, ReplyRow, StatusChange, Transaction
@@ -27,8 +28,8 @@ def changed(row: MessageRow, status: OutboundStatus, at: datetime, error: str | 
     return replace(row, outbound_status=status, history=(*row.history, StatusChange(at, status)))
 
 
-def facts_of(request: OutboundRequest, payload: bytes) -> AuditFacts:
-    """Return what is known of a message when it comes; the outcome is to be filled in. ``payload`` is the message's."""
+def facts_of(request: OutboundRequest, people: People) -> AuditFacts:
+    """Return what is known of a message when it comes, ``people`` from its payload; the outcome is to be filled in."""
     return AuditFacts(
         direction="outbound",
         outcome="",
@@ -39,7 +40,7 @@ def facts_of(request: OutboundRequest, payload: bytes) -> AuditFacts:
         correlation_id=request.correlation_id,
         from_asid=request.from_asid or "",
         caller=request.caller,
-        payload=payload,
+        people=people,
     )
 
 
