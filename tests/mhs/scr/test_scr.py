@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 
 from mhs.outbound.posting import Face, face, request_bytes
 from mhs.scr.forms import EVENT, PATIENT, RECEIVER, SENDER, at, example_form, plain_form
@@ -231,6 +232,18 @@ async def test_f3_a_caller_who_has_gone_is_told_of(service: Service) -> None:
     await service.exchanges.finished.wait()
     ((_, _, delivered),) = service.exchanges.told
     assert delivered is False
+
+
+async def test_f22_a_refusal_is_counted_and_audited(service: Service) -> None:
+    await service.post(b"{}", message_id="M-1")
+    audit = [entry async for entry in service.exchanges.context.store.read_audit()]
+    assert len(audit) == 1
+    told = repr(audit[0])
+    assert "interaction_missing" in told
+    assert "M-1" in told
+    assert UPLOAD in told
+    figures = generate_latest(service.exchanges.context.figures.registry).decode()
+    assert f'interaction="{UPLOAD}",outcome="interaction_missing"' in figures
 
 
 # --- our own form ---------------------------------------------------------------------------------------------------

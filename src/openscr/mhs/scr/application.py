@@ -27,6 +27,7 @@ from openscr.mhs.exchange import JSON, Answer, Exchanges
 from openscr.mhs.outbound.callers import caller_of
 from openscr.mhs.outbound.delivering import deliver, end_of_connection
 from openscr.mhs.outbound.header_values import FROM_ASID, ODS_CODE, header_value, is_safe
+from openscr.mhs.outbound.refusals import Refusal
 from openscr.mhs.scr.answers import (
     INTERACTION_NAME,
     Refused,
@@ -105,6 +106,7 @@ class _Handling:
         self._request = request
         self.correlation_id = header_value(request.headers, CORRELATION_ID) or reception.mint()
         self.message_id = header_value(request.headers, MESSAGE_ID) or reception.mint()
+        self._arrived = reception.clock()
         self._exchanged: tuple[ScrMessage, Answer] | None = None
 
     async def run(self, send: Send) -> None:
@@ -112,6 +114,7 @@ class _Handling:
         try:
             body = await self._read()
         except Refused as refused:
+            await self._keep(refused.answer.status, refused.code)
             await self._response(refused.answer)(self._request.scope, self._request.receive, send)
             return
         # Nothing more is to be read: what comes now is the end of the connection.
@@ -132,12 +135,12 @@ class _Handling:
     async def _read(self) -> bytes:
         """Read the body, within its limit. Raises: `Refused`, `ClientDisconnect`."""
         if self._request.method != "POST":
-            raise Refused(405, "Summaries are posted.", headers={"Allow": "POST"})
+            raise Refused(405, "method_not_allowed", "Summaries are posted.", headers={"Allow": "POST"})
         body = bytearray()
         async for chunk in self._request.stream():
             body += chunk
             if len(body) > LARGEST_BODY:
-                raise Refused(413, f"The body is larger than {LARGEST_BODY} bytes.")
+                raise Refused(413, "request_too_large", f"The body is larger than {LARGEST_BODY} bytes.")
         return bytes(body)
 
     async def _answer(self, body: bytes) -> ScrAnswer:
@@ -148,11 +151,13 @@ class _Handling:
             if isinstance(form, dict) and str(form.get("format", "")).startswith("openscr-summary/"):
                 return await self._plain(body)
             if isinstance(form, dict) and form.get("resourceType") == "Bundle":
-                raise Refused(501, f"A FHIR Bundle is not taken here yet. Send the summary as {_FORM}.")
+                raise Refused(501, "form_unknown", f"A FHIR Bundle is not taken here yet. Send the summary as {_FORM}.")
             return await self._example(form)
         except Refused as refused:
+            await self._keep(refused.answer.status, refused.code)
             return refused.answer
         except (EndpointUnknown, DirectoryUnavailable) as error:
+            await self._keep(500, "no_route")
             return not_exchanged(unroutable(error))
         except DeliveryError as error:
             return not_reached(error.diagnostics)
@@ -201,11 +206,22 @@ class _Handling:
         self._exchanged = (message, answer)
         return answer
 
+    async def _keep(self, status: int, code: str) -> None:
+        """Keep that nothing was sent, and why."""
+        await self._mhs.refused(
+            Refusal(status, code, ""),
+            self._request.headers,
+            self._arrived,
+            correlation_id=self.correlation_id,
+            message_id=self.message_id,
+            caller=caller_of(self._request.scope),
+        )
+
     def _header(self, name: str) -> str:
         """Return a header's value, empty when there is none. Raises: `Refused`: it holds a control character."""
         value = self._request.headers.get(name, "").strip()
         if not is_safe(value):
-            raise Refused(400, f"The header {name} holds a character that it must not.")
+            raise Refused(400, "header_unsafe", f"The header {name} holds a character that it must not.")
         return value
 
 
@@ -224,4 +240,4 @@ def _check(level: str) -> Check:
     try:
         return Check(level.lower() or Check.STRICT)
     except ValueError:
-        raise Refused(400, f"The header check is {', '.join(Check)}.") from None
+        raise Refused(400, "check_unknown", f"The header check is {', '.join(Check)}.") from None

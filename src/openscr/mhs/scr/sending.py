@@ -5,22 +5,32 @@ Spec: 50 §12, C8.
 
 import json
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
+import structlog
+from starlette.datastructures import Headers
 
+from openscr.codes import UPLOAD
 from openscr.errors import DeliveryError, DirectoryUnavailable, EndpointUnknown
 from openscr.identifiers import Clock
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import JSON, TEXT, XML, Answer, Exchanges, OutboundRequest
 from openscr.mhs.interactions import INTERACTIONS, Interaction
+from openscr.mhs.outbound.header_values import INTERACTION_ID
+from openscr.mhs.outbound.recording import RefusalRecord
+from openscr.mhs.outbound.refusals import Refusal
 from openscr.mhs.states import Workflow
 
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
 CONNECT_SECONDS: Final = 10.0
+
+_log = structlog.get_logger("mhs.scr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,18 @@ class Mhs(Protocol):
     async def answered(self, message: ScrMessage, answer: Answer, *, delivered: bool) -> None:
         """Be told whether whoever waits has been given the answer."""
 
+    async def refused(
+        self,
+        refusal: Refusal,
+        headers: Mapping[str, str],
+        arrived: datetime,
+        *,
+        correlation_id: str,
+        message_id: str,
+        caller: str,
+    ) -> None:
+        """Be told that a request was refused before it became a message."""
+
 
 class LocalMhs:
     """The adaptor of this process. Its own messages are kept and repeated as everybody's are."""
@@ -58,6 +80,7 @@ class LocalMhs:
         self._context = context
         self._exchanges = exchanges
         self._clock: Clock = context.clock
+        self._refusals = RefusalRecord(context)
 
     async def receiver(self, interaction: Interaction, ods_code: str, correlation_id: str) -> str:
         """Look the receiver's ASID up."""
@@ -71,6 +94,21 @@ class LocalMhs:
     async def answered(self, message: ScrMessage, answer: Answer, *, delivered: bool) -> None:
         """Tell the workflow."""
         await self._exchanges.answered(self._request(message), answer, delivered=delivered)
+
+    async def refused(
+        self,
+        refusal: Refusal,
+        headers: Mapping[str, str],
+        arrived: datetime,
+        *,
+        correlation_id: str,
+        message_id: str,
+        caller: str,
+    ) -> None:
+        """Count it, and write it into the audit. Spec: 50 F18, F22."""
+        named = {**headers, INTERACTION_ID: UPLOAD}
+        ids = {"correlation_id": correlation_id, "message_id": message_id}
+        await self._refusals.keep(refusal, Headers(named), arrived, caller=caller, **ids)
 
     def _request(self, message: ScrMessage) -> OutboundRequest:
         interaction = self._context.interactions.get(message.interaction.name, message.interaction)
@@ -136,6 +174,19 @@ class RemoteMhs:
 
     async def answered(self, message: ScrMessage, answer: Answer, *, delivered: bool) -> None:
         """Do nothing: to the MHS, we are who has been answered."""
+
+    async def refused(
+        self,
+        refusal: Refusal,
+        headers: Mapping[str, str],
+        arrived: datetime,
+        *,
+        correlation_id: str,
+        message_id: str,
+        caller: str,
+    ) -> None:
+        """Say so in the log: figures and audit are the MHS's."""
+        _log.info("refused", status=refusal.status, code=refusal.code)
 
     async def close(self) -> None:
         """Let go of all connections."""
