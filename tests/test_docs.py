@@ -4,6 +4,7 @@ builds without a warning and fetches nothing from anywhere.
 
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
@@ -315,13 +316,17 @@ def test_the_files_in_the_adaptors_page_are_taken_as_they_stand(tmp_path: Path) 
     assert "PRPA_IN000203UK03" in read_interactions(tmp_path / "interactions.toml")
 
 
-def test_the_adaptors_pages_name_settings_that_there_are() -> None:
+def test_the_adaptors_pages_name_settings_and_addresses_that_there_are() -> None:
     known = {f"MHS_{name.upper()}" for name in MhsSettings.model_fields} | {
         f"SCR_{name.upper()}" for name in ScrSettings.model_fields
     }
+    description = ROOT / "src" / "openscr" / "mhs" / "outbound" / "openapi.json"
+    paths = [re.sub(r"\{[^}]*\}", "{}", path) for path in json.loads(description.read_text("utf-8"))["paths"]]
     for name in ("mhs.md", "moving-from-the-nhs-adaptor.md"):
         page = (DOCS / name).read_text("utf-8")
         assert set(re.findall(r"\b(?:MHS|SCR)_[A-Z0-9_]*[A-Z0-9]\b(?!_)", page)) - known == {"SCR_GP_SUMMARY_UPLOAD"}
+        for path in re.findall(r"`(?:GET|POST) (/[^`?]*)", page):
+            assert re.sub(r"\{[^}]*\}", "{}", path) in paths, path
 
 
 def test_the_pages_that_must_run_do() -> None:

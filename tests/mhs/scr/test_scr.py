@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 
 from mhs.outbound.posting import Face, face, request_bytes
-from mhs.scr.forms import EVENT, PATIENT, RECEIVER, SENDER, at, example_form, plain_form
+from mhs.scr.forms import EVENT, PATIENT, PRIOR, RECEIVER, SENDER, at, example_form, plain_form
 from mhs.scr.serving_scr import ACCEPTED, NAMED, REFUSED, REJECTED, Service, adaptor, before
 from openscr.client.presend import Check, check_upload
 from openscr.errors import DirectoryUnavailable, EndpointUnknown
@@ -231,6 +232,40 @@ async def test_f3_a_caller_who_has_gone_is_told_of(service: Service) -> None:
     await service.exchanges.finished.wait()
     ((_, _, delivered),) = service.exchanges.told
     assert delivered is False
+
+
+@pytest.mark.parametrize("own", [False, True])
+async def test_f4_one_message_id_is_sent_once(service: Service, own: bool) -> None:
+    form = plain_form(PATIENT) if own else example_form()
+    headers = {"message_id": "M-1", "Idempotency": "strict", "from_asid": SENDER} | NAMED
+    first = await service.post(form, **headers)
+    again = await service.post(form, **headers)
+    assert first.status == again.status == 200
+    assert first.document == again.document
+    assert len(service.exchanges.asked) == 1
+    other = await service.post(example_form(event=PRIOR), **headers)
+    assert other.status == 409
+    assert len(service.exchanges.asked) == 1
+
+
+async def test_the_same_summary_under_the_same_id_is_the_same_event(service: Service) -> None:
+    """The record takes an event once; see a repetition whose answer was lost."""
+    form = plain_form(PATIENT)
+    told = [await service.post(form, message_id=each, from_asid=SENDER) for each in ("M-1", "M-1", "M-2")]
+    first, again, other = (each.document["event_id"] for each in told)
+    assert first == again != other
+
+
+async def test_f22_a_refusal_is_counted_and_audited(service: Service) -> None:
+    await service.post(b"{}", message_id="M-1")
+    audit = [entry async for entry in service.exchanges.context.store.read_audit()]
+    assert len(audit) == 1
+    told = repr(audit[0])
+    assert "interaction_missing" in told
+    assert "M-1" in told
+    assert UPLOAD in told
+    figures = generate_latest(service.exchanges.context.figures.registry).decode()
+    assert f'interaction="{UPLOAD}",outcome="interaction_missing"' in figures
 
 
 # --- our own form ---------------------------------------------------------------------------------------------------

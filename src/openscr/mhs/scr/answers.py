@@ -40,38 +40,40 @@ class ScrAnswer:
 
 
 class Refused(Exception):
-    """A summary is not sent, and this is what is answered."""
+    """A summary is not sent, and this is what is answered; ``code`` is what figures and audit tell of it."""
 
     def __init__(
-        self, status: int, reason: str, *, headers: Mapping[str, str] = MappingProxyType({}), **more: Any
+        self, status: int, code: str, reason: str, *, headers: Mapping[str, str] = MappingProxyType({}), **more: Any
     ) -> None:
         super().__init__(reason)
+        self.code = code
         self.answer = ScrAnswer(status, {"error": reason, **more}, headers)
 
 
 def unreadable_body(why: str) -> Refused:
     """Return the refusal of a body that is not JSON; ``why`` is what the reader says."""
-    return Refused(400, f"Exception raised while parsing message body: {why}")
+    return Refused(400, "body_unreadable", f"Exception raised while parsing message body: {why}")
 
 
 def no_interaction_name() -> Refused:
     """Return the refusal of the reference's form without the reference's header."""
-    return Refused(400, "No interaction-name header provided")
+    return Refused(400, "interaction_missing", "No interaction-name header provided")
 
 
 def unknown_interaction(name: str) -> Refused:
     """Return the refusal of an ``interaction-name`` that there is not."""
-    return Refused(400, f"{_WHILST} Failed to find interaction with interaction name: {name}")
+    return Refused(400, "interaction_unknown", f"{_WHILST} Failed to find interaction with interaction name: {name}")
 
 
 def missing_key(key: str) -> Refused:
     """Return the refusal of a form that lacks something; ``key`` is where it should be."""
-    return Refused(400, f"{_WHILST} Failed to find key:{key} when generating message from template file:{TEMPLATE}")
+    reason = f"{_WHILST} Failed to find key:{key} when generating message from template file:{TEMPLATE}"
+    return Refused(400, "summary_invalid", reason)
 
 
-def unusable(why: str, **more: Any) -> Refused:
+def unusable(why: str) -> Refused:
     """Return the refusal of a form that no message can be made of."""
-    return Refused(400, f"{_WHILST} {why}", **more)
+    return Refused(400, "summary_invalid", f"{_WHILST} {why}")
 
 
 def not_exchanged(answer: Answer) -> ScrAnswer:

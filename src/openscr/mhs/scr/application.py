@@ -9,6 +9,7 @@ Spec: 50 §12, C8; 00 §6.2.
 import asyncio
 import json
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -18,15 +19,19 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
+from openscr.client import Posting
 from openscr.client.presend import Check
 from openscr.codes import UPLOAD
-from openscr.errors import DeliveryError, DirectoryUnavailable, EndpointUnknown
+from openscr.errors import DeliveryError, DirectoryUnavailable, EndpointUnknown, StoreError
 from openscr.identifiers import Clock, UuidFactory
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import JSON, Answer, Exchanges
 from openscr.mhs.outbound.callers import caller_of
 from openscr.mhs.outbound.delivering import deliver, end_of_connection
-from openscr.mhs.outbound.header_values import FROM_ASID, ODS_CODE, header_value, is_safe
+from openscr.mhs.outbound.header_values import FROM_ASID, IDEMPOTENCY, ODS_CODE, header_value, is_safe
+from openscr.mhs.outbound.refusals import Refusal
+from openscr.mhs.outbound.refusals import Refused as NotSentAgain
+from openscr.mhs.routing import correlation_uuid
 from openscr.mhs.scr.answers import (
     INTERACTION_NAME,
     Refused,
@@ -105,6 +110,7 @@ class _Handling:
         self._request = request
         self.correlation_id = header_value(request.headers, CORRELATION_ID) or reception.mint()
         self.message_id = header_value(request.headers, MESSAGE_ID) or reception.mint()
+        self._arrived = reception.clock()
         self._exchanged: tuple[ScrMessage, Answer] | None = None
 
     async def run(self, send: Send) -> None:
@@ -112,6 +118,7 @@ class _Handling:
         try:
             body = await self._read()
         except Refused as refused:
+            await self._keep(refused.answer.status, refused.code)
             await self._response(refused.answer)(self._request.scope, self._request.receive, send)
             return
         # Nothing more is to be read: what comes now is the end of the connection.
@@ -123,7 +130,11 @@ class _Handling:
             gone.cancel()
         _log.info("answered", status=answer.status, delivered=delivered)
         if self._exchanged is not None:
-            await self._mhs.answered(*self._exchanged, delivered=delivered)
+            try:
+                await self._mhs.answered(*self._exchanged, delivered=delivered)
+            except StoreError as error:
+                # The caller has its answer; a reply that it has not is found by the sweep for those.
+                _log.error("the end of an exchange was not kept", error=error.code)
 
     def _response(self, answer: ScrAnswer) -> Response:
         headers = {CORRELATION_ID: self.correlation_id, MESSAGE_ID: self.message_id, **answer.headers}
@@ -132,12 +143,12 @@ class _Handling:
     async def _read(self) -> bytes:
         """Read the body, within its limit. Raises: `Refused`, `ClientDisconnect`."""
         if self._request.method != "POST":
-            raise Refused(405, "Summaries are posted.", headers={"Allow": "POST"})
+            raise Refused(405, "method_not_allowed", "Summaries are posted.", headers={"Allow": "POST"})
         body = bytearray()
         async for chunk in self._request.stream():
             body += chunk
             if len(body) > LARGEST_BODY:
-                raise Refused(413, f"The body is larger than {LARGEST_BODY} bytes.")
+                raise Refused(413, "request_too_large", f"The body is larger than {LARGEST_BODY} bytes.")
         return bytes(body)
 
     async def _answer(self, body: bytes) -> ScrAnswer:
@@ -148,11 +159,13 @@ class _Handling:
             if isinstance(form, dict) and str(form.get("format", "")).startswith("openscr-summary/"):
                 return await self._plain(body)
             if isinstance(form, dict) and form.get("resourceType") == "Bundle":
-                raise Refused(501, f"A FHIR Bundle is not taken here yet. Send the summary as {_FORM}.")
-            return await self._example(form)
+                raise Refused(501, "form_unknown", f"A FHIR Bundle is not taken here yet. Send the summary as {_FORM}.")
+            return await self._example(form, body)
         except Refused as refused:
+            await self._keep(refused.answer.status, refused.code)
             return refused.answer
         except (EndpointUnknown, DirectoryUnavailable) as error:
+            await self._keep(500, "no_route")
             return not_exchanged(unroutable(error))
         except DeliveryError as error:
             return not_reached(error.diagnostics)
@@ -161,14 +174,14 @@ class _Handling:
             _log.error("summary failed", error=type(error).__name__)
             return ScrAnswer(500, {"error": "Internal Server Error"})
 
-    async def _example(self, form: object) -> ScrAnswer:
+    async def _example(self, form: object, body: bytes) -> ScrAnswer:
         """Send a summary in the form of the NHS example library, checked as its web service does."""
         name = self._header("interaction-name")
         if not name:
             raise no_interaction_name()
         if name != INTERACTION_NAME:
             raise unknown_interaction(name)
-        answer = await self._exchange(UPLOAD, write_example(form))
+        answer = await self._exchange(UPLOAD, write_example(form), body)
         return outcome_of(answer.body) if answer.status < 400 else not_exchanged(answer)
 
     async def _plain(self, body: bytes) -> ScrAnswer:
@@ -183,12 +196,14 @@ class _Handling:
         receiver = self._header("to-asid") or await self._mhs.receiver(row, self._header(ODS_CODE), self.correlation_id)
         if not receiver:
             raise unusable("the header to-asid is missing, and no ASID of the Spine is set")
-        composed = write_message(summary, sender, receiver, reception.mint, reception.clock(), check)
-        answer = await self._exchange(summary.interaction, composed.payload)
+        # Asked for again under the same Message-Id it is the same event: the record does not take it twice.
+        posting = Posting(correlation_uuid(self.message_id), reception.clock())
+        composed = write_message(summary, sender, receiver, posting.minting, posting.at, check)
+        answer = await self._exchange(summary.interaction, composed.payload, body)
         return plain_outcome_of(answer.body, composed.event_id) if answer.status < 400 else not_exchanged(answer)
 
-    async def _exchange(self, interaction: str, payload: bytes) -> Answer:
-        """Send a message and wait for its reply. Raises: `DeliveryError`."""
+    async def _exchange(self, interaction: str, payload: bytes, body: bytes) -> Answer:
+        """Send a message that was made of ``body``, and wait for its reply. Raises: `DeliveryError`, `Refused`."""
         message = ScrMessage(
             interaction_of(interaction),
             payload.decode(),
@@ -196,16 +211,34 @@ class _Handling:
             self.correlation_id,
             self._header(ODS_CODE),
             caller_of(self._request.scope),
+            digest=sha256(b"/scr\0" + body).hexdigest(),
+            strict=self._header(IDEMPOTENCY).lower() == "strict",
         )
-        answer = await self._mhs.send(message)
-        self._exchanged = (message, answer)
+        try:
+            answer, first = await self._mhs.send(message)
+        except NotSentAgain as refused:
+            refusal = refused.refusal
+            raise Refused(refusal.status, refusal.code, refusal.reason) from None
+        if first:
+            self._exchanged = (message, answer)
         return answer
+
+    async def _keep(self, status: int, code: str) -> None:
+        """Keep that nothing was sent, and why."""
+        await self._mhs.refused(
+            Refusal(status, code, ""),
+            self._request.headers,
+            self._arrived,
+            correlation_id=self.correlation_id,
+            message_id=self.message_id,
+            caller=caller_of(self._request.scope),
+        )
 
     def _header(self, name: str) -> str:
         """Return a header's value, empty when there is none. Raises: `Refused`: it holds a control character."""
         value = self._request.headers.get(name, "").strip()
         if not is_safe(value):
-            raise Refused(400, f"The header {name} holds a character that it must not.")
+            raise Refused(400, "header_unsafe", f"The header {name} holds a character that it must not.")
         return value
 
 
@@ -224,4 +257,4 @@ def _check(level: str) -> Check:
     try:
         return Check(level.lower() or Check.STRICT)
     except ValueError:
-        raise Refused(400, f"The header check is {', '.join(Check)}.") from None
+        raise Refused(400, "check_unknown", f"The header check is {', '.join(Check)}.") from None

@@ -5,27 +5,41 @@ Spec: 50 §12, C8.
 
 import json
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
+import structlog
+from starlette.datastructures import Headers
 
+from openscr.codes import UPLOAD
 from openscr.errors import DeliveryError, DirectoryUnavailable, EndpointUnknown
 from openscr.identifiers import Clock
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import JSON, TEXT, XML, Answer, Exchanges, OutboundRequest
 from openscr.mhs.interactions import INTERACTIONS, Interaction
+from openscr.mhs.outbound.header_values import IDEMPOTENCY, INTERACTION_ID
+from openscr.mhs.outbound.idempotency import Idempotency
+from openscr.mhs.outbound.recording import RefusalRecord
+from openscr.mhs.outbound.refusals import Refusal
 from openscr.mhs.states import Workflow
 
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
 CONNECT_SECONDS: Final = 10.0
 
+_log = structlog.get_logger("mhs.scr")
+
 
 @dataclass(frozen=True, slots=True)
 class ScrMessage:
-    """An upload that waits for the record's answer; ``ods_code`` is empty for the Spine's own, ``caller`` who asked."""
+    """An upload that waits for the record's answer; ``ods_code`` is empty for the Spine's own, ``caller`` who asked.
+
+    ``digest`` is that of the request it came from; with ``strict`` it is sent once, however often it is asked for.
+    """
 
     interaction: Interaction
     payload: str
@@ -33,6 +47,8 @@ class ScrMessage:
     correlation_id: str
     ods_code: str = ""
     caller: str = ""
+    digest: str = ""
+    strict: bool = False
 
 
 class Mhs(Protocol):
@@ -44,11 +60,26 @@ class Mhs(Protocol):
         Raises: `EndpointUnknown`, `DirectoryUnavailable`.
         """
 
-    async def send(self, message: ScrMessage) -> Answer:
-        """Send, and return what is answered: 200 with the reply. Raises: `DeliveryError`."""
+    async def send(self, message: ScrMessage) -> tuple[Answer, bool]:
+        """Send, and return what is answered, and whether this is the first time: 200 with the reply.
+
+        Raises: `DeliveryError`; `openscr.mhs.outbound.refusals.Refused` when another message had this id.
+        """
 
     async def answered(self, message: ScrMessage, answer: Answer, *, delivered: bool) -> None:
         """Be told whether whoever waits has been given the answer."""
+
+    async def refused(
+        self,
+        refusal: Refusal,
+        headers: Mapping[str, str],
+        arrived: datetime,
+        *,
+        correlation_id: str,
+        message_id: str,
+        caller: str,
+    ) -> None:
+        """Be told that a request was refused before it became a message."""
 
 
 class LocalMhs:
@@ -58,19 +89,39 @@ class LocalMhs:
         self._context = context
         self._exchanges = exchanges
         self._clock: Clock = context.clock
+        self._refusals = RefusalRecord(context)
+        self._idempotency = Idempotency(context)
 
     async def receiver(self, interaction: Interaction, ods_code: str, correlation_id: str) -> str:
         """Look the receiver's ASID up."""
         ods = ods_code or self._context.settings.spine_org_code
         return (await self._context.router.find(ods, interaction.service_id, correlation_id)).asid
 
-    async def send(self, message: ScrMessage) -> Answer:
-        """Send by the interaction's workflow."""
-        return await self._exchanges.send(self._request(message))
+    async def send(self, message: ScrMessage) -> tuple[Answer, bool]:
+        """Send by the interaction's workflow. Spec: 50 F4."""
+        request = self._request(message)
+        if message.strict or self._context.settings.idempotency == "strict":
+            return await self._idempotency.send(request, self._exchanges.send)
+        return await self._exchanges.send(request), True
 
     async def answered(self, message: ScrMessage, answer: Answer, *, delivered: bool) -> None:
         """Tell the workflow."""
         await self._exchanges.answered(self._request(message), answer, delivered=delivered)
+
+    async def refused(
+        self,
+        refusal: Refusal,
+        headers: Mapping[str, str],
+        arrived: datetime,
+        *,
+        correlation_id: str,
+        message_id: str,
+        caller: str,
+    ) -> None:
+        """Count it, and write it into the audit. Spec: 50 F18, F22."""
+        named = {**headers, INTERACTION_ID: UPLOAD}
+        ids = {"correlation_id": correlation_id, "message_id": message_id}
+        await self._refusals.keep(refusal, Headers(named), arrived, caller=caller, **ids)
 
     def _request(self, message: ScrMessage) -> OutboundRequest:
         interaction = self._context.interactions.get(message.interaction.name, message.interaction)
@@ -83,6 +134,7 @@ class LocalMhs:
             payload=message.payload,
             received_at=self._clock(),
             ods_code=message.ods_code or None,
+            digest=message.digest,
             caller=message.caller,
         )
 
@@ -110,7 +162,7 @@ class RemoteMhs:
         """Return what the settings say."""
         return self._receiver_asid
 
-    async def send(self, message: ScrMessage) -> Answer:
+    async def send(self, message: ScrMessage) -> tuple[Answer, bool]:
         """Post to the MHS and wait."""
         headers = {
             "Content-Type": JSON,
@@ -121,12 +173,14 @@ class RemoteMhs:
         }
         if message.ods_code:
             headers["ods-code"] = message.ods_code
+        if message.strict:
+            headers[IDEMPOTENCY] = "strict"
         if self._api_key:
             headers["Authorization"] = f"Bearer {self._api_key}"
         body = json.dumps({"payload": message.payload}).encode()
         try:
             async with self._open().post(self._address, data=body, headers=headers, allow_redirects=False) as response:
-                return _answer(response.status, await _read(response))
+                return _answer(response.status, await _read(response)), True
         except TimeoutError:
             raise DeliveryError("no answer in time") from None
         except aiohttp.ClientConnectorCertificateError:
@@ -136,6 +190,19 @@ class RemoteMhs:
 
     async def answered(self, message: ScrMessage, answer: Answer, *, delivered: bool) -> None:
         """Do nothing: to the MHS, we are who has been answered."""
+
+    async def refused(
+        self,
+        refusal: Refusal,
+        headers: Mapping[str, str],
+        arrived: datetime,
+        *,
+        correlation_id: str,
+        message_id: str,
+        caller: str,
+    ) -> None:
+        """Say so in the log: figures and audit are the MHS's."""
+        _log.info("refused", status=refusal.status, code=refusal.code)
 
     async def close(self) -> None:
         """Let go of all connections."""

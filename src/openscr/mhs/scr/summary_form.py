@@ -33,7 +33,9 @@ def read_summary(body: bytes) -> Summary:
         summary = read_json(body)
     except MistakenForm as error:
         mistakes = [{"place": mistake.pointer, "text": mistake.text} for mistake in error.mistakes]
-        raise Refused(400, "The summary is not as openscr-summary/1 has it.", errors=mistakes) from None
+        raise Refused(
+            400, "summary_invalid", "The summary is not as openscr-summary/1 has it.", errors=mistakes
+        ) from None
     if summary.interaction == POLLING_UPLOAD:
         raise unusable(f"{POLLING_UPLOAD} goes over the polling channel, which an adaptor does not have")
     return summary
