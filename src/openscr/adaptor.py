@@ -224,9 +224,8 @@ class Adaptor:
             exchanges = Workflows(context)
             self._loops.append(exchanges)
             more = [*ScrRoutes(context, exchanges).routes(), *self._operations.routes(), *self._more_routes]
-            if context.publisher is None:
-                self._queue_routes = QueueRoutes(context)
-                more += self._queue_routes.routes()
+            self._queue_routes = QueueRoutes(context)
+            more += self._queue_routes.routes()
             app = outbound_application(context, exchanges, more)
             self._listeners[OUTBOUND] = Listener(
                 app, sockets[OUTBOUND], tls=_outbound_tls(context.settings), grace=STOP_GRACE, limits=SUPPLIERS

@@ -18,6 +18,8 @@ from openscr.transport.xml import read_xml
 _ACT: Final = f"{HL7}ControlActEvent"
 _AUTHOR: Final = f"{HL7}author"
 
+_NUMBERS: Final = etree.XPath(f'//@extension[../@root = "{OID_NHS_NUMBER}"]')
+
 _ASIDE: Final = 262_144
 """Bytes of a payload that is looked into on a thread of its own: it takes some milliseconds."""
 
@@ -58,9 +60,8 @@ def read_people(payload: bytes) -> People:
 
 def _number_in(root: etree._Element) -> str:
     """Return the first NHS number of a message: it is that of the patient whom the message is about."""
-    for element in root.iter("*"):
-        if element.get("root") == OID_NHS_NUMBER:
-            number = (element.get("extension") or "").replace(" ", "")
-            if is_nhs_number(number):
-                return number
+    for extension in _NUMBERS(root):
+        number = str(extension).replace(" ", "")
+        if is_nhs_number(number):
+            return number
     return ""
