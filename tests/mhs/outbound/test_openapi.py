@@ -270,6 +270,9 @@ async def summaries(port: Checked) -> None:
         await ask(500, answer)
     for faulty in (b"{", b"{}"):
         await ask(400, Answer(202), faulty)
+    headers |= {"Message-Id": "M-SCR", "Idempotency": "strict"}
+    await ask(200, Answer(200, (SUMMARIES / "ack-AA_MCCI_IN010000UK13.xml").read_bytes()))
+    await ask(409, Answer(202), body + b" ")
     await ask(501, Answer(202), b'{"resourceType": "Bundle"}')
     await ask(413, Answer(202), b'"' + b"x" * LARGEST_BODY + b'"')
 

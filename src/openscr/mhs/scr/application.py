@@ -26,6 +26,7 @@ from openscr.errors import DeliveryError, DirectoryUnavailable, EndpointUnknown,
 from openscr.identifiers import Clock, UuidFactory
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import JSON, Answer, Exchanges
+from openscr.mhs.outbound.answers import CORRELATION_ID, MESSAGE_ID
 from openscr.mhs.outbound.callers import caller_of
 from openscr.mhs.outbound.delivering import deliver, end_of_connection
 from openscr.mhs.outbound.header_values import FROM_ASID, IDEMPOTENCY, ODS_CODE, header_value, is_safe
@@ -51,9 +52,6 @@ from openscr.mhs.scr.summary_form import read_summary, write_message
 
 LARGEST_BODY: Final = 10 * 1024 * 1024
 """Bytes of a summary as JSON; what it becomes is limited as every message is."""
-
-MESSAGE_ID: Final = "Message-Id"
-CORRELATION_ID: Final = "Correlation-Id"
 
 _FORM: Final = "openscr-summary/1"
 _log = structlog.get_logger("mhs.scr")

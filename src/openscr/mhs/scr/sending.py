@@ -4,21 +4,18 @@ Spec: 50 §12, C8.
 """
 
 import json
-import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
-import aiohttp
 import structlog
 from starlette.datastructures import Headers
 
 from openscr.codes import UPLOAD
-from openscr.errors import DeliveryError, DirectoryUnavailable, EndpointUnknown
-from openscr.identifiers import Clock
+from openscr.delivery.outbox import Carrier
+from openscr.errors import DirectoryUnavailable, EndpointUnknown
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import JSON, TEXT, XML, Answer, Exchanges, OutboundRequest
 from openscr.mhs.interactions import INTERACTIONS, Interaction
@@ -27,9 +24,6 @@ from openscr.mhs.outbound.idempotency import Idempotency
 from openscr.mhs.outbound.recording import RefusalRecord
 from openscr.mhs.outbound.refusals import Refusal
 from openscr.mhs.states import Workflow
-
-LARGEST_ANSWER: Final = 16 * 1024 * 1024
-CONNECT_SECONDS: Final = 10.0
 
 _log = structlog.get_logger("mhs.scr")
 
@@ -88,7 +82,6 @@ class LocalMhs:
     def __init__(self, context: AdaptorContext, exchanges: Exchanges) -> None:
         self._context = context
         self._exchanges = exchanges
-        self._clock: Clock = context.clock
         self._refusals = RefusalRecord(context)
         self._idempotency = Idempotency(context)
 
@@ -132,7 +125,7 @@ class LocalMhs:
             message_id=message.message_id,
             correlation_id=message.correlation_id,
             payload=message.payload,
-            received_at=self._clock(),
+            received_at=self._context.clock(),
             ods_code=message.ods_code or None,
             digest=message.digest,
             caller=message.caller,
@@ -142,21 +135,11 @@ class LocalMhs:
 class RemoteMhs:
     """An MHS over its REST API. ``receiver_asid`` is the Spine's, for messages that name no receiver themselves."""
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        tls: ssl.SSLContext | None = None,
-        api_key: str = "",
-        receiver_asid: str = "",
-        timeout: float = 300.0,
-    ) -> None:
-        self._address = address if urlsplit(address).path else f"{address}/"
-        self._tls = tls
+    def __init__(self, address: str, carrier: Carrier, *, api_key: str = "", receiver_asid: str = "") -> None:
+        self._address = address
+        self._carrier = carrier
         self._api_key = api_key
         self._receiver_asid = receiver_asid
-        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS)
-        self._session: aiohttp.ClientSession | None = None
 
     async def receiver(self, interaction: Interaction, ods_code: str, correlation_id: str) -> str:
         """Return what the settings say."""
@@ -177,16 +160,8 @@ class RemoteMhs:
             headers[IDEMPOTENCY] = "strict"
         if self._api_key:
             headers["Authorization"] = f"Bearer {self._api_key}"
-        body = json.dumps({"payload": message.payload}).encode()
-        try:
-            async with self._open().post(self._address, data=body, headers=headers, allow_redirects=False) as response:
-                return _answer(response.status, await _read(response)), True
-        except TimeoutError:
-            raise DeliveryError("no answer in time") from None
-        except aiohttp.ClientConnectorCertificateError:
-            raise DeliveryError("its certificate is not trusted") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise DeliveryError(f"no exchange with it ({type(error).__name__})") from None
+        answer = await self._carrier.post(self._address, headers, json.dumps({"payload": message.payload}).encode())
+        return _answer(answer.status, answer.body), True
 
     async def answered(self, message: ScrMessage, answer: Answer, *, delivered: bool) -> None:
         """Do nothing: to the MHS, we are who has been answered."""
@@ -203,22 +178,6 @@ class RemoteMhs:
     ) -> None:
         """Say so in the log: figures and audit are the MHS's."""
         _log.info("refused", status=refusal.status, code=refusal.code)
-
-    async def close(self) -> None:
-        """Let go of all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls or True),
-                timeout=self._timeout,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("User-Agent",),
-            )
-        return self._session
 
 
 def interaction_of(name: str) -> Interaction:
@@ -238,13 +197,3 @@ def _answer(status: int, body: bytes) -> Answer:
             found = json.loads(body)
             document = found if isinstance(found, dict) else None
     return Answer(status, body, XML if status < 400 else TEXT, document)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > LARGEST_ANSWER:
-            response.close()
-            raise DeliveryError(f"its answer is larger than {LARGEST_ANSWER} bytes")
-    return bytes(body)

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from openscr.delivery.carriers import HttpCarrier
 from openscr.errors import ConfigurationError
 from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
 from openscr.mhs.scr.application import ScrReception, scr_routes
@@ -21,6 +22,10 @@ from openscr.mhs.scr.sending import RemoteMhs
 from openscr.setting_sources import SourcedSettings, Sources, Url
 
 PREFIX: Final = "SCR_"
+
+LARGEST_ANSWER: Final = 16 * 1024 * 1024
+PAUSE: Final = 0.1
+"""Seconds before an MHS that does not take a connection is tried again."""
 
 
 class ScrSettings(SourcedSettings):
@@ -46,18 +51,18 @@ def load_scr_settings(flags: dict[str, object] | None = None) -> ScrSettings:
 def scr_application(settings: ScrSettings, *, clock: Clock = utc_now, mint: UuidFactory = mint_uuid) -> Starlette:
     """Return the web service. Raises: `ConfigurationError` when the authorities cannot be used."""
     key = settings.secret_mhs_api_key
+    carrier = HttpCarrier(_tls(settings), timeout=settings.timeout, pause=PAUSE, largest_answer=LARGEST_ANSWER)
     mhs = RemoteMhs(
         settings.mhs_address,
-        tls=_tls(settings),
+        carrier,
         api_key=key.get_secret_value() if key is not None else "",
         receiver_asid=settings.spine_asid,
-        timeout=settings.timeout,
     )
 
     @asynccontextmanager
     async def lifespan(_application: Starlette) -> AsyncIterator[None]:
         yield
-        await mhs.close()
+        await carrier.close()
 
     reception = ScrReception(mhs, settings.asid, clock, mint)
     routes = [*scr_routes(reception, ("/", "/scr")), Route("/healthcheck", _healthy)]
