@@ -217,12 +217,21 @@ async def test_the_patience_of_a_caller_is_that_of_the_settings(start: StartAdap
         waited.extend((seconds, interval))
 
     adaptor.context.replies.wait = wait  # type: ignore[method-assign,assignment]
-    await adaptor.send(UPLOAD, wait=True)
-    assert waited == [23.0, 1.0]
+    acknowledged = asyncio.Event()
+    adaptor.spine.script(held(acknowledge, acknowledged))
+    call = asyncio.create_task(adaptor.send(UPLOAD, wait=True))
+    await adaptor.spine.after(1)
     row = await adaptor.row()
     assert row.waits_until is not None
     # Attempts by contract, and then the reply.
     assert row.waits_until > row.created + timedelta(seconds=300 + 23)
+    acknowledged.set()
+    await call
+    assert waited == [23.0, 1.0]
+    row = await adaptor.row()
+    assert row.waits_until is not None
+    # No more attempts now.
+    assert timedelta(seconds=23) < row.waits_until - row.created < timedelta(seconds=300)
 
 
 async def test_who_does_not_wait_has_no_patience(start: StartAdaptor) -> None:

@@ -81,6 +81,9 @@ async def make_plan(
         body = write_inbound_message(arrived.message)
         reply = ReplyRow(row.message_id, correlation_of(arrived), body, now)
         return Plan(row, status, outbound=outbound, ends=status, last_error=no_error, reply=reply)
+    if waiting and not _is_waited_for(row, now) and row.outbound_status not in NO_LONGER_WAITED_FOR:
+        # Its time is over and it was told nothing: it died.
+        outbound = OutboundStatus.SYNC_ASYNC_FAILED
     status = InboundStatus.PROCESSED
     queue = _queue_message(row.message_id, arrived, context, now, late=waiting)
     return Plan(row, status, outbound=outbound, ends=status, last_error=no_error, queue=queue)

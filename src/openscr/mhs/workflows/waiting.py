@@ -31,11 +31,12 @@ async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, fact
     settings = context.settings
 
     async def begin(transaction: Transaction) -> ReplyRow | None:
-        # From here on it is known until when: should this process die, its reply need not be kept for longer.
+        # From here on it is known until when: should this process die, its reply need not be kept for longer. Who lives
+        # ends the wait itself, a moment after its patience.
         reply = await transaction.find_reply(message_id)
         row = await transaction.find_message(message_id)
         if reply is None and row is not None:
-            until = context.clock() + timedelta(seconds=patience(settings))
+            until = context.clock() + timedelta(seconds=patience(settings) + settings.late_reply_grace)
             await transaction.put_message(replace(row, waits_until=until))
         return reply
 
