@@ -38,12 +38,12 @@ OVERVIEW = """\
 OpenSCR: a complete Summary Care Record service.
 
   openscr serve --demo          the whole national side on this machine, with test patients
+  openscr mhs serve --demo      the message handling adaptor: a REST API in front of a Spine
   openscr demo                  the story of a record, step by step
 
   openscr upload FILE...        send GP Summaries           openscr withdraw NHS EVENT --reason 01
   openscr list NHS              all events of a patient     openscr get NHS
   openscr consent get NHS       the patient's consent       openscr consent set NHS yes|no|ask
-
   openscr alert NHS --type 2 --reason 5 --user URP          tell the privacy officer of an access
 
   openscr validate FILE...      what is wrong with a message, and how to mend it
@@ -51,7 +51,6 @@ OpenSCR: a complete Summary Care Record service.
 
   openscr directory|patients    who is registered           openscr pki        development certificates
   openscr admin                 schema, checks, outbox      openscr identity   tokens, without a browser
-  openscr mhs serve --demo      the message handling adaptor: REST in front of a Spine
 
 Try:  openscr serve --demo      then, in another window:  openscr list 9990012318
 Each command explains itself with --help.

@@ -70,7 +70,7 @@ def inbound(data: Data = None, config: Config = None, show_config: ShowConfig = 
     _serve(("inbound",), data, config, show_config=show_config, as_json=as_json)
 
 
-@mhs.command("scr", epilog="Example:  SCR_MHS_ADDRESS=http://127.0.0.1:8081 openscr mhs scr")
+@mhs.command("scr", epilog="Example:  openscr mhs scr    with SCR_MHS_ADDRESS=http://127.0.0.1:8081 in the environment")
 def scr() -> None:
     """Run the web service for summaries alone, before an adaptor somewhere else.
 
