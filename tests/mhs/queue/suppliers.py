@@ -83,7 +83,9 @@ async def read_10(broker: RabbitMq, queue: str, count: int = 1) -> list[Any]:
 def _read_10(broker: RabbitMq, queue: str, count: int) -> list[Any]:
     from proton.utils import BlockingConnection  # noqa: PLC0415 it may be absent
 
-    connection = BlockingConnection(broker.address, user=USER, password=PASSWORD, timeout=PATIENCE)
+    # Left to itself the library may choose to be anonymous: the broker offers its mechanisms in any order.
+    who = {"user": USER, "password": PASSWORD, "allowed_mechs": "PLAIN"}
+    connection = BlockingConnection(broker.address, timeout=PATIENCE, **who)
     try:
         # A plain name would ask for a queue that is not durable.
         receiver = connection.create_receiver(f"/amq/queue/{queue}")

@@ -315,8 +315,14 @@ async def test_amqps_hands_over_to_the_broker_that_its_certificate_names(
 
 @KINDS
 async def test_l28_no_body_and_no_password_is_logged_at_any_level(
-    kind: str, rabbitmq: RabbitMq, queue: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    kind: str,
+    rabbitmq: RabbitMq,
+    queue: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("PN_TRACE_FRM", "1")
     await declare(rabbitmq, queue)
     with caplog.at_level(logging.DEBUG):
         async with publishing(kind, rabbitmq, queue) as publisher:

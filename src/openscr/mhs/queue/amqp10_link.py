@@ -50,6 +50,8 @@ class SendingLink(asyncio.Protocol):
         self._connection.container = CONTAINER
         self._engine = proton.Transport()
         self._engine.idle_timeout = IDLE
+        # A variable of the environment (PN_TRACE_FRM) would make it print passwords and messages.
+        self._engine.trace(proton.Transport.TRACE_OFF)
         sasl = self._engine.sasl()
         sasl.allowed_mechs("PLAIN" if address.user else "ANONYMOUS")
         # What the engine cannot see: whether the loop has encrypted the connection.
