@@ -198,6 +198,7 @@ class Proxy:
         self.asked: list[str] = []
         self._refuses = refuses
         self._server: asyncio.Server | None = None
+        self._tunnels: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
 
     async def __aenter__(self) -> "Proxy":
         """Listen."""
@@ -205,9 +206,15 @@ class Proxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Listen no more."""
+        """Listen no more, and end every tunnel."""
         assert self._server is not None
         self._server.close()
+        for tunnel in self._tunnels:
+            tunnel.cancel()
+        await asyncio.gather(*self._tunnels, return_exceptions=True)
+        for writer in (writer for writers in self._tunnels.values() for writer in writers):
+            writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
     @property
     def url(self) -> str:
@@ -216,14 +223,17 @@ class Proxy:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tunnel = asyncio.current_task()
+        assert tunnel is not None
+        ends = self._tunnels[tunnel] = [writer]
         head = await reader.readuntil(b"\r\n\r\n")
         self.asked.append(head.split(b"\r\n")[0].decode())
         if self._refuses:
             writer.write(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
-            writer.close()
             return
         host, _, port = self.asked[-1].split(" ")[1].rpartition(":")
         away_reader, away_writer = await asyncio.open_connection(host, int(port))
+        ends.append(away_writer)
         writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
         await asyncio.gather(_pass_on(reader, away_writer), _pass_on(away_reader, writer))
 
@@ -231,7 +241,6 @@ class Proxy:
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65_536):
         writer.write(data)
-    writer.close()
 
 
 async def test_messages_go_through_a_proxy(folder: Path) -> None:

@@ -206,10 +206,8 @@ class StubSpine:
         """Close every connection and listen no more."""
         assert self._server is not None
         self._server.close()
-        for task in self._replies_under_way:
+        for task in (*self._replies_under_way, *self._conversations):
             task.cancel()
-        for writer in self._conversations.values():
-            writer.transport.abort()
         await asyncio.gather(*self._conversations, *self._replies_under_way, return_exceptions=True)
 
     @property
@@ -280,7 +278,10 @@ class StubSpine:
 def reply_message(
     request: Envelope, payload: bytes, *, action: str = "MCCI_IN010000UK13", message_id: str | None = None
 ) -> tuple[dict[str, str], bytes]:
-    """Write what a Spine posts to a client in answer to a message: headers and body. Spec: 40 §7.3 step 3, §10.5."""
+    """Write what a Spine posts to a client in answer to a message: headers and body. Spec: 40 §7.3 step 3, §10.5.
+
+    A request without a MessageId is none: what is written then answers nothing.
+    """
     own_id = message_id or mint_uuid()
     envelope = write_user_message(
         from_party=request.to_party,
@@ -291,7 +292,7 @@ def reply_message(
         action=action,
         message_id=own_id,
         timestamp=ebxml_timestamp(datetime.now(UTC)),
-        ref_to_message_id=request.message_id,
+        ref_to_message_id=request.message_id or None,
         reliability=Reliability.RELIABLE,
         spine=True,
     )

@@ -285,7 +285,7 @@ async def test_f11_an_attempt_under_way_when_a_process_ends_is_made_again(
     await first.context.store.close()
     spine.script(acknowledge)
     second = await start(store=make_store(), clock=clock)
-    clock.move(11)
+    clock.move(6)
     await second.reaches(ACKD)
     assert [each.body for each in spine.received] == [spine.received[0].body] * 2
     await second.context.store.close()
@@ -300,7 +300,7 @@ async def test_f11_two_processes_do_not_send_the_same_message(start: StartAdapto
     second = await start(store=store, clock=clock)
     call = asyncio.create_task(first.send(UPLOAD))
     await spine.after(1)
-    clock.move(9)
+    clock.move(4)
     assert await second.context.store.lease_sendings(clock(), clock(), 10) == []
     answered.set()
     assert await call == Answer(202)

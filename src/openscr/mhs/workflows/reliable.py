@@ -34,7 +34,7 @@ from openscr.mhs.workflows.message_states import MessageStates, changed, facts_o
 from openscr.transport.ebxml import Signal, write_message_error
 from openscr.transport.verdict import AttemptResult, Verdict
 
-LEASE: Final = timedelta(seconds=10)
+LEASE: Final = timedelta(seconds=5)
 """How long a message is left alone by other processes after one has begun to send it. Whoever is still at it then
 leases it again; should two send it, the Spine eliminates the duplicate."""
 
