@@ -329,6 +329,15 @@ def test_the_adaptors_pages_name_settings_and_addresses_that_there_are() -> None
             assert re.sub(r"\{[^}]*\}", "{}", path) in paths, path
 
 
+def test_the_adaptors_page_tells_every_setting_of_the_web_service() -> None:
+    page = (DOCS / "mhs.md").read_text("utf-8")
+    told = set(re.findall(r"`(SCR_[A-Z_]+)`", page))
+    assert {f"SCR_{name.upper()}" for name in ScrSettings.model_fields} == told
+    for name, field in ScrSettings.model_fields.items():
+        if not field.is_required() and field.default not in (None, ""):
+            assert re.search(rf"`SCR_{name.upper()}`.*`{field.default}`", page), name
+
+
 def test_the_pages_that_must_run_do() -> None:
     assert {path.relative_to(DOCS).as_posix() for path in RUN} >= {
         "first-ten-minutes.md",

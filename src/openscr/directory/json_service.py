@@ -61,7 +61,7 @@ class JsonService:
             raise DirectoryTimeout(f"{self._what} did not answer in time") from None
         except aiohttp.ClientConnectorCertificateError:
             raise DirectoryUnavailable(f"the certificate of {self._what} is not trusted") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise DirectoryUnavailable(f"{self._what} cannot be asked ({type(error).__name__})") from None
         if status == _BAD_REQUEST:
             raise EndpointUnknown(f"{self._what} does not take what it was asked (HTTP 400)")

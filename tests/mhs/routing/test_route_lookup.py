@@ -103,6 +103,11 @@ async def test_a_service_that_fails_cannot_be_asked(
         await router.find("YES", UPLOAD, CORRELATION)
 
 
+async def test_f23_an_id_that_no_header_can_hold_is_not_told_on(router: DirectoryRouter) -> None:
+    with pytest.raises(DirectoryUnavailable):
+        await router.find("YES", UPLOAD, "a\r\nX-Other: b")
+
+
 async def test_it_is_asked_through_a_proxy(directory: StubDirectory) -> None:
     """Whoever is asked through a proxy need not be known to us by name."""
     directory.answers = {"routing": ROUTING}
