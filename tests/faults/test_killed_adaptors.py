@@ -9,39 +9,30 @@ Spec: 50 §14.4 A3; E5, F3, F4, F11.
 import asyncio
 import contextlib
 import json
-import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from faults.adaptor_site import Site, adaptor_site
 from journeys.adaptor import Adaptor, Supplier, Told
 from journeys.runner import client_context, until
 from journeys.stub_estate import (
-    PATIENT,
     SPINE,
     acceptance_of,
     comes_to_be,
-    issue_certificates,
     queue_stats,
     queued_now,
-    settings_of,
-    spine_tls,
     state,
 )
 from mhs.inbound.posting import CONTENT_TYPE, envelope, header_part, multipart, payload_part
 from mhs.queue.suppliers import declare, read_091
-from mhs.stub_spine import Received, StubSpine, acknowledge, answer, post_to_inbound, reply_message, silence
+from mhs.stub_spine import StubSpine, acknowledge, answer, reply_message, silence
 from openscr.codes import UPLOAD
 from openscr.hl7.acknowledgement import read_acknowledgement
 from openscr.identifiers import mint_uuid
-from openscr.mhs.settings import MhsSettings
-from openscr.mhs.store.interface import SendingRow, Transaction
-from openscr.mhs.store.opening import open_store
 from openscr.transport.xml import read_xml
 from rabbitmq import PASSWORD, USER, rabbitmq_server
 
@@ -50,63 +41,11 @@ ACKD, PROCESSED = "OUTBOUND_MESSAGE_ACKD", "INBOUND_RESPONSE_SUCCESSFULLY_PROCES
 LOST = (aiohttp.ClientError, ConnectionError)
 
 
-@dataclass
-class Site:
-    """A data folder, and the adaptors that run on it one after the other."""
-
-    data: Path
-    pki: Path
-    port: int
-    """Where the Spine is, whenever there is one."""
-    running: list[Adaptor] = field(default_factory=list)
-
-    @asynccontextmanager
-    async def spine(self, *behaviours: Callable[[Received], Any]) -> AsyncIterator[StubSpine]:
-        """Have a Spine where the routes say that it is."""
-        async with StubSpine(*behaviours, tls=spine_tls(self.pki), port=self.port) as stub:
-            yield stub
-
-    async def start(self, role: str = "serve", **settings: object) -> Adaptor:
-        """Start an adaptor whose messages are sent until they are taken."""
-        given = settings_of(f"https://127.0.0.1:{self.port}/reliable", self.pki, **PATIENT) | settings
-        adaptor = await asyncio.to_thread(Adaptor.start, self.data, role, **given)
-        self.running.append(adaptor)
-        return adaptor
-
-    async def post(self, adaptor: Adaptor, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
-        """Post to an adaptor as the Spine."""
-        return await post_to_inbound(adaptor.inbound, headers, body, tls=client_context(self.pki, SPINE))
-
-    async def reply(self, adaptor: Adaptor, received: Received) -> None:
-        """Post that a message is accepted, which must be acknowledged."""
-        status, answer = await self.post(adaptor, *reply_message(received.envelope, acceptance_of(received)))
-        assert (status, b"<eb:Acknowledgment " in answer) == (200, True), answer
-
-    async def still_to_be_sent(self, message_id: str) -> SendingRow | None:
-        """Return what the store holds to be sent for a message; nothing runs on it now."""
-        settings = MhsSettings(secret_party_key="any", client_cert_file="any", data=self.data / "mhs")  # type: ignore[arg-type]
-        store = open_store(settings)
-        await store.open()
-
-        async def find(transaction: Transaction) -> SendingRow | None:
-            return await transaction.find_sending(message_id)
-
-        try:
-            return await store.transact(find)
-        finally:
-            await store.close()
-
-
 @pytest.fixture
-def site(tmp_path: Path) -> Any:
-    """A place for adaptors; whatever still runs at the end is stopped, and stops as it should."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
-    made = Site(tmp_path / "data", issue_certificates(tmp_path / "pki"), port)
-    yield made
-    for adaptor in made.running:
-        if adaptor.process.poll() is None:
-            assert adaptor.stop() == 0
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A place for adaptors."""
+    with adaptor_site(tmp_path) as made:
+        yield made
 
 
 async def once_on_the_queue(supplier: Supplier, message_id: str) -> dict[str, Any]:
@@ -293,11 +232,11 @@ async def test_what_was_acknowledged_while_the_broker_was_down_comes_to_it_once(
             "queue_lease": 1,
         }
         adaptor = await site.start(**settings)
-        headers, body, message_id = await _post_unsolicited(site, adaptor)
+        headers, body, message_id = await site.unsolicited(adaptor)
         await asyncio.to_thread(adaptor.kill)
         adaptor = await site.start(**settings)
         assert (await site.post(adaptor, headers, body))[0] == 200
-        *_, after = await _post_unsolicited(site, adaptor)
+        *_, after = await site.unsolicited(adaptor)
         await asyncio.to_thread(broker.start)
         # The one after it shows that there was no more of it.
         read = await read_091(broker, queue, 2)
@@ -310,25 +249,15 @@ async def test_what_a_web_supplier_has_not_taken_comes_to_it_again_under_its_id(
     async with StubSpine(silence, answer(200)) as web:
         settings = {"webhook_url": web.url, "queue_lease": 1}
         adaptor = await site.start(**settings)
-        *_, message_id = await _post_unsolicited(site, adaptor)
+        *_, message_id = await site.unsolicited(adaptor)
         await web.after(1)
         await asyncio.to_thread(adaptor.kill)
         adaptor = await site.start(**settings)
         first, second = await web.after(2)
         assert (first.body, sorted(first.headers)) == (second.body, sorted(second.headers))
         assert message_id in str(first.headers)
-        *_, after = await _post_unsolicited(site, adaptor)
+        *_, after = await site.unsolicited(adaptor)
         assert after in str((await web.after(3))[2].headers)
-
-
-async def _post_unsolicited(site: Site, adaptor: Adaptor) -> tuple[dict[str, str], bytes, str]:
-    """Post a message that nobody asked for; it is acknowledged."""
-    message_id = mint_uuid()
-    header = envelope(Action=FORWARD, RefToMessageId=None, MessageId=message_id)
-    headers, body = {"Content-Type": CONTENT_TYPE}, multipart(header_part(header), payload_part("<a/>"))
-    status, answer = await site.post(adaptor, headers, body)
-    assert (status, b"<eb:Acknowledgment " in answer) == (200, True)
-    return headers, body, message_id
 
 
 # --- callers who wait -------------------------------------------------------------------------------------------------
