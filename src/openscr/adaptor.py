@@ -274,7 +274,7 @@ class ScrService:
         application = scr_application(self._settings)
         listener = bind(Address(self._settings.host, self._settings.port), "port")
         await self._open.enter_async_context(application.router.lifespan_context(application))
-        self._listener = Listener(application, listener, tls=None, grace=STOP_GRACE)
+        self._listener = Listener(application, listener, tls=None, grace=STOP_GRACE, limits=SUPPLIERS)
         await self._listener.start()
 
     async def stop(self) -> None:

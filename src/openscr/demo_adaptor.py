@@ -85,6 +85,7 @@ class DemoAdaptor:
                 "outbound_routing_lookup_method": "SDS_API",
                 "sds_api_url": f"{self.service.urls[0]}{_SDS}",
                 "sds_api_key": "demo",
+                "scr_asid": GP_ASID,
             }
         )
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from openscr.errors import ConfigurationError
+from openscr.http_answers import AnswerTooLarge, read_within
 from openscr.identifiers import is_loopback
 
 LARGEST_ANSWER: Final = 262_144
@@ -91,7 +92,9 @@ class Fetcher:
             async with self._session.request(
                 method, url, headers=headers, data=fields, allow_redirects=False
             ) as response:
-                return Fetched(response.status, await _read(response))
+                return Fetched(response.status, await read_within(response, LARGEST_ANSWER))
+        except AnswerTooLarge:
+            raise NoAnswer("the answer is too large") from None
         except TimeoutError:
             raise NoAnswer("no answer in time") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -103,13 +106,3 @@ class Fetcher:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > LARGEST_ANSWER:
-            response.close()
-            raise NoAnswer("the answer is too large")
-    return bytes(body)

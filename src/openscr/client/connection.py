@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from openscr.errors import AccessRefused, ConfigurationError, DeliveryError
+from openscr.http_answers import AnswerTooLarge, read_within
 from openscr.transport.verdict import TRANSPORT_PAUSE, TRANSPORT_TRIES
 
 LARGEST_REQUEST: Final = 5_242_880
@@ -183,7 +184,9 @@ class Connection:
                 ) as response:
                     self._answered = True
                     headers_of = {name.lower(): value for name, value in response.headers.items()}
-                    return HttpReply(response.status, headers_of, await _read(response))
+                    return HttpReply(response.status, headers_of, await read_within(response, LARGEST_ANSWER))
+            except AnswerTooLarge:
+                raise DeliveryError(f"the answer is larger than {LARGEST_ANSWER} bytes") from None
             except aiohttp.ClientConnectorCertificateError:
                 raise CertificateRefused(f"the certificate of {self.at} is not from the authority given") from None
             except aiohttp.ClientConnectorError as error:
@@ -232,13 +235,3 @@ def _alert(error: BaseException) -> str:
             return reason.lower().replace("_", " ")
         cause = getattr(cause, "os_error", None) or cause.__cause__ or cause.__context__
     return "the handshake failed"
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > LARGEST_ANSWER:
-            response.close()
-            raise DeliveryError(f"the answer is larger than {LARGEST_ANSWER} bytes")
-    return bytes(body)

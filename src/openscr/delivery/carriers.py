@@ -20,6 +20,7 @@ from openscr.access.certificates import names_of_certificate
 from openscr.delivery.outbox import HttpAnswer
 from openscr.delivery.resumption import ResumingContext
 from openscr.errors import AccessRefused, DeliveryError, NotConnected
+from openscr.http_answers import AnswerTooLarge, read_within
 from openscr.transport.verdict import TRANSPORT_PAUSE, TRANSPORT_TRIES
 
 LARGEST_ANSWER = 1_048_576
@@ -162,10 +163,12 @@ class HttpCarrier:
             async with self._open().post(
                 address, data=body, headers=headers, allow_redirects=False, timeout=limit, proxy=self._proxy
             ) as response:
-                content = await _read(response, self._largest_answer)
+                content = await read_within(response, self._largest_answer)
                 return HttpAnswer(
                     response.status, content, {name.lower(): value for name, value in response.headers.items()}
                 )
+        except AnswerTooLarge:
+            raise DeliveryError("the answer is too large") from None
         except aiohttp.ClientConnectorCertificateError:
             raise NotConnected("the receiver's certificate is not trusted") from None
         except aiohttp.ClientConnectorError:
@@ -186,13 +189,3 @@ class HttpCarrier:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            response.close()
-            raise DeliveryError("the answer is too large")
-    return bytes(body)

@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from openscr.errors import ConfigurationError, DirectoryTimeout, DirectoryUnavailable, EndpointUnknown
+from openscr.http_answers import AnswerTooLarge, read_within
 
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 10.0
@@ -56,7 +57,10 @@ class JsonService:
         url = URL(f"{self._base}/{path}?{urlencode(list(parameters), quote_via=quote, safe='')}", encoded=True)
         try:
             async with self._open().get(url, headers=headers, allow_redirects=False, proxy=self._proxy) as response:
-                status, body = response.status, await self._read(response)
+                status, body = response.status, await read_within(response, LARGEST_ANSWER)
+        except AnswerTooLarge:
+            text = f"the answer of {self._what} is larger than {LARGEST_ANSWER} bytes"
+            raise DirectoryUnavailable(text) from None
         except TimeoutError:
             raise DirectoryTimeout(f"{self._what} did not answer in time") from None
         except aiohttp.ClientConnectorCertificateError:
@@ -73,15 +77,6 @@ class JsonService:
             return json.loads(body)
         except (ValueError, RecursionError):
             raise DirectoryUnavailable(f"the answer of {self._what} is not JSON") from None
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > LARGEST_ANSWER:
-                response.close()
-                raise DirectoryUnavailable(f"the answer of {self._what} is larger than {LARGEST_ANSWER} bytes")
-        return bytes(body)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
