@@ -53,6 +53,7 @@ class Adaptor:
             "MHS_INBOUND_HEALTHCHECK_SERVER_PORT": "0",
             "MHS_INBOUND_USE_SSL": "False",
             "MHS_ROUTES_FILE": str(folder / "routes.toml"),
+            "MHS_FORWARD_RELIABLE_ENDPOINT_URL": f"{self._spine.urls[0]}/taken",
             "MHS_SPINE_REQUEST_MAX_SIZE": "100000000",
             "MHS_LOG_LEVEL": "WARNING",
             "MHS_DATA": str(folder / "data"),

@@ -9,11 +9,12 @@ Spec: 50 §14; 00 §4 ``mhs``.
 import asyncio
 import socket
 import ssl
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Final, Protocol
 
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openscr.delivery.carriers import HttpCarrier
 from openscr.errors import ConfigurationError
@@ -22,6 +23,7 @@ from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
 from openscr.listeners import Listener, bind
 from openscr.mhs.audit import AuditTrail, patient_name_of
 from openscr.mhs.context import AdaptorContext
+from openscr.mhs.exchange import Exchanges
 from openscr.mhs.figures import Figures
 from openscr.mhs.inbound.application import InboundApplication
 from openscr.mhs.inbound.overdue import OverdueReplies
@@ -35,8 +37,6 @@ from openscr.mhs.queue.relay import Relay
 from openscr.mhs.queue.rest import QueueRoutes
 from openscr.mhs.replies import Replies
 from openscr.mhs.routing import open_router
-from openscr.mhs.scr.application import ScrRoutes
-from openscr.mhs.scr.service import ScrSettings, scr_application
 from openscr.mhs.settings import MhsSettings
 from openscr.mhs.store.housekeeping import Housekeeping
 from openscr.mhs.store.opening import open_store
@@ -63,6 +63,10 @@ SUPPLIERS: Final = Limits(half_open=False)
 """A supplier that has closed its side has gone: its reply is for the queue. Spec: 50 F3."""
 
 
+Summaries = Callable[[AdaptorContext, Exchanges], ASGIApp]
+"""Makes what takes summaries as JSON. Whoever starts an adaptor gives it, and so says when that is loaded."""
+
+
 class Loop(Protocol):
     """Something that works in the background."""
 
@@ -76,7 +80,8 @@ class Loop(Protocol):
 class Adaptor:
     """A running adaptor with one or both of its roles. `start` it, then `stop` it; both may be awaited once.
 
-    ``more_routes`` are served on the outbound port as well.
+    ``summaries`` makes what answers at ``/scr``, when it is first asked for; ``more_routes`` are served on the outbound
+    port as well.
     """
 
     def __init__(
@@ -84,12 +89,14 @@ class Adaptor:
         settings: MhsSettings,
         roles: Collection[str] = ROLES,
         *,
+        summaries: Summaries,
         more_routes: Sequence[BaseRoute] = (),
         clock: Clock = utc_now,
         mint: UuidFactory = mint_uuid,
     ) -> None:
         self.settings = settings
         self._roles = frozenset(roles)
+        self._summaries = summaries
         self._more_routes = more_routes
         self._clock = clock
         self._mint = mint
@@ -223,7 +230,11 @@ class Adaptor:
         if OUTBOUND in self._roles:
             exchanges = Workflows(context)
             self._loops.append(exchanges)
-            more = [*ScrRoutes(context, exchanges).routes(), *self._operations.routes(), *self._more_routes]
+            more = [
+                Route("/scr", endpoint=_Summaries(partial(self._summaries, context, exchanges))),
+                *self._operations.routes(),
+                *self._more_routes,
+            ]
             self._queue_routes = QueueRoutes(context)
             more += self._queue_routes.routes()
             app = outbound_application(context, exchanges, more)
@@ -261,33 +272,15 @@ def _outbound_tls(settings: MhsSettings) -> ssl.SSLContext | None:
     return context
 
 
-class ScrService:
-    """The web service for summaries alone, before an adaptor somewhere else. Spec: 50 §12, C8."""
+class _Summaries:
+    """``/scr``: made when the first summary comes, because the start must not wait for the whole clinical model."""
 
-    def __init__(self, settings: ScrSettings) -> None:
-        self._settings = settings
-        self._open = AsyncExitStack()
-        self._listener: Listener | None = None
+    def __init__(self, make: Callable[[], ASGIApp]) -> None:
+        self._make = make
+        self._made: ASGIApp | None = None
 
-    async def start(self) -> None:
-        """Accept requests. Raises: `ConfigurationError`."""
-        application = scr_application(self._settings)
-        listener = bind(Address(self._settings.host, self._settings.port), "port")
-        await self._open.enter_async_context(application.router.lifespan_context(application))
-        self._listener = Listener(application, listener, tls=None, grace=STOP_GRACE, limits=SUPPLIERS)
-        await self._listener.start()
-
-    async def stop(self) -> None:
-        """Finish what is under way."""
-        if self._listener is not None:
-            self._listener.stop_accepting()
-            await self._listener.stopped()
-        await self._open.aclose()
-
-    def look_at_tls_files(self) -> None:
-        """Nothing here changes while it runs."""
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """Its address."""
-        return (self._listener.url,) if self._listener is not None else ()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._made is None:
+            self._made = await asyncio.to_thread(self._make)
+        await self._made(scope, receive, send)

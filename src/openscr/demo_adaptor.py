@@ -18,6 +18,7 @@ from openscr.adaptor import Adaptor
 from openscr.codes import EVENT, EVENT_LIST, UPLOAD
 from openscr.directory.demo import GP_ASID, PRACTICE_PARTY
 from openscr.directory.form import merge, read_directory
+from openscr.mhs.scr.application import local_reception
 from openscr.mhs.settings import MhsSettings, load_mhs_settings
 from openscr.service import Service
 from openscr.settings import load_settings
@@ -48,7 +49,7 @@ class DemoAdaptor:
         """Start the service, then the adaptor; tell the one where the other listens. Raises as they do."""
         await self.service.start()
         try:
-            self.adaptor = Adaptor(self._settings(), more_routes=self._samples())
+            self.adaptor = Adaptor(self._settings(), summaries=local_reception, more_routes=self._samples())
             await self.adaptor.start()
             await self._register(self.adaptor.inbound_url)
         except BaseException:

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import count
 from math import floor
 from typing import Final
+from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
 SLOTS: Final = 4096
@@ -55,6 +57,15 @@ def mint_uuid() -> str:
     digits = os.urandom(16).hex().upper()
     variant = "89AB"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def minting_from(message_id: str) -> UuidFactory:
+    """Return a factory that gives the same ids, in the same order, for one message id, which is a UUID.
+
+    So a message that is made once more is the same message. Spec: 40 §6.3.
+    """
+    numbers = count(1)
+    return lambda: str(uuid5(UUID(message_id), str(next(numbers)))).upper()
 
 
 def is_uuid(text: str) -> bool:

@@ -26,8 +26,9 @@ from openscr.access.pki_revocation import revocation_list
 from openscr.access.policy import AccessPolicy
 from openscr.access.verification import Verification
 from openscr.codes import LOCAL_REALM, SCR_PERMISSIONS, SUBJECT_ACCESS
+from openscr.delivery.carrier import Carrier
 from openscr.delivery.carriers import HttpCarrier
-from openscr.delivery.outbox import Carrier, Outbox
+from openscr.delivery.outbox import Outbox
 from openscr.demo_pages import DemoPages
 from openscr.directory.form import merge, read_directory
 from openscr.directory.ldap_client import LdapAddress, LdapClient

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import BeforeValidator, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -206,6 +205,8 @@ def _read_toml(text: str, path: Path) -> dict[str, Any]:
 
 
 def _read_yaml(text: str, path: Path) -> dict[str, Any]:
+    import yaml  # noqa: PLC0415 - hardly anybody has such a file, and every start would pay for it
+
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -10,8 +10,8 @@ import pytest
 
 from mhs.stub_spine import Received, Reply, StubSpine, answer, break_off, held, silence
 from openscr.access import pki
+from openscr.delivery.carrier import HttpAnswer
 from openscr.delivery.carriers import HttpCarrier
-from openscr.delivery.outbox import HttpAnswer
 from openscr.errors import DeliveryError, NotConnected
 from openscr.tls import CurrentContext, TlsFiles, caller_tls, client_tls, server_tls
 

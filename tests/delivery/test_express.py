@@ -12,7 +12,8 @@ from delivery.rows import NOON, SLOT, FakeClock, an_id, directory
 from delivery.test_outbox import MemoryCarrier, acknowledgment
 from openscr.codes import ACKNOWLEDGEMENT, DOCUMENT_QUERIES, QUERY_FAILED
 from openscr.delivery.answers import ReplyAddress, express_row, is_express
-from openscr.delivery.outbox import HttpAnswer, Outbox, next_state, reopen
+from openscr.delivery.carrier import HttpAnswer
+from openscr.delivery.outbox import Outbox, next_state, reopen
 from openscr.directory.model import Contract, CurrentDirectory, Directory, Endpoint
 from openscr.errors import EBXML_ERRORS
 from openscr.spine import Outcome

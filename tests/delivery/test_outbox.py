@@ -10,7 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from delivery.rows import NOON, SLOT, FakeClock, a_row, an_id, directory
-from openscr.delivery.outbox import HttpAnswer, Outbox, reopen
+from openscr.delivery.carrier import HttpAnswer
+from openscr.delivery.outbox import Outbox, reopen
 from openscr.directory.model import CurrentDirectory, Directory
 from openscr.errors import DeliveryError
 from openscr.identifiers import ebxml_timestamp

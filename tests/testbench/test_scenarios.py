@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from openscr.codes import ACS_SET, ALERT_FHIR, EVENT_LIST, POLLING_UPLOAD, UPLOAD, UPLOADS
-from openscr.delivery.outbox import HttpAnswer
+from openscr.delivery.carrier import HttpAnswer
 from openscr.errors import DETAILS, EBXML_ERRORS, FAULTS, GENERAL, WRAPPER_ERRORS, DeliveryError
 from openscr.spine import AckType
 from openscr.testbench.scenarios.facts import Facts, read_facts

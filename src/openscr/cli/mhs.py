@@ -5,7 +5,7 @@ Spec: 00 §4 ``mhs``; 50 §14.
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,12 @@ from openscr.cli import mhs_audit
 from openscr.cli.effective import ShowConfig, show_settings
 from openscr.cli.options import Json
 from openscr.cli.running import run_until_told
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from openscr.mhs.context import AdaptorContext
+    from openscr.mhs.exchange import Exchanges
 
 mhs = typer.Typer(
     name="mhs",
@@ -77,9 +83,9 @@ def scr() -> None:
     Settings are the [bold]SCR_…[/bold] variables of the NHS adaptor's example. Prints one line
     [bold]ready <address>[/bold].
     """
-    from openscr.adaptor import ScrService
     from openscr.logs import configure_logs
     from openscr.mhs.scr.service import load_scr_settings
+    from openscr.scr_service import ScrService
 
     settings = load_scr_settings()
     configure_logs(settings.log_level, text=sys.stderr.isatty())
@@ -99,7 +105,14 @@ def _serve(roles: tuple[str, ...], data: Path | None, config: Path | None, *, sh
     from openscr.mhs.logs import configure_mhs_logs
 
     configure_mhs_logs(settings, "inbound" if roles == ("inbound",) else "outbound", text=sys.stderr.isatty())
-    run_until_told(lambda: Adaptor(settings, roles))
+    run_until_told(lambda: Adaptor(settings, roles, summaries=_summaries))
+
+
+def _summaries(context: "AdaptorContext", exchanges: "Exchanges") -> "ASGIApp":
+    """Make what answers at ``/scr``; the clinical model is loaded now, and not when the adaptor starts."""
+    from openscr.mhs.scr.application import local_reception
+
+    return local_reception(context, exchanges)
 
 
 def _demonstrate(data: Path | None) -> None:

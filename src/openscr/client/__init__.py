@@ -27,11 +27,11 @@ Spec: 00 §6.1; 20 §16.
 from openscr.client.blocking import Client
 from openscr.client.callback import Callback
 from openscr.client.connection import Exchange, Tls
-from openscr.client.presend import Check
 from openscr.client.profile import Profile, Route
 from openscr.client.refusals import RecordRefusal, Refusal, latest_summary, refusal_of
 from openscr.client.soap import read_extended_list
 from openscr.client.spine import Posting, SpineClient, Submission
+from openscr.hl7.presend import Check
 
 __all__ = [
     "Callback",

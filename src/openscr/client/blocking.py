@@ -9,12 +9,12 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from openscr.client.presend import Check
 from openscr.client.profile import Profile
 from openscr.client.refusals import RecordRefusal, latest_summary
 from openscr.client.spine import DEMO, Posting, SpineClient, Submission
 from openscr.clinical import Summary
 from openscr.codes import ACS_HAS, ACS_SET, EVENT, EVENT_LIST, GP_SUMMARY, SCR_PERMISSIONS, SUBJECT_ACCESS
+from openscr.hl7.presend import Check
 from openscr.hl7.presentation import presentation_of
 from openscr.spine import (
     Alert,

@@ -8,9 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import count
 from typing import Final, Self
-from uuid import UUID, uuid5
 
 from lxml import etree
 
@@ -19,7 +17,6 @@ from openscr.client.callback import Callback
 from openscr.client.connection import Connection, Observer, Tls
 from openscr.client.express import ask as ask_express
 from openscr.client.polling import polling_headers, upload_and_poll
-from openscr.client.presend import Check, check_upload
 from openscr.client.profile import Profile
 from openscr.client.refusals import Refusal, refusal_of
 from openscr.client.reliable import Monotonic, deliver, write_packed, write_reliable
@@ -61,10 +58,11 @@ from openscr.hl7.alert import check_alert, write_alert
 from openscr.hl7.document_list import read_document_answer, read_document_list_answer
 from openscr.hl7.document_query import write_document_query
 from openscr.hl7.gp_summary import locate_document, write_upload, write_withdrawal
+from openscr.hl7.presend import Check, check_upload
 from openscr.hl7.scr_application import read_permissions_answer, write_permissions_query
 from openscr.hl7.summary_writer import compose, person_of, write_summary
 from openscr.hl7.wrapper import Heading, Wrapper, local_name, read_wrapper
-from openscr.identifiers import Clock, UuidFactory, ebxml_timestamp, hl7_timestamp, mint_uuid, utc_now
+from openscr.identifiers import Clock, UuidFactory, ebxml_timestamp, hl7_timestamp, mint_uuid, minting_from, utc_now
 from openscr.spine import (
     AckType,
     Alert,
@@ -152,8 +150,7 @@ class Posting:
     @property
     def minting(self) -> UuidFactory:
         """Gives the same ids, in the same order, whenever the message is made again."""
-        numbers = count(1)
-        return lambda: str(uuid5(UUID(self.message_id), str(next(numbers)))).upper()
+        return minting_from(self.message_id)
 
 
 class SpineClient:

@@ -17,7 +17,7 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
 from openscr.access.certificates import names_of_certificate
-from openscr.delivery.outbox import HttpAnswer
+from openscr.delivery.carrier import HttpAnswer
 from openscr.delivery.resumption import ResumingContext
 from openscr.errors import AccessRefused, DeliveryError, NotConnected
 from openscr.http_answers import AnswerTooLarge, read_within

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
 
 import structlog
 
 from openscr.delivery.answers import is_express, render_late
+from openscr.delivery.carrier import Carrier
 from openscr.delivery.schedule import after_failure, terms_of
 from openscr.directory.model import Contract, CurrentDirectory
 from openscr.errors import DeliveryError, StoreError
@@ -25,28 +25,6 @@ from openscr.store.interface import OutboxRow, OutboxState, Store
 from openscr.transport.verdict import AttemptResult, Verdict, judge, judge_express
 
 _log = structlog.get_logger("delivery")
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """Status and body of the receiver's answer; names of ``headers`` are in lower case."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class Carrier(Protocol):
-    """Carries one message to an address, once."""
-
-    async def post(
-        self, address: str, headers: Mapping[str, str], body: bytes, names: Collection[str] = ()
-    ) -> HttpAnswer:
-        """Send and return the answer.
-
-        ``names`` are those that the receiver's certificate may bear, if it shows one; none: whatever it says.
-        Raises: `DeliveryError` when there is no answer, or nothing was sent because somebody else would have read it.
-        """
 
 
 def next_state(

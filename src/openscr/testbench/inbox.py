@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from openscr.delivery.outbox import HttpAnswer
+from openscr.delivery.carrier import HttpAnswer
 from openscr.errors import DeliveryError, WireError
 from openscr.identifiers import Clock, UuidFactory, ebxml_timestamp, mint_uuid, utc_now
 from openscr.transport.ebxml import read_envelope, write_acknowledgment

@@ -32,7 +32,7 @@ from openscr.mhs.outbound.refusals import Refused
 from openscr.mhs.outbound.request_body import CONTENT_TYPES, read_request_body
 from openscr.mhs.queue.rest import QueueRoutes
 from openscr.mhs.queue_message import InboundMessage, QueueMessage, write_inbound_message
-from openscr.mhs.scr.application import LARGEST_BODY, ScrRoutes
+from openscr.mhs.scr.application import LARGEST_BODY, local_reception, scr_routes
 from openscr.mhs.states import InboundStatus, OutboundStatus, Workflow
 from openscr.mhs.store.interface import Transaction
 from openscr.mhs.store.memory import MemoryStore
@@ -49,7 +49,7 @@ def parts(adaptor: AdaptorContext, exchanges: Exchanges) -> list[BaseRoute]:
     """Everything that is served beside the REST face."""
     return [
         *QueueRoutes(adaptor).routes(),
-        *ScrRoutes(adaptor, exchanges).routes(),
+        *scr_routes(local_reception(adaptor, exchanges), ("/scr",)),
         *Operations(adaptor, days_left=lambda: 90).routes(),
     ]
 

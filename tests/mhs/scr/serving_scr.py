@@ -17,7 +17,7 @@ from openscr.listeners import Listener, bind
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import Answer
 from openscr.mhs.outbound.application import outbound_application
-from openscr.mhs.scr.application import ScrRoutes
+from openscr.mhs.scr.application import local_reception, scr_routes
 from openscr.mhs.scr.service import ScrSettings, scr_application
 from openscr.settings import Address
 from shared import MESSAGES
@@ -83,7 +83,7 @@ async def adaptor(**settings: object) -> AsyncIterator[Service]:
     exchanges.answer = Answer(200, ACCEPTED)
     await made.store.open()
     try:
-        application = outbound_application(made, exchanges, ScrRoutes(made, exchanges).routes())
+        application = outbound_application(made, exchanges, scr_routes(local_reception(made, exchanges), ("/scr",)))
         async with listening(application) as url:
             yield Service(url, exchanges)
     finally:

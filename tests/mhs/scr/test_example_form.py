@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from mhs.scr.forms import EVENT, PATIENT, PRIOR, RECEIVER, SENDER, TEXT, at, example_form
-from openscr.client.presend import Check, check_upload
 from openscr.hl7.gp_summary import read_summary_message
+from openscr.hl7.presend import Check, check_upload
 from openscr.hl7.presentation import read_presentation
 from openscr.hl7.wrapper import read_wrapper
 from openscr.mhs.scr.answers import Refused

@@ -16,8 +16,8 @@ from prometheus_client import generate_latest
 from mhs.outbound.posting import Face, face, request_bytes
 from mhs.scr.forms import EVENT, PATIENT, PRIOR, RECEIVER, SENDER, at, example_form, plain_form
 from mhs.scr.serving_scr import ACCEPTED, NAMED, REFUSED, REJECTED, Service, adaptor, before
-from openscr.client.presend import Check, check_upload
 from openscr.errors import DirectoryUnavailable, EndpointUnknown
+from openscr.hl7.presend import Check, check_upload
 from openscr.hl7.wrapper import read_wrapper
 from openscr.mhs.exchange import TEXT, Answer
 from openscr.mhs.scr.answers import Refused

@@ -19,11 +19,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from openscr.client import Posting
-from openscr.client.presend import Check
 from openscr.codes import UPLOAD
 from openscr.errors import DeliveryError, DirectoryUnavailable, EndpointUnknown, StoreError
-from openscr.identifiers import Clock, UuidFactory
+from openscr.hl7.presend import Check
+from openscr.identifiers import Clock, UuidFactory, minting_from
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import JSON, Answer, Exchanges
 from openscr.mhs.outbound.answers import CORRELATION_ID, MESSAGE_ID
@@ -57,17 +56,9 @@ _FORM: Final = "openscr-summary/1"
 _log = structlog.get_logger("mhs.scr")
 
 
-class ScrRoutes:
-    """The routes of this part on the adaptor's own port."""
-
-    def __init__(self, context: AdaptorContext, exchanges: Exchanges) -> None:
-        self._reception = ScrReception(
-            LocalMhs(context, exchanges), context.settings.scr_asid, context.clock, context.mint
-        )
-
-    def routes(self) -> list[BaseRoute]:
-        """Return the routes."""
-        return scr_routes(self._reception, ("/scr",))
+def local_reception(context: AdaptorContext, exchanges: Exchanges) -> "ScrReception":
+    """Return what takes summaries on the adaptor's own port."""
+    return ScrReception(LocalMhs(context, exchanges), context.settings.scr_asid, context.clock, context.mint)
 
 
 def scr_routes(reception: "ScrReception", paths: Sequence[str]) -> list[BaseRoute]:
@@ -195,8 +186,8 @@ class _Handling:
         if not receiver:
             raise unusable("the header to-asid is missing, and no ASID of the Spine is set")
         # Asked for again under the same Message-Id it is the same event: the record does not take it twice.
-        posting = Posting(correlation_uuid(self.message_id), reception.clock())
-        composed = write_message(summary, sender, receiver, posting.minting, posting.at, check)
+        mint = minting_from(correlation_uuid(self.message_id))
+        composed = write_message(summary, sender, receiver, mint, reception.clock(), check)
         answer = await self._exchange(summary.interaction, composed.payload, body)
         return plain_outcome_of(answer.body, composed.event_id) if answer.status < 400 else not_exchanged(answer)
 

@@ -14,7 +14,7 @@ import structlog
 from starlette.datastructures import Headers
 
 from openscr.codes import UPLOAD
-from openscr.delivery.outbox import Carrier
+from openscr.delivery.carrier import Carrier
 from openscr.errors import DirectoryUnavailable, EndpointUnknown
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import JSON, TEXT, XML, Answer, Exchanges, OutboundRequest

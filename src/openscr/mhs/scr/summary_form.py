@@ -6,12 +6,12 @@ Spec: 00 §6.2; 10 §16; 50 §12, C8.
 from dataclasses import dataclass
 from datetime import datetime
 
-from openscr.client.presend import Check, check_upload
 from openscr.clinical import Summary
 from openscr.clinical.json_form import read_json
 from openscr.codes import POLLING_UPLOAD, VERSION_CODE
 from openscr.errors import MistakenForm, NotSent, UnwritableSummary
 from openscr.hl7.gp_summary import write_upload
+from openscr.hl7.presend import Check, check_upload
 from openscr.hl7.summary_writer import compose, person_of, write_summary
 from openscr.hl7.wrapper import Heading, read_wrapper
 from openscr.identifiers import UuidFactory

@@ -3,7 +3,7 @@
 Spec: 50 §2.1, F1, F5.
 """
 
-from openscr.delivery.outbox import HttpAnswer
+from openscr.delivery.carrier import HttpAnswer
 from openscr.errors import DeliveryError, UnreadableMessage, WireError
 from openscr.mhs import audit_lines
 from openscr.mhs.audit import AuditFacts

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 import structlog
 
-from openscr.delivery.outbox import Carrier, HttpAnswer
+from openscr.delivery.carrier import Carrier, HttpAnswer
 from openscr.errors import DeliveryError, WireError
 from openscr.testbench.scenarios.running import Scenarios
 from openscr.transport.ebxml import read_envelope
