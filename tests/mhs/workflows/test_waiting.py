@@ -251,6 +251,20 @@ async def test_the_patience_of_a_caller_is_that_of_the_settings(start: StartAdap
     assert timedelta(seconds=23) < row.waits_until - row.created < timedelta(seconds=300)
 
 
+@WAITED_FOR
+async def test_once_the_spine_has_the_message_it_is_known_until_when_its_caller_waits(
+    start: StartAdaptor, interaction: Interaction
+) -> None:
+    """In the very transaction that says so: from then on a process may die at any moment. Spec: 50 A3."""
+    adaptor = await start(resync_retries=20, resync_interval=1.0, late_reply_grace=7.0)
+    call = asyncio.create_task(adaptor.send(interaction, wait=True))
+    await adaptor.reaches(ACKD)
+    row = await adaptor.row()
+    assert row.waits_until == row.history[-1].at + timedelta(seconds=27)
+    await reply_arrives(adaptor)
+    await call
+
+
 async def test_who_does_not_wait_has_no_patience(start: StartAdaptor) -> None:
     adaptor = await start()
     await adaptor.send(UPLOAD)

@@ -34,10 +34,10 @@ from openscr.mhs.workflows.answers import (
     unreadable_interval,
 )
 from openscr.mhs.workflows.judging import judge_answer
-from openscr.mhs.workflows.message_states import MessageStates, facts_of
+from openscr.mhs.workflows.message_states import MessageStates, facts_of, patience
 from openscr.mhs.workflows.packing import Packed, pack
 from openscr.mhs.workflows.reliable import ReliableSender
-from openscr.mhs.workflows.waiting import note_answered, note_responding, patience, wait_for_reply
+from openscr.mhs.workflows.waiting import note_answered, note_responding, wait_for_reply
 from openscr.transport.verdict import Verdict
 
 _STORED_FIRST = frozenset({Workflow.ASYNC_RELIABLE, Workflow.FORWARD_RELIABLE})

@@ -12,6 +12,7 @@ from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import OutboundRequest
 from openscr.mhs.payload_people import People
 from openscr.mhs.queue_message import QueueMessage
+from openscr.mhs.settings import MhsSettings
 from openscr.mhs.states import OutboundStatus, Workflow
 from openscr.mhs.store.interface import MessageRow, ReplyRow, StatusChange, Transaction
 
@@ -26,6 +27,23 @@ def changed(row: MessageRow, status: OutboundStatus, at: datetime, error: str | 
     if row.outbound_status is status:
         return row
     return replace(row, outbound_status=status, history=(*row.history, StatusChange(at, status)))
+
+
+def patience(settings: MhsSettings) -> float:
+    """Return how many seconds a reply is waited for once the Spine has the message. Spec: 50 §2.7 step 4."""
+    return settings.resync_initial_delay + settings.resync_retries * settings.resync_interval
+
+
+def taken(row: MessageRow, settings: MhsSettings, at: datetime) -> MessageRow:
+    """Return the row of a message that the Spine has since ``at``, and nobody has to send any longer.
+
+    From now on it is known until when its caller waits: should this process die, its reply need not be kept for longer.
+    Who lives ends the wait itself, a moment after its patience. Spec: 50 F3.
+    """
+    row = changed(row, OutboundStatus.ACKD, at, "")
+    if row.waits_until is None:
+        return row
+    return replace(row, waits_until=at + timedelta(seconds=patience(settings) + settings.late_reply_grace))
 
 
 def facts_of(request: OutboundRequest, people: People) -> AuditFacts:
@@ -118,6 +136,8 @@ class MessageStates:
             if row is not None:
                 row = replace(row, to_party=facts.to_party or row.to_party)
                 row = changed(row, status, now, error)
+                if status is OutboundStatus.ACKD:
+                    row = taken(row, self._context.settings, now)
                 if status is OutboundStatus.SYNC_RESPONSE_RECEIVED:
                     row = changed(row, OutboundStatus.SYNC_SUCCESSFUL, now)
                 await transaction.put_message(row)

@@ -7,22 +7,15 @@ Spec: 50 §2.7, F3, F21.
 """
 
 from dataclasses import replace
-from datetime import timedelta
 
 from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import JSON, XML, Answer, OutboundRequest
 from openscr.mhs.queue_message import read_inbound_message
-from openscr.mhs.settings import MhsSettings
 from openscr.mhs.states import OutboundStatus
 from openscr.mhs.store.interface import ReplyRow, Transaction
 from openscr.mhs.workflows.answers import NO_REPLY
-from openscr.mhs.workflows.message_states import MessageStates, changed
-
-
-def patience(settings: MhsSettings) -> float:
-    """Return how many seconds a reply is waited for once the Spine has the message. Spec: 50 §2.7 step 4."""
-    return settings.resync_initial_delay + settings.resync_retries * settings.resync_interval
+from openscr.mhs.workflows.message_states import MessageStates, changed, patience
 
 
 async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, facts: AuditFacts) -> Answer:
@@ -37,16 +30,6 @@ async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, fact
             await note_responding(context, transaction, message_id)
         return reply
 
-    async def begin(transaction: Transaction) -> ReplyRow | None:
-        # From here on it is known until when: should this process die, its reply need not be kept for longer. Who lives
-        # ends the wait itself, a moment after its patience.
-        reply = await look(transaction)
-        row = await transaction.find_message(message_id)
-        if reply is None and row is not None:
-            until = context.clock() + timedelta(seconds=patience(settings) + settings.late_reply_grace)
-            await transaction.put_message(replace(row, waits_until=until))
-        return reply
-
     async def give_up(transaction: Transaction) -> ReplyRow | None:
         reply = await look(transaction)
         if reply is None:
@@ -54,7 +37,7 @@ async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, fact
             await transaction.append_audit(context.audit.entry(replace(facts, outcome="no-reply")))
         return reply
 
-    reply = await context.store.transact(begin) or await context.replies.wait(
+    reply = await context.replies.wait(
         message_id,
         lambda: context.store.transact(look),
         seconds=patience(settings),
