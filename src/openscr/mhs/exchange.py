@@ -79,7 +79,10 @@ class Exchanges(Protocol):
     """Sends messages by their workflow."""
 
     async def send(self, request: OutboundRequest) -> Answer:
-        """Exchange a message, and return what the supplier is answered; every state but the last is kept by then."""
+        """Exchange a message, and return what the supplier is answered.
+
+        The state says by then that it was: whoever asks for it as soon as it has its answer finds it so.
+        """
 
     async def answered(self, request: OutboundRequest, answer: Answer, *, delivered: bool) -> None:
         """Be told that the supplier has been sent its answer, or could not be.

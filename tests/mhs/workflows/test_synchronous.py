@@ -196,12 +196,12 @@ async def test_f2_an_asynchronous_interaction_may_be_sent_synchronously(start: S
 
 
 async def test_an_answer_that_could_not_be_delivered_is_kept_so(start: StartAdaptor, spine: StubSpine) -> None:
-    """Spec: 50 §2.1 step 9."""
+    """The state says before the bytes leave us that they did, and is put right when they did not. 50 §2.1 step 9."""
     spine.script(answer(200, enveloped(b"<a>" + EVENTS + b"</a>")))
     adaptor = await start()
     request = adaptor.request(QUERY)
     told = await adaptor.workflows.send(request)
-    assert (await adaptor.row()).outbound_status == "OUTBOUND_SYNC_MESSAGE_RESPONSE_RECEIVED"
+    assert (await adaptor.row()).outbound_status == "SYNC_RESPONSE_SUCCESSFUL"
     await adaptor.workflows.answered(request, told, delivered=False)
     assert (await adaptor.row()).outbound_status == "SYNC_RESPONSE_FAILED"
 

@@ -69,6 +69,23 @@ async def test_a_reply_is_given_to_who_waits(start: StartAdaptor, spine: StubSpi
     assert await adaptor.queued() == []
 
 
+@pytest.mark.parametrize("refused", [False, True])
+async def test_the_state_is_the_last_one_before_the_supplier_has_its_answer(
+    start: StartAdaptor, spine: StubSpine, refused: bool
+) -> None:
+    """Whoever asks for it as soon as it has the answer finds it so; the reply is kept until the answer was sent."""
+    if refused:
+        spine.script(fault("300"))
+    adaptor = await start(contract=ONCE)
+    call = asyncio.create_task(adaptor.workflows.send(adaptor.request(UPLOAD, wait=True)))
+    if not refused:
+        await adaptor.reaches(ACKD)
+        await reply_arrives(adaptor)
+    assert (await call).status == (500 if refused else 200)
+    assert (await adaptor.row()).outbound_status == RESPONDED
+    assert (await reply_of(adaptor) is None) == refused
+
+
 async def test_a_reply_of_another_process_is_found_by_looking(start: StartAdaptor) -> None:
     adaptor = await start(resync_interval=0.01, resync_retries=100_000)
     call = asyncio.create_task(adaptor.send(UPLOAD, wait=True))
@@ -232,6 +249,20 @@ async def test_the_patience_of_a_caller_is_that_of_the_settings(start: StartAdap
     assert row.waits_until is not None
     # No more attempts now.
     assert timedelta(seconds=23) < row.waits_until - row.created < timedelta(seconds=300)
+
+
+@WAITED_FOR
+async def test_once_the_spine_has_the_message_it_is_known_until_when_its_caller_waits(
+    start: StartAdaptor, interaction: Interaction
+) -> None:
+    """In the very transaction that says so: from then on a process may die at any moment. Spec: 50 A3."""
+    adaptor = await start(resync_retries=20, resync_interval=1.0, late_reply_grace=7.0)
+    call = asyncio.create_task(adaptor.send(interaction, wait=True))
+    await adaptor.reaches(ACKD)
+    row = await adaptor.row()
+    assert row.waits_until == row.history[-1].at + timedelta(seconds=27)
+    await reply_arrives(adaptor)
+    await call
 
 
 async def test_who_does_not_wait_has_no_patience(start: StartAdaptor) -> None:

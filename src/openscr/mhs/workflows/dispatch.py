@@ -34,10 +34,10 @@ from openscr.mhs.workflows.answers import (
     unreadable_interval,
 )
 from openscr.mhs.workflows.judging import judge_answer
-from openscr.mhs.workflows.message_states import MessageStates, facts_of
+from openscr.mhs.workflows.message_states import MessageStates, facts_of, patience
 from openscr.mhs.workflows.packing import Packed, pack
 from openscr.mhs.workflows.reliable import ReliableSender
-from openscr.mhs.workflows.waiting import note_answered, patience, wait_for_reply
+from openscr.mhs.workflows.waiting import note_answered, note_responding, wait_for_reply
 from openscr.transport.verdict import Verdict
 
 _STORED_FIRST = frozenset({Workflow.ASYNC_RELIABLE, Workflow.FORWARD_RELIABLE})
@@ -77,6 +77,10 @@ class Workflows:
         answer = await self._exchange(request, facts)
         if request.wait and answer.status == 202:
             answer = await wait_for_reply(self._context, request, facts)
+        elif request.wait:
+            await self._context.store.transact(
+                lambda transaction: note_responding(self._context, transaction, request.message_id)
+            )
         seconds = (self._context.clock() - request.received_at).total_seconds()
         self._context.figures.message(
             "outbound", request.interaction.name, facts.workflow, str(answer.status), max(0.0, seconds)

@@ -12,6 +12,7 @@ from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import OutboundRequest
 from openscr.mhs.payload_people import People
 from openscr.mhs.queue_message import QueueMessage
+from openscr.mhs.settings import MhsSettings
 from openscr.mhs.states import OutboundStatus, Workflow
 from openscr.mhs.store.interface import MessageRow, ReplyRow, StatusChange, Transaction
 
@@ -26,6 +27,23 @@ def changed(row: MessageRow, status: OutboundStatus, at: datetime, error: str | 
     if row.outbound_status is status:
         return row
     return replace(row, outbound_status=status, history=(*row.history, StatusChange(at, status)))
+
+
+def patience(settings: MhsSettings) -> float:
+    """Return how many seconds a reply is waited for once the Spine has the message. Spec: 50 §2.7 step 4."""
+    return settings.resync_initial_delay + settings.resync_retries * settings.resync_interval
+
+
+def taken(row: MessageRow, settings: MhsSettings, at: datetime) -> MessageRow:
+    """Return the row of a message that the Spine has since ``at``, and nobody has to send any longer.
+
+    From now on it is known until when its caller waits: should this process die, its reply need not be kept for longer.
+    Who lives ends the wait itself, a moment after its patience. Spec: 50 F3.
+    """
+    row = changed(row, OutboundStatus.ACKD, at, "")
+    if row.waits_until is None:
+        return row
+    return replace(row, waits_until=at + timedelta(seconds=patience(settings) + settings.late_reply_grace))
 
 
 def facts_of(request: OutboundRequest, people: People) -> AuditFacts:
@@ -107,7 +125,8 @@ class MessageStates:
     ) -> None:
         """Change a message's status, with a record of it; ``also`` is done in the same transaction.
 
-        Raises: `StoreError`.
+        The Spine's answer to a synchronous message is passed on at once: the state says so before it is. Raises:
+        `StoreError`. Spec: 50 §2.1 step 9.
         """
         entry = self._context.audit.entry(replace(facts, outcome=status))
         now = self._context.clock()
@@ -116,7 +135,12 @@ class MessageStates:
             row = await transaction.find_message(facts.message_id)
             if row is not None:
                 row = replace(row, to_party=facts.to_party or row.to_party)
-                await transaction.put_message(changed(row, status, now, error))
+                row = changed(row, status, now, error)
+                if status is OutboundStatus.ACKD:
+                    row = taken(row, self._context.settings, now)
+                if status is OutboundStatus.SYNC_RESPONSE_RECEIVED:
+                    row = changed(row, OutboundStatus.SYNC_SUCCESSFUL, now)
+                await transaction.put_message(row)
             await transaction.append_audit(entry)
             if also is not None:
                 await also(transaction)
@@ -124,18 +148,19 @@ class MessageStates:
         await self._context.store.transact(work)
 
     async def finish_sync(self, message_id: str, *, delivered: bool) -> None:
-        """Keep that the Spine's answer to a synchronous message was passed on, or could not be. Raises: `StoreError`.
+        """Keep that the Spine's answer to a synchronous message could not be passed on. Raises: `StoreError`.
 
-        Of a message that has no such answer the state says why, and goes on saying it. Spec: 50 §2.1 step 9.
+        That it could be was kept before. Of a message that has no such answer the state says why, and goes on saying
+        it. Spec: 50 §2.1 step 9.
         """
-        status = OutboundStatus.SYNC_SUCCESSFUL if delivered else OutboundStatus.SYNC_FAILED
 
         async def work(transaction: Transaction) -> None:
             row = await transaction.find_message(message_id)
-            if row is not None and row.outbound_status is OutboundStatus.SYNC_RESPONSE_RECEIVED:
-                await transaction.put_message(changed(row, status, self._context.clock()))
+            if row is not None and row.outbound_status is OutboundStatus.SYNC_SUCCESSFUL:
+                await transaction.put_message(changed(row, OutboundStatus.SYNC_FAILED, self._context.clock()))
 
-        await self._context.store.transact(work)
+        if not delivered:
+            await self._context.store.transact(work)
 
     async def hand_over(self, transaction: Transaction, reply: ReplyRow) -> None:
         """Move a reply whose caller is gone to the queue, as a late one. Spec: 50 F3."""

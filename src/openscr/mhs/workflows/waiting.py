@@ -7,22 +7,15 @@ Spec: 50 §2.7, F3, F21.
 """
 
 from dataclasses import replace
-from datetime import timedelta
 
 from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import JSON, XML, Answer, OutboundRequest
 from openscr.mhs.queue_message import read_inbound_message
-from openscr.mhs.settings import MhsSettings
 from openscr.mhs.states import OutboundStatus
 from openscr.mhs.store.interface import ReplyRow, Transaction
 from openscr.mhs.workflows.answers import NO_REPLY
-from openscr.mhs.workflows.message_states import MessageStates, changed
-
-
-def patience(settings: MhsSettings) -> float:
-    """Return how many seconds a reply is waited for once the Spine has the message. Spec: 50 §2.7 step 4."""
-    return settings.resync_initial_delay + settings.resync_retries * settings.resync_interval
+from openscr.mhs.workflows.message_states import MessageStates, changed, patience
 
 
 async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, facts: AuditFacts) -> Answer:
@@ -30,30 +23,21 @@ async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, fact
     message_id = request.message_id
     settings = context.settings
 
-    async def begin(transaction: Transaction) -> ReplyRow | None:
-        # From here on it is known until when: should this process die, its reply need not be kept for longer. Who lives
-        # ends the wait itself, a moment after its patience.
+    async def look(transaction: Transaction) -> ReplyRow | None:
+        # Whoever asks for the state as soon as it has its answer finds it so. The reply stays until it was sent.
         reply = await transaction.find_reply(message_id)
-        row = await transaction.find_message(message_id)
-        if reply is None and row is not None:
-            until = context.clock() + timedelta(seconds=patience(settings) + settings.late_reply_grace)
-            await transaction.put_message(replace(row, waits_until=until))
+        if reply is not None:
+            await note_responding(context, transaction, message_id)
         return reply
 
-    async def look(transaction: Transaction) -> ReplyRow | None:
-        return await transaction.find_reply(message_id)
-
     async def give_up(transaction: Transaction) -> ReplyRow | None:
-        reply = await transaction.find_reply(message_id)
+        reply = await look(transaction)
         if reply is None:
-            row = await transaction.find_message(message_id)
-            if row is not None:
-                error = NO_REPLY.body.decode()
-                await transaction.put_message(changed(row, OutboundStatus.SYNC_ASYNC_RESPONDED, context.clock(), error))
+            await note_responding(context, transaction, message_id, NO_REPLY.body.decode())
             await transaction.append_audit(context.audit.entry(replace(facts, outcome="no-reply")))
         return reply
 
-    reply = await context.store.transact(begin) or await context.replies.wait(
+    reply = await context.replies.wait(
         message_id,
         lambda: context.store.transact(look),
         seconds=patience(settings),
@@ -67,6 +51,15 @@ async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, fact
     return Answer(200, read_inbound_message(reply.body).payload.encode(), XML)
 
 
+async def note_responding(
+    context: AdaptorContext, transaction: Transaction, message_id: str, error: str | None = None
+) -> None:
+    """Keep that a waiting supplier is being answered, which is the last state unless that fails. Spec: 50 §2.7."""
+    row = await transaction.find_message(message_id)
+    if row is not None:
+        await transaction.put_message(changed(row, OutboundStatus.SYNC_ASYNC_RESPONDED, context.clock(), error))
+
+
 async def note_answered(
     context: AdaptorContext, states: MessageStates, message_id: str, answer: Answer, *, delivered: bool
 ) -> None:
@@ -74,12 +67,11 @@ async def note_answered(
 
     Raises: `StoreError`. Spec: 50 §2.7 steps 3, 5 and the last, F3.
     """
-    status = OutboundStatus.SYNC_ASYNC_RESPONDED if delivered else OutboundStatus.SYNC_ASYNC_FAILED
 
     async def work(transaction: Transaction) -> bool:
         row = await transaction.find_message(message_id)
-        if row is not None:
-            await transaction.put_message(changed(row, status, context.clock()))
+        if row is not None and not delivered:
+            await transaction.put_message(changed(row, OutboundStatus.SYNC_ASYNC_FAILED, context.clock()))
         reply = await transaction.find_reply(message_id)
         if reply is None:
             return False
