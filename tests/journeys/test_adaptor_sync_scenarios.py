@@ -129,3 +129,23 @@ async def test_nonsense_instead_of_an_answer_to_a_query_is_told_as_such(between:
     told = await between.supplier.send(QUERY, f"<{QUERY}/>", from_asid=ASID)
     assert told.status == 502
     assert [error["errorType"] for error in json.loads(told.body)["errors"]] == ["unexpected_answer"]
+
+
+async def test_a_reply_outlives_a_spine_that_was_too_slow_to_accept(between: Estate) -> None:
+    """The supplier was told that its message is not sent; what the Spine says of it is worth more."""
+    between.script(answer(202, delay=1.5), replying=True)
+    message_id = mint_uuid()
+    told = await between.supplier.send(EXPRESS, f"<{EXPRESS}/>", message_id=message_id)
+    assert (told.status, told.text) == (500, NOT_SENT)
+    assert (await between.supplier.next_message())["properties"]["message-id"] == message_id
+    done = {"OUTBOUND_STATUS": "OUTBOUND_MESSAGE_ACKD", "INBOUND_STATUS": "INBOUND_RESPONSE_SUCCESSFULLY_PROCESSED"}
+    await comes_to_be(between.supplier, message_id, **done)
+
+
+async def test_a_reliable_message_outlasts_a_spine_that_is_slow_at_first(between: Estate) -> None:
+    between.script(silence, break_off, acknowledge, replying=True)
+    message_id = mint_uuid()
+    told = await between.supplier.send(UPLOAD, f"<{UPLOAD}/>", wait=True, message_id=message_id)
+    assert told.status == 200, told.text
+    assert len({each.body for each in between.spine.received}) == 1
+    assert len(between.spine.received) == 3
