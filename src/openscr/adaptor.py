@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final, Protocol
 
 from starlette.routing import BaseRoute, Route
