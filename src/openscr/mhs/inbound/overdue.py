@@ -12,7 +12,6 @@ import structlog
 
 from openscr.errors import DeliveryError, StoreError
 from openscr.mhs.context import AdaptorContext
-from openscr.mhs.inbound.plans import changed
 from openscr.mhs.queue.publisher import QueueRefused
 from openscr.mhs.queue_message import QueueMessage
 from openscr.mhs.states import NO_LONGER_WAITED_FOR, InboundStatus, OutboundStatus
@@ -92,7 +91,7 @@ class OverdueReplies:
                 await transaction.enqueue(message)
             row = await transaction.find_message(reply.message_id)
             if row is not None:
-                await transaction.put_message(changed(row, now, _unanswered(row), InboundStatus.PROCESSED))
+                await transaction.put_message(row.changed(now, _unanswered(row), InboundStatus.PROCESSED))
             return True
 
         if self._broker is not None:

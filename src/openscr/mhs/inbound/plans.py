@@ -3,7 +3,7 @@
 Spec: 50 §3.1 steps 6 and 7, §6, F3, F4, F9.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -18,7 +18,7 @@ from openscr.mhs.inbound.answers import (
 from openscr.mhs.inbound.reading import Arrived
 from openscr.mhs.queue_message import QueueMessage, write_inbound_message
 from openscr.mhs.states import NO_LONGER_WAITED_FOR, InboundStatus, OutboundStatus, Workflow
-from openscr.mhs.store.interface import InboundReceipt, MessageRow, ReplyRow, StatusChange, Transaction
+from openscr.mhs.store.interface import InboundReceipt, MessageRow, ReplyRow, Transaction
 from openscr.transport.ebxml import Signal
 from openscr.transport.verdict import judge
 
@@ -150,18 +150,3 @@ def _queue_message(
 ) -> QueueMessage:
     body = write_inbound_message(arrived.message)
     return QueueMessage(context.mint(), message_id, correlation_of(arrived), body, now, late)
-
-
-def changed(
-    row: MessageRow, now: datetime, *statuses: OutboundStatus | InboundStatus | None, last_error: str | None = None
-) -> MessageRow:
-    """Return a message's state after these statuses, one after the other; one that it has already is no change.
-
-    ``last_error`` empty means that there is no longer one; none leaves it.
-    """
-    for status in statuses:
-        if isinstance(status, OutboundStatus) and status is not row.outbound_status:
-            row = replace(row, outbound_status=status, history=(*row.history, StatusChange(now, status)))
-        elif isinstance(status, InboundStatus) and status is not row.inbound_status:
-            row = replace(row, inbound_status=status, history=(*row.history, StatusChange(now, status)))
-    return row if last_error is None else replace(row, last_error=last_error)

@@ -21,7 +21,7 @@ from openscr.mhs import audit_lines
 from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.inbound.answers import EXCEPTION_IN_WORKFLOW, TAKEN, Refused, Reply, signal
-from openscr.mhs.inbound.plans import Plan, changed, correlation_of, make_plan
+from openscr.mhs.inbound.plans import Plan, correlation_of, make_plan
 from openscr.mhs.inbound.reading import Arrived
 from openscr.mhs.payload_people import people_in
 from openscr.mhs.queue.publisher import Publisher
@@ -157,7 +157,7 @@ class Reception:
                 if plan.queue is None:
                     await self._settle(transaction, plan, message)
                 elif plan.begins is not None:
-                    await transaction.put_message(changed(plan.row, now, plan.begins))
+                    await transaction.put_message(plan.row.changed(now, plan.begins))
             return plan
 
         plan = await context.store.transact(begin)
@@ -167,7 +167,7 @@ class Reception:
 
         async def fail(transaction: Transaction) -> None:
             row = await transaction.find_message(decided.row.message_id) or decided.row
-            await transaction.put_message(changed(row, context.clock(), decided.fails))
+            await transaction.put_message(row.changed(context.clock(), decided.fails))
 
         async def end(transaction: Transaction) -> None:
             await self._settle(transaction, decided, message)
@@ -186,7 +186,7 @@ class Reception:
         now = context.clock()
         row = await transaction.find_message(plan.row.message_id) or plan.row
         statuses = (plan.begins, plan.outbound, plan.ends)
-        await transaction.put_message(changed(row, now, *statuses, last_error=plan.last_error))
+        await transaction.put_message(row.changed(now, *statuses, last_error=plan.last_error))
         if plan.begins is None:
             await _end_sending(transaction, row.message_id, refused=plan.refused)
         if plan.reply is not None:

@@ -14,7 +14,7 @@ Spec: 50 §6, E2, E5.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
@@ -66,6 +66,21 @@ class MessageRow:
     digest: str = ""
     result: Result | None = None
     waits_until: datetime | None = None
+
+    def changed(
+        self, at: datetime, *statuses: OutboundStatus | InboundStatus | None, last_error: str | None = None
+    ) -> "MessageRow":
+        """Return the row after these statuses, one after the other; one that it has already is no change.
+
+        ``last_error`` empty means that there is no longer one; none leaves it.
+        """
+        row = self if last_error is None else replace(self, last_error=last_error)
+        for status in statuses:
+            if isinstance(status, OutboundStatus) and status is not row.outbound_status:
+                row = replace(row, outbound_status=status, history=(*row.history, StatusChange(at, status)))
+            elif isinstance(status, InboundStatus) and status is not row.inbound_status:
+                row = replace(row, inbound_status=status, history=(*row.history, StatusChange(at, status)))
+        return row
 
 
 LEASED_BYTES: Final = 16 * 1024 * 1024

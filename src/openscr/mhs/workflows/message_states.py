@@ -14,19 +14,7 @@ from openscr.mhs.payload_people import People
 from openscr.mhs.queue_message import QueueMessage
 from openscr.mhs.settings import MhsSettings
 from openscr.mhs.states import OutboundStatus, Workflow
-from openscr.mhs.store.interface import MessageRow, ReplyRow, StatusChange, Transaction
-
-
-def changed(row: MessageRow, status: OutboundStatus, at: datetime, error: str | None = None) -> MessageRow:
-    """Return the row with a status from ``at`` on, and an error if there is one to tell. It had it already: no change.
-
-    ``error`` empty means that there is no longer one; none leaves it. It names no patient.
-    """
-    if error is not None:
-        row = replace(row, last_error=error)
-    if row.outbound_status is status:
-        return row
-    return replace(row, outbound_status=status, history=(*row.history, StatusChange(at, status)))
+from openscr.mhs.store.interface import MessageRow, ReplyRow, Transaction
 
 
 def patience(settings: MhsSettings) -> float:
@@ -40,7 +28,7 @@ def taken(row: MessageRow, settings: MhsSettings, at: datetime) -> MessageRow:
     From now on it is known until when its caller waits: should this process die, its reply need not be kept for longer.
     Who lives ends the wait itself, a moment after its patience. Spec: 50 F3.
     """
-    row = changed(row, OutboundStatus.ACKD, at, "")
+    row = row.changed(at, OutboundStatus.ACKD, last_error="")
     if row.waits_until is None:
         return row
     return replace(row, waits_until=at + timedelta(seconds=patience(settings) + settings.late_reply_grace))
@@ -107,7 +95,7 @@ class MessageStates:
         )
 
         async def work(transaction: Transaction) -> bool:
-            await transaction.put_message(changed(row, OutboundStatus.RECEIVED, now))
+            await transaction.put_message(row.changed(now, OutboundStatus.RECEIVED))
             reply = await transaction.find_reply(request.message_id)
             if reply is not None:
                 await self.hand_over(transaction, reply)
@@ -135,11 +123,11 @@ class MessageStates:
             row = await transaction.find_message(facts.message_id)
             if row is not None:
                 row = replace(row, to_party=facts.to_party or row.to_party)
-                row = changed(row, status, now, error)
+                row = row.changed(now, status, last_error=error)
                 if status is OutboundStatus.ACKD:
                     row = taken(row, self._context.settings, now)
                 if status is OutboundStatus.SYNC_RESPONSE_RECEIVED:
-                    row = changed(row, OutboundStatus.SYNC_SUCCESSFUL, now)
+                    row = row.changed(now, OutboundStatus.SYNC_SUCCESSFUL)
                 await transaction.put_message(row)
             await transaction.append_audit(entry)
             if also is not None:
@@ -157,7 +145,7 @@ class MessageStates:
         async def work(transaction: Transaction) -> None:
             row = await transaction.find_message(message_id)
             if row is not None and row.outbound_status is OutboundStatus.SYNC_SUCCESSFUL:
-                await transaction.put_message(changed(row, OutboundStatus.SYNC_FAILED, self._context.clock()))
+                await transaction.put_message(row.changed(self._context.clock(), OutboundStatus.SYNC_FAILED))
 
         if not delivered:
             await self._context.store.transact(work)

@@ -30,7 +30,7 @@ from openscr.mhs.states import OutboundStatus, Workflow
 from openscr.mhs.store.interface import MessageRow, SendingRow, SendState, Transaction
 from openscr.mhs.workflows.answers import ACCEPTED, NOT_SENT, UNREADABLE, refused
 from openscr.mhs.workflows.judging import judge_answer
-from openscr.mhs.workflows.message_states import MessageStates, changed, facts_of_row, taken
+from openscr.mhs.workflows.message_states import MessageStates, facts_of_row, taken
 from openscr.transport.ebxml import Signal, write_message_error
 from openscr.transport.verdict import AttemptResult, Verdict
 
@@ -295,7 +295,11 @@ class ReliableSender:
             found = await transaction.find_message(message_id)
             if found is not None:
                 acknowledged = status is OutboundStatus.ACKD
-                ended = taken(found, context.settings, now) if acknowledged else changed(found, status, now, error)
+                ended = (
+                    taken(found, context.settings, now)
+                    if acknowledged
+                    else found.changed(now, status, last_error=error)
+                )
                 await transaction.put_message(ended)
                 record = entry or context.audit.entry(replace(facts_of_row(found), outcome=status))
                 await transaction.append_audit(record)

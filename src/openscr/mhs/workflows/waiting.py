@@ -15,7 +15,7 @@ from openscr.mhs.queue_message import read_inbound_message
 from openscr.mhs.states import OutboundStatus
 from openscr.mhs.store.interface import ReplyRow, Transaction
 from openscr.mhs.workflows.answers import NO_REPLY
-from openscr.mhs.workflows.message_states import MessageStates, changed, patience
+from openscr.mhs.workflows.message_states import MessageStates, patience
 
 
 async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, facts: AuditFacts) -> Answer:
@@ -57,7 +57,9 @@ async def note_responding(
     """Keep that a waiting supplier is being answered, which is the last state unless that fails. Spec: 50 §2.7."""
     row = await transaction.find_message(message_id)
     if row is not None:
-        await transaction.put_message(changed(row, OutboundStatus.SYNC_ASYNC_RESPONDED, context.clock(), error))
+        await transaction.put_message(
+            row.changed(context.clock(), OutboundStatus.SYNC_ASYNC_RESPONDED, last_error=error)
+        )
 
 
 async def note_answered(
@@ -71,7 +73,7 @@ async def note_answered(
     async def work(transaction: Transaction) -> bool:
         row = await transaction.find_message(message_id)
         if row is not None and not delivered:
-            await transaction.put_message(changed(row, OutboundStatus.SYNC_ASYNC_FAILED, context.clock()))
+            await transaction.put_message(row.changed(context.clock(), OutboundStatus.SYNC_ASYNC_FAILED))
         reply = await transaction.find_reply(message_id)
         if reply is None:
             return False
