@@ -34,7 +34,7 @@ class Adaptor:
     log: Path
 
     @classmethod
-    def start(cls, data: Path, role: str = "serve", **settings: object) -> Self:
+    def start(cls, data: Path, role: str = "serve", /, **settings: object) -> Self:
         """Start ``openscr mhs`` on free ports and wait until it is ready; ``settings`` by the names of variables."""
         process, log = launch(data, role, **settings)
         assert process.stdout is not None
@@ -67,7 +67,7 @@ class Adaptor:
             self.process.stdout.close()
 
 
-def launch(data: Path, role: str, **settings: object) -> "tuple[subprocess.Popen[str], Path]":
+def launch(data: Path, role: str, /, **settings: object) -> "tuple[subprocess.Popen[str], Path]":
     """Run ``openscr mhs``, whether or not it comes to be ready; return the process and the file of its log."""
     data.mkdir(parents=True, exist_ok=True)
     log = data / f"service-{len(list(data.glob('service-*.log')))}.log"

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,14 +24,21 @@ EXPRESS, FORWARD = "QUPC_IN160101UK05", "COPC_IN000001UK01"
 ANSWERED, STORED = "OUTBOUND_SYNC_ASYNC_MESSAGE_SUCCESSFULLY_RESPONDED", "INBOUND_SYNC_ASYNC_MESSAGE_STORED"
 
 
+def _start(folder: Path, role: str, settings: dict[str, Any]) -> Adaptor:
+    """Start a role; its log lies in a folder of its own, beside the store that they share."""
+    return Adaptor.start(folder / role, role, **settings | {"data": folder / "store"})
+
+
 @pytest.fixture
 async def between(tmp_path: Path) -> AsyncIterator[Estate]:
     """Two processes; the test speaks with them as if they were one."""
     pki = issue_certificates(tmp_path / "pki")
     async with StubSpine(tls=spine_tls(pki)) as spine:
         given = settings_of(spine.url, pki)
-        outbound = await asyncio.to_thread(Adaptor.start, tmp_path / "data", "outbound", **given)
-        inbound = await asyncio.to_thread(Adaptor.start, tmp_path / "data", "inbound", **given)
+        # Both make the store, at once.
+        outbound, inbound = await asyncio.gather(
+            *(asyncio.to_thread(_start, tmp_path, role, given) for role in ("outbound", "inbound"))
+        )
         outbound.inbound = inbound.inbound
         async with Supplier(outbound) as supplier:
             yield Estate(spine, outbound, supplier, pki)

@@ -7,6 +7,7 @@ Spec: 90 §6.1; architecture.md "Concurrency".
 
 import os
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from openscr.store.migrations import SERVICE, Schema, upgrade_sqlite
 
 _CACHE_KIB: Final = 32 * 1024
 _OPENING_SECONDS: Final = 5.0
+_AGAIN_SECONDS: Final = 0.01
 _OLDEST_ENGINE: Final = (3, 37, 0)
 _PAGE_BYTES: Final = 8192
 _WAL_PAGES: Final = 2000
@@ -79,7 +81,7 @@ def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqli
         if read_only:
             connection.execute("PRAGMA query_only = ON")
         else:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection, patience)
             connection.execute("PRAGMA synchronous = FULL")
             # Without effect but on macOS, where a plain fsync leaves data in the drive's cache.
             connection.execute("PRAGMA fullfsync = ON")
@@ -95,6 +97,21 @@ def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqli
         connection.close()
         raise
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection, patience: float) -> None:
+    """Have changes written to a log first. Raises: `sqlite3.Error`."""
+    given_up = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            # Of two that do so to a new file at once the engine refuses one without waiting: they might wait for ever.
+            if _code(error) & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > given_up:
+                raise
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return
 
 
 def read_revision(connection: sqlite3.Connection, schema: Schema = SERVICE) -> str | None:
