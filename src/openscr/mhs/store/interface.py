@@ -8,7 +8,8 @@ Invariants that every engine keeps:
 * Bytes come back as they were put in.
 
 ``work`` is a coroutine function that only awaits methods of the transaction it is given: an embedded engine runs it to
-its end without ever suspending.
+its end without ever suspending. It changes nothing but its transaction: an engine whose transactions can collide runs
+it once more, from its beginning.
 
 Spec: 50 §6, E2, E5.
 """
