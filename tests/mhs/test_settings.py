@@ -308,4 +308,4 @@ def test_secrets_are_masked_when_the_settings_are_shown(monkeypatch: pytest.Monk
 )
 def test_an_address_is_shown_without_its_password(given: str, shown: str) -> None:
     settings = load_mhs_settings({"inbound_queue_brokers": given, "inbound_queue_name": "q"})
-    assert dict((name, value) for name, value, _ in effective(settings))["inbound_queue_brokers"] == shown
+    assert {name: value for name, value, _ in effective(settings)}["inbound_queue_brokers"] == shown
