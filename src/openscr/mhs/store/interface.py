@@ -296,8 +296,11 @@ class Store(Protocol):
     async def lease_sendings(self, now: datetime, until: datetime, limit: int) -> Sequence[SendingRow]:
         """Lease what is open, due (``next_attempt_at``) and leased by nobody, oldest first."""
 
-    async def lease_sending(self, message_id: str, now: datetime, until: datetime) -> SendingRow | None:
-        """Lease one row, due or not, unless it is gone, failed or leased by somebody."""
+    async def hold_sendings(self, message_ids: Sequence[str], until: datetime) -> None:
+        """Lease rows for longer, for who is about to send them still; those that are gone or failed stay as they are.
+
+        Whose they are is not looked at: whoever begins to send a row is its owner until its lease ends.
+        """
 
     async def overdue_replies(self, now: datetime, limit: int) -> Sequence[ReplyRow]:
         """Return replies whose message is waited for no longer, oldest first.
