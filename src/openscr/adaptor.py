@@ -8,7 +8,6 @@ Spec: 50 §14; 00 §4 ``mhs``.
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -43,7 +42,7 @@ from openscr.mhs.store.housekeeping import Housekeeping
 from openscr.mhs.store.opening import open_store
 from openscr.mhs.workflows.dispatch import Workflows
 from openscr.settings import Address
-from openscr.tls import Tls, TlsFiles, caller_tls, unverified_tls
+from openscr.tls import ListenerTls, Tls, TlsFiles, caller_tls, unverified_tls
 
 OUTBOUND: Final = "outbound"
 INBOUND: Final = "inbound"
@@ -104,6 +103,7 @@ class Adaptor:
         self._open = AsyncExitStack()
         self._keys: KeyMaterial
         self._tls: Tls
+        self._rest_tls: ListenerTls | None = None
         self._operations: Operations | None = None
         self._queue_routes: QueueRoutes | None = None
         self._listeners: dict[str, Listener] = {}
@@ -121,6 +121,7 @@ class Adaptor:
             calling = caller_tls if self.settings.outbound_validate_certificate else unverified_tls
             files = TlsFiles(self._keys.certificate, self._keys.key, self._keys.authorities)
             self._tls = Tls(files, clock=self._clock, calling=calling)
+            self._rest_tls = _outbound_tls(self.settings) if OUTBOUND in self._roles else None
             context = await self._build()
             self._listen(context, sockets)
             for loop in self._loops:
@@ -161,6 +162,8 @@ class Adaptor:
         """Take changed certificates and keys now, without waiting for the next look. Spec: 50 F16."""
         self._keys.look()
         self._tls.look()
+        if self._rest_tls is not None:
+            self._rest_tls.look()
 
     async def _watch_keys(self) -> None:
         while True:
@@ -239,9 +242,8 @@ class Adaptor:
             self._queue_routes = QueueRoutes(context)
             more += self._queue_routes.routes()
             app = outbound_application(context, exchanges, more)
-            self._listeners[OUTBOUND] = Listener(
-                app, sockets[OUTBOUND], tls=_outbound_tls(context.settings), grace=STOP_GRACE, limits=SUPPLIERS
-            )
+            tls = self._rest_tls.context if self._rest_tls is not None else None
+            self._listeners[OUTBOUND] = Listener(app, sockets[OUTBOUND], tls=tls, grace=STOP_GRACE, limits=SUPPLIERS)
         if INBOUND in self._roles:
             self._loops.append(OverdueReplies(context))
             if context.publisher is not None:
@@ -254,23 +256,14 @@ class Adaptor:
         self._loops.append(Housekeeping(context))
 
 
-def _outbound_tls(settings: MhsSettings) -> ssl.SSLContext | None:
-    """Return the context of the REST API, none for plain HTTP. Raises: `ConfigurationError`. Spec: 50 F15."""
-    if settings.outbound_tls_cert_file is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(settings.outbound_tls_cert_file, settings.outbound_tls_key_file, password=lambda: b"")
-        if settings.outbound_tls_ca_file is not None:
-            context.load_verify_locations(settings.outbound_tls_ca_file)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or getattr(error, "reason", None) or str(error)
-        raise ConfigurationError(
-            f"the TLS files of the REST API (outbound_tls_…_file) cannot be used: {reason}"
-        ) from None
-    return context
+def _outbound_tls(settings: MhsSettings) -> ListenerTls | None:
+    """Return the TLS of the REST API, none for plain HTTP. Raises: `ConfigurationError`. Spec: 50 F15."""
+    certificate, key = settings.outbound_tls_cert_file, settings.outbound_tls_key_file
+    if certificate is not None and key is not None:
+        return ListenerTls(certificate, key, settings.outbound_tls_ca_file)
+    if (certificate, key, settings.outbound_tls_ca_file) != (None, None, None):
+        raise ConfigurationError("HTTPS of the REST API needs outbound_tls_cert_file and outbound_tls_key_file, both")
+    return None
 
 
 class _Summaries:

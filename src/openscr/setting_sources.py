@@ -253,6 +253,7 @@ def _number(value: object) -> str:
 
 
 def _mask(text: str) -> str:
-    """Hide the password of a URL, whether it stands before the host or among the parameters."""
+    """Hide the password of an address, with or without its scheme: before the host, or among the parameters."""
     masked = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", text)
+    masked = re.sub(r"^([^:/?#@]*):(?!//).*@", r"\1:***@", masked)
     return re.sub(r"(?i)(password=)[^&]*", r"\1***", masked)

@@ -224,25 +224,51 @@ def unverified_tls(files: TlsFiles, rules: TlsRules = TlsRules()) -> ssl.SSLCont
     return context
 
 
-def _furnish(context: ssl.SSLContext, files: TlsFiles, rules: TlsRules) -> None:
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.maximum_version = ssl.TLSVersion.TLSv1_2 if rules.highest == "1.2" else ssl.TLSVersion.TLSv1_3
-    context.set_ciphers(":".join(TLS_SUITES + (LEGACY_SUITES if rules.legacy_ciphers else ())))
+def open_tls(certificate: Path, key: Path, rules: TlsRules = TlsRules()) -> ssl.SSLContext:
+    """Make the context of a listener that asks nobody for a certificate.
+
+    Raises: `ConfigurationError` when a file is missing or does not fit. Spec: 50 F15.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.load_dh_params(str(_GROUP))
+    _limit(context, rules)
     try:
-        # A key with a password would be asked for on the terminal.
-        context.load_cert_chain(files.certificate, files.key, password=lambda: b"")
+        _show(context, certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise _unusable(error, certificate, key) from None
+    return context
+
+
+def _furnish(context: ssl.SSLContext, files: TlsFiles, rules: TlsRules) -> None:
+    _limit(context, rules)
+    try:
+        _show(context, files.certificate, files.key)
         context.load_verify_locations(files.authorities)
         if files.crl is not None:
             context.load_verify_locations(files.crl)
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     except (OSError, ssl.SSLError) as error:
-        reason = getattr(error, "reason", None)
-        if reason == "KEY_VALUES_MISMATCH":
-            raise ConfigurationError(f"{files.key} is not the key of the certificate {files.certificate}") from None
-        named = f"{files.certificate}, {files.key}, {files.authorities}"
-        raise ConfigurationError(
-            f"the TLS files ({named}) cannot be used: {error.strerror or reason or error}"
-        ) from None
+        raise _unusable(error, files.certificate, files.key, files.authorities) from None
+
+
+def _limit(context: ssl.SSLContext, rules: TlsRules) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.maximum_version = ssl.TLSVersion.TLSv1_2 if rules.highest == "1.2" else ssl.TLSVersion.TLSv1_3
+    context.set_ciphers(":".join(TLS_SUITES + (LEGACY_SUITES if rules.legacy_ciphers else ())))
+
+
+def _show(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    # A key with a password would be asked for on the terminal.
+    context.load_cert_chain(certificate, key, password=lambda: b"")
+
+
+def _unusable(error: OSError, certificate: Path, key: Path, *others: Path) -> ConfigurationError:
+    reason = getattr(error, "reason", None)
+    if reason == "KEY_VALUES_MISMATCH":
+        return ConfigurationError(f"{key} is not the key of the certificate {certificate}")
+    named = ", ".join(map(str, (certificate, key, *others)))
+    return ConfigurationError(f"the TLS files ({named}) cannot be used: {error.strerror or reason or error}")
 
 
 class Tls:
@@ -331,6 +357,44 @@ class Tls:
                 file=str(self._files.crl),
                 ended=end.isoformat(),
             )
+
+
+class ListenerTls:
+    """TLS of one listener by what its files say now: it serves with ``context``.
+
+    With ``authorities`` callers need a certificate of theirs, without them nobody is asked for one.
+    Making one raises `ConfigurationError` for files that cannot be used. Spec: 50 F15, F16.
+    """
+
+    def __init__(self, certificate: Path, key: Path, authorities: Path | None, *, clock: Clock = utc_now) -> None:
+        self._certificate = certificate
+        self._key = key
+        self._authorities = authorities
+        self._clock = clock
+        self._seen = self._state()
+        self.context = CurrentContext(self._read())
+
+    def look(self) -> bool:
+        """Look whether the files have changed, and take them if they fit together; return whether they were taken."""
+        state = self._state()
+        if state == self._seen:
+            return False
+        self._seen = state
+        try:
+            self.context.current = self._read()
+        except ConfigurationError as error:
+            _log.error("changed TLS files not taken; what was in force stays", reason=error.diagnostics)
+            return False
+        _log.info("changed TLS files taken", **_described(self._certificate))
+        return True
+
+    def _read(self) -> ssl.SSLContext:
+        if self._authorities is None:
+            return open_tls(self._certificate, self._key)
+        return server_tls(TlsFiles(self._certificate, self._key, self._authorities), clock=self._clock)
+
+    def _state(self) -> tuple[tuple[int, int, int] | None, ...]:
+        return tuple(_state_of(path) for path in (self._certificate, self._key, self._authorities) if path)
 
 
 @lru_cache(maxsize=1024)

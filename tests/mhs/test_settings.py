@@ -293,3 +293,19 @@ def test_secrets_are_masked_when_the_settings_are_shown(monkeypatch: pytest.Monk
     assert set(shown) == set(MhsSettings.model_fields)
     assert secret not in str(shown)
     assert "b.test" in shown["inbound_queue_brokers"]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("a.test", "a.test"),
+        ("amqp://a.test:5672/spine", "amqp://a.test:5672/spine"),
+        ("amqp://user:hidden@a.test,amqp://user:hidden:@b.test", "amqp://user:***@b.test"),
+        ("user:hidden@a.test", "user:***@a.test"),
+        ("user:hidden@a.test,b.test:5672", "user:***@a.test,b.test:5672"),
+        ("amqp://a.test,user:hidden@b.test", "amqp://a.test,user:***@b.test"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(given: str, shown: str) -> None:
+    settings = load_mhs_settings({"inbound_queue_brokers": given, "inbound_queue_name": "q"})
+    assert {name: value for name, value, _ in effective(settings)}["inbound_queue_brokers"] == shown

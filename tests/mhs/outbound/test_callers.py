@@ -9,6 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 from mhs.outbound.posting import BODY, HEADERS, face
 from mhs.rig import context
 from openscr.access.certificates import ClientCertificate
+from openscr.errors import ConfigurationError
 from openscr.mhs.outbound.callers import CallerCheck, caller_of
 from openscr.mhs.outbound.recording import RefusalRecord
 
@@ -99,3 +100,13 @@ async def test_f15_who_shows_a_certificate_is_known_by_it() -> None:
         {"type": "http", "path": "/", "extensions": {"tls": {"client_certificate": certificate}}}, receive, send
     )
     assert seen == ["supplier.example.test 0A"]
+
+
+def test_f15_a_setting_that_holds_no_key_does_not_open_the_port() -> None:
+    adaptor = context(secret_outbound_api_keys=SecretStr(" , "))
+    with pytest.raises(ConfigurationError, match="holds no key"):
+        CallerCheck(_nobody, adaptor, RefusalRecord(adaptor))
+
+
+async def _nobody(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError("nobody calls")

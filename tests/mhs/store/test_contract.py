@@ -228,7 +228,7 @@ async def test_everything_is_there_after_closing_and_opening(opening: Opening) -
     async with opening() as store:
         await put(store, *EVERYTHING)
         await store.lease_queue(at(10), at(70), 1)
-        await store.lease_sending(an_id(1), at(10), at(70))
+        await store.lease_sendings(at(61), at(70), 1)
     async with opening() as store:
         assert await store.find_message(an_id(1)) == a_full_message(1)
         assert await find_sending(store, 1) == a_full_sending(1)
@@ -236,9 +236,9 @@ async def test_everything_is_there_after_closing_and_opening(opening: Opening) -
         assert await find_receipt(store, 1) == a_receipt(1)
         # Leases outlive whoever took them, and end by themselves.
         assert list(await store.lease_queue(at(69), at(99), 1)) == []
-        assert await store.lease_sending(an_id(1), at(69), at(99)) is None
+        assert await leased(store, 69, 99) == []
         assert [leased.message for leased in await store.lease_queue(at(70), at(99), 1)] == [a_queue_message(1)]
-        assert await store.lease_sending(an_id(1), at(70), at(99)) == a_full_sending(1)
+        assert list(await store.lease_sendings(at(70), at(99), 1)) == [a_full_sending(1)]
         assert [row.entry async for row in store.read_audit()] == [an_entry(1)]
 
 
@@ -345,10 +345,8 @@ async def test_what_is_leased_is_given_to_nobody_else_until_its_lease_ends(store
     await put(store, a_sending(1))
     assert await leased(store, 0, 60) == [an_id(1)]
     assert await leased(store, 59, 100) == []
-    assert await store.lease_sending(an_id(1), at(59), at(100)) is None
     assert await leased(store, 60, 120) == [an_id(1)]
-    assert await store.lease_sending(an_id(1), at(119), at(200)) is None
-    assert await store.lease_sending(an_id(1), at(120), at(200)) == a_sending(1)
+    assert await leased(store, 119, 200) == []
 
 
 async def test_a_change_leaves_the_lease_and_releasing_ends_it(store: Store) -> None:
@@ -375,13 +373,17 @@ async def test_what_is_put_again_after_it_was_removed_is_leased_by_nobody(store:
     assert await leased(store, 1, 60) == [an_id(1)]
 
 
-async def test_one_row_is_leased_before_it_is_due_but_not_when_it_failed_or_is_gone(store: Store) -> None:
-    due_later = a_sending(1, next_attempt_at=at(1000))
-    await put(store, due_later, a_sending(2, state=SendState.FAILED))
-    assert await store.lease_sending(an_id(1), at(0), at(60)) == due_later
-    assert await store.lease_sending(an_id(1), at(0), at(60)) is None
-    assert await store.lease_sending(an_id(2), at(0), at(60)) is None
-    assert await store.lease_sending(an_id(3), at(0), at(60)) is None
+async def test_whoever_sends_still_keeps_its_lease(store: Store) -> None:
+    """A row that was begun at once, before anybody had leased it, is held as well; what has ended is not."""
+    await put(store, a_sending(1), a_sending(2, next_attempt_at=at(50)), a_sending(3, state=SendState.FAILED))
+    assert await leased(store, 0, 60) == [an_id(1)]
+    await store.hold_sendings([an_id(1), an_id(2), an_id(3), an_id(4)], at(100))
+    assert await leased(store, 99, 200) == []
+    assert await find_sending(store, 3) == a_sending(3, state=SendState.FAILED)
+    assert await find_sending(store, 4) is None
+    await do(store, lambda transaction: transaction.release_sending(an_id(1)))
+    assert await leased(store, 99, 200) == [an_id(1)]
+    assert await leased(store, 100, 200) == [an_id(2)]
 
 
 async def test_many_who_lease_at_once_share_the_rows(store: Store) -> None:

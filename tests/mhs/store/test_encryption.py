@@ -45,7 +45,7 @@ def content(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.iterdir()))
 
 
-async def test_no_body_lies_in_the_files_in_clear(tmp_path: Path) -> None:
+async def test_f17_no_body_lies_in_the_files_in_clear(tmp_path: Path) -> None:
     """With a key; without one they do, so that this test can fail."""
     for name, engine, is_there in (("clear", sqlite, True), ("sealed", sealed_sqlite, False)):
         folder = tmp_path / name
@@ -59,7 +59,7 @@ async def test_no_body_lies_in_the_files_in_clear(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("body", [SECRET, SECRET * 2000], ids=["small", "large"])
-async def test_what_was_removed_is_gone_from_the_file(body: bytes, tmp_path: Path) -> None:
+async def test_f17_what_was_removed_is_gone_from_the_file(body: bytes, tmp_path: Path) -> None:
     """Acknowledged, delivered, purged: the bytes are overwritten, also without a key."""
     store = sqlite(tmp_path)
     await store.open()
@@ -77,7 +77,7 @@ async def refusal(store: Store) -> str:
     return str(refused.value)
 
 
-async def test_another_key_or_none_is_refused_and_the_first_still_opens(tmp_path: Path) -> None:
+async def test_f17_another_key_or_none_is_refused_and_the_first_still_opens(tmp_path: Path) -> None:
     store = sealed_sqlite(tmp_path)
     await store.open()
     await put(store, *BODIES)

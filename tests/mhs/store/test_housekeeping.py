@@ -32,7 +32,7 @@ def clock_at(seconds: float) -> TestClock:
     return clock
 
 
-async def test_states_go_after_their_days(store: Store) -> None:
+async def test_f17_states_go_after_their_days(store: Store) -> None:
     await put(store, a_message(0), a_message(1), a_sending(1), a_message(2), a_message(3))
     house = Housekeeping(context(store=store, clock=clock_at(30 * DAY + 3)))
     assert await house.clean() == Removed(messages=2)
@@ -43,19 +43,19 @@ async def test_states_go_after_their_days(store: Store) -> None:
     assert await house.clean() == Removed(messages=1)
 
 
-async def test_the_days_are_a_setting(store: Store) -> None:
+async def test_f17_the_days_are_a_setting(store: Store) -> None:
     await put(store, a_message(0))
     assert await Housekeeping(context(store=store, clock=clock_at(DAY + 1))).clean() == Removed()
     house = Housekeeping(context(store=store, clock=clock_at(DAY + 1), state_retention_days=1))
     assert await house.clean() == Removed(messages=1)
 
 
-async def test_memories_of_duplicates_go_when_they_expire(store: Store) -> None:
+async def test_f17_memories_of_duplicates_go_when_they_expire(store: Store) -> None:
     await put(store, a_receipt(1, expires_at=at(10)), a_receipt(2, expires_at=at(11)))
     assert await Housekeeping(context(store=store, clock=clock_at(10))).clean() == Removed(receipts=1)
 
 
-async def test_queue_messages_go_when_their_time_to_live_is_over_and_never_without_one(store: Store) -> None:
+async def test_f17_queue_messages_go_when_their_time_to_live_is_over_and_never_without_one(store: Store) -> None:
     await put(store, a_queue_message(0), a_queue_message(50))
     clock = clock_at(101)
     assert await Housekeeping(context(store=store, clock=clock)).clean() == Removed()

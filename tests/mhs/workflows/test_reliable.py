@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from openscr.mhs.states import InboundStatus, OutboundStatus
 from openscr.mhs.store.interface import SendState, Store, Transaction
 from openscr.mhs.store.memory import MemoryStore
 from openscr.mhs.store.sqlite import SqliteMhsStore
+from openscr.mhs.workflows import reliable
+from openscr.mhs.workflows.reliable import LEASE
 from openscr.transport.ebxml import read_signal
 from openscr.transport.xml import read_xml
 
@@ -291,17 +294,37 @@ async def test_f11_an_attempt_under_way_when_a_process_ends_is_made_again(
     await second.context.store.close()
 
 
-async def test_f11_two_processes_do_not_send_the_same_message(start: StartAdaptor, spine: StubSpine) -> None:
-    """What one is about to send another leaves alone."""
-    store, clock = MemoryStore(), TestClock()
+class Holding(MemoryStore):
+    """A store that tells until when messages under way are held."""
+
+    held_until: datetime | None = None
+
+    async def hold_sendings(self, message_ids: Sequence[str], until: datetime) -> None:
+        """Hold them, and tell."""
+        await super().hold_sendings(message_ids, until)
+        self.held_until = until
+
+
+async def test_f11_two_processes_do_not_send_the_same_message(
+    start: StartAdaptor, spine: StubSpine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one is sending another leaves alone, however long that takes."""
+    monkeypatch.setattr(reliable, "_POLL", 0.01)
+    store, clock = Holding(), TestClock()
     answered = asyncio.Event()
-    spine.script(held(acknowledge, answered))
+    spine.script(held(acknowledge, answered), acknowledge)
     first = await start(store=store, clock=clock)
     second = await start(store=store, clock=clock)
     call = asyncio.create_task(first.send(UPLOAD))
     await spine.after(1)
-    clock.move(4)
-    assert await second.context.store.lease_sendings(clock(), clock(), 10) == []
+
+    async def is_held() -> bool:
+        return store.held_until == clock() + LEASE
+
+    for _ in range(3):
+        await until(is_held)
+        clock.move(0.8 * LEASE.total_seconds())
+        assert await second.context.store.lease_sendings(clock(), clock(), 10) == []
     answered.set()
     assert await call == Answer(202)
     assert len(spine.received) == 1

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openscr.access.certificates import ClientCertificate
+from openscr.errors import ConfigurationError
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.outbound.answers import CORRELATION_ID, Ids, write_refusal
 from openscr.mhs.outbound.header_values import header_value
@@ -33,7 +34,10 @@ def caller_of(scope: Scope) -> str:
 
 
 class CallerCheck:
-    """Lets requests through to an application if their caller may be let in. The keys are a setting."""
+    """Lets requests through to an application if their caller may be let in. The keys are a setting.
+
+    Making one raises `ConfigurationError` for a setting without a key.
+    """
 
     def __init__(self, application: ASGIApp, context: AdaptorContext, refusals: RefusalRecord) -> None:
         self._application = application
@@ -42,6 +46,8 @@ class CallerCheck:
         setting = context.settings.secret_outbound_api_keys
         keys = setting.get_secret_value().split(",") if setting is not None else ()
         self._digests = [sha256(key.encode()).digest() for each in keys if (key := each.strip())]
+        if setting is not None and not self._digests:
+            raise ConfigurationError("setting secret_outbound_api_keys holds no key: name one, or leave it out")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401, or hand the request on with the caller's name in its scope."""

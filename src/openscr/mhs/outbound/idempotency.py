@@ -47,7 +47,8 @@ class Idempotency:
         try:
             known = await self._context.store.transact(lambda transaction: self._claim(transaction, request))
             if known is not None:
-                answer = _answer_of(known)
+                self._context.figures.duplicate("outbound")
+                answer = _answer_of(_result_of(known, request))
                 first.set_result(answer)
                 return answer, False
             answer = await send(request)
@@ -71,8 +72,8 @@ class Idempotency:
             raise Refused(OTHER_BODY)
         return await asyncio.shield(first)
 
-    async def _claim(self, transaction: Transaction, request: OutboundRequest) -> Result | None:
-        """Return the first answer to a request, none when this is the first one: it is then in the store."""
+    async def _claim(self, transaction: Transaction, request: OutboundRequest) -> MessageRow | None:
+        """Return the message that has this id, none when this request is the first one: it is then in the store."""
         row = await transaction.find_message(request.message_id)
         if row is None:
             now = self._context.clock()
@@ -88,13 +89,7 @@ class Idempotency:
                     digest=request.digest,
                 )
             )
-            return None
-        self._context.figures.duplicate("outbound")
-        if row.digest != request.digest:
-            raise Refused(OTHER_BODY)
-        if row.result is None:
-            raise Refused(RESULT_UNKNOWN)
-        return row.result
+        return row
 
     async def _keep(self, transaction: Transaction, request: OutboundRequest, answer: Answer) -> None:
         row = await transaction.find_message(request.message_id)
@@ -109,6 +104,15 @@ class _ErrorDocument(msgspec.Struct):
     error_message: str
     process_key: str
     errors: list[dict[str, Any]]
+
+
+def _result_of(known: MessageRow, request: OutboundRequest) -> Result:
+    """Return what a repeated request was answered the first time. Raises: `Refused`."""
+    if known.digest != request.digest:
+        raise Refused(OTHER_BODY)
+    if known.result is None:
+        raise Refused(RESULT_UNKNOWN)
+    return known.result
 
 
 def _answer_of(result: Result) -> Answer:

@@ -8,7 +8,8 @@ Invariants that every engine keeps:
 * Bytes come back as they were put in.
 
 ``work`` is a coroutine function that only awaits methods of the transaction it is given: an embedded engine runs it to
-its end without ever suspending.
+its end without ever suspending. It changes nothing but its transaction: an engine whose transactions can collide runs
+it once more, from its beginning.
 
 Spec: 50 §6, E2, E5.
 """
@@ -310,8 +311,11 @@ class Store(Protocol):
     async def lease_sendings(self, now: datetime, until: datetime, limit: int) -> Sequence[SendingRow]:
         """Lease what is open, due (``next_attempt_at``) and leased by nobody, oldest first."""
 
-    async def lease_sending(self, message_id: str, now: datetime, until: datetime) -> SendingRow | None:
-        """Lease one row, due or not, unless it is gone, failed or leased by somebody."""
+    async def hold_sendings(self, message_ids: Sequence[str], until: datetime) -> None:
+        """Lease rows for longer, for who is about to send them still; those that are gone or failed stay as they are.
+
+        Whose they are is not looked at: whoever begins to send a row is its owner until its lease ends.
+        """
 
     async def overdue_replies(self, now: datetime, limit: int) -> Sequence[ReplyRow]:
         """Return replies whose message is waited for no longer, oldest first.

@@ -227,13 +227,12 @@ class MemoryStore:
             self._tables.sending_leases[row.message_id] = until
         return due[:limit]
 
-    async def lease_sending(self, message_id: str, now: datetime, until: datetime) -> SendingRow | None:
-        """Lease one row, due or not, unless it is gone, failed or leased by somebody."""
-        row = self._tables.sendings.get(message_id)
-        if row is None or not self._may_be_leased(row, now):
-            return None
-        self._tables.sending_leases[message_id] = until
-        return row
+    async def hold_sendings(self, message_ids: Sequence[str], until: datetime) -> None:
+        """Lease rows for longer; those that are gone or failed stay as they are."""
+        for message_id in message_ids:
+            row = self._tables.sendings.get(message_id)
+            if row is not None and row.state is SendState.OPEN:
+                self._tables.sending_leases[message_id] = until
 
     def _may_be_leased(self, row: SendingRow, now: datetime) -> bool:
         lease = self._tables.sending_leases.get(row.message_id)

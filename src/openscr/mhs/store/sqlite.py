@@ -114,14 +114,14 @@ class SqliteMhsStore(SqliteFile):
 
         return await self._transact(lease)
 
-    async def lease_sending(self, message_id: str, now: datetime, until: datetime) -> SendingRow | None:
-        """Lease one row, due or not, unless it is gone, failed or leased by somebody."""
+    async def hold_sendings(self, message_ids: Sequence[str], until: datetime) -> None:
+        """Lease rows for longer; those that are gone or failed stay as they are."""
+        values = [(to_microseconds(until), message_id) for message_id in message_ids]
 
-        def lease(connection: sqlite3.Connection) -> SendingRow | None:
-            row = connection.execute(statements.FREE_SENDING, (message_id, to_microseconds(now))).fetchone()
-            return None if row is None else self._lease(connection, row, until)
+        def hold(connection: sqlite3.Connection) -> None:
+            connection.executemany(statements.HOLD_SENDING, values)
 
-        return await self._transact(lease)
+        await self._transact(hold)
 
     def _lease(self, connection: sqlite3.Connection, row: tuple[Any, ...], until: datetime) -> SendingRow | None:
         try:

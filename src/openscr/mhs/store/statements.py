@@ -55,7 +55,7 @@ DUE_SENDINGS: Final = (
     f"{_SENDING_WITH_BODY} WHERE state = 'open' AND due_at <= ?1 AND leased_until <= ?1"
     " ORDER BY due_at, sending.rowid LIMIT ?2"
 )
-FREE_SENDING: Final = f"{_SENDING_WITH_BODY} WHERE message_id = ? AND state = 'open' AND leased_until <= ?"
+HOLD_SENDING: Final = "UPDATE sending SET leased_until = ? WHERE message_id = ? AND state = 'open'"
 LEASE_SENDING: Final = "UPDATE sending SET leased_until = ? WHERE message_id = ?"
 FAIL_SENDING: Final = "UPDATE sending SET state = 'failed', last_error = ? WHERE message_id = ?"
 

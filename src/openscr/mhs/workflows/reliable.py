@@ -35,8 +35,8 @@ from openscr.transport.ebxml import Signal, write_message_error
 from openscr.transport.verdict import AttemptResult, Verdict
 
 LEASE: Final = timedelta(seconds=5)
-"""How long a message is left alone by other processes after one has begun to send it. Whoever is still at it then
-leases it again; should two send it, the Spine eliminates the duplicate."""
+"""How long a message is left alone by other processes after one has begun to send it. Whoever is still at it leases it
+for longer in good time; should two send it all the same, the Spine eliminates the duplicate."""
 
 _CONCURRENCY: Final = 100
 _AT_ONCE: Final = 16
@@ -55,6 +55,7 @@ class ReliableSender:
         self._states = states
         self._grace = grace
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._seen: set[str] = set()
         self._facts: dict[str, AuditFacts] = {}
         self._waiting: Counter[str] = Counter()
         self._outcomes: dict[str, Answer] = {}
@@ -146,6 +147,7 @@ class ReliableSender:
         while True:
             self._wake.clear()
             try:
+                await self._hold()
                 await self._begin_due()
             except StoreError as error:
                 _log.warning("messages to be sent not readable", error=error.code)
@@ -154,6 +156,13 @@ class ReliableSender:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_POLL):
                     await self._wake.wait()
+
+    async def _hold(self) -> None:
+        """Keep the leases of what is under way since the last look."""
+        held = self._seen.intersection(self._under_way)
+        self._seen = set(self._under_way)
+        if held:
+            await self._context.store.hold_sendings(sorted(held), self._context.clock() + LEASE)
 
     async def _begin_due(self) -> None:
         more = True
