@@ -309,3 +309,40 @@ def test_secrets_are_masked_when_the_settings_are_shown(monkeypatch: pytest.Monk
 def test_an_address_is_shown_without_its_password(given: str, shown: str) -> None:
     settings = load_mhs_settings({"inbound_queue_brokers": given, "inbound_queue_name": "q"})
     assert {name: value for name, value, _ in effective(settings)}["inbound_queue_brokers"] == shown
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300", "9" * 25, "-1"])
+def test_a_number_that_no_time_and_no_count_can_be_is_refused_at_the_start(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would be every message that fails over it."""
+    numbers = [
+        name for name, field in MhsSettings.model_fields.items() if re.search("float|int", str(field.annotation))
+    ]
+    large_is_fine = {"connections_per_host", "spine_request_max_size"}
+    for name in numbers:
+        if name in large_is_fine and value == "9" * 25:
+            continue
+        monkeypatch.setenv(f"MHS_{name.upper()}", value)
+        with pytest.raises(InvalidSetting, match=name):
+            load_mhs_settings()
+        monkeypatch.delenv(f"MHS_{name.upper()}")
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"), [("MHS_SECRET_PARTY_KEY", "secret_party_key"), ("MHS_SDS_API_KEY", "sds_api_key")]
+)
+def test_the_line_end_of_a_file_that_held_a_secret_is_no_part_of_it(
+    variable: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With it no message would be for us, and no directory be asked."""
+    monkeypatch.setenv(variable, "A91545-9199121\n")
+    value = getattr(load_mhs_settings(), name)
+    assert (value if isinstance(value, str) else value.get_secret_value()) == "A91545-9199121"
+
+
+def test_a_party_key_holds_nothing_that_no_message_could_bear(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MHS_SECRET_PARTY_KEY", "A91545\n9199121")
+    with pytest.raises(InvalidSetting, match="without blanks") as refused:
+        load_mhs_settings()
+    assert "9199121" not in str(refused.value)

@@ -84,7 +84,7 @@ class HttpCarrier:
     that it was once trusted and is no more; ``timeout`` is seconds for a whole exchange, ``connect_timeout`` for its
     connection. ``connections`` are kept at most (0: any number), ``per_host`` of them to one host. ``tries`` is how
     often a connection is tried, ``pause`` seconds apart; ``proxy`` the URL of an HTTP proxy, ``largest_answer`` the
-    bytes of an answer that are read; ``resumes`` takes TLS sessions up again.
+    bytes of an answer that are read (0: its status is enough); ``resumes`` takes TLS sessions up again.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class HttpCarrier:
             async with self._open().post(
                 address, data=body, headers=headers, allow_redirects=False, timeout=limit, proxy=self._proxy
             ) as response:
-                content = await read_within(response, self._largest_answer)
+                content = await read_within(response, self._largest_answer) if self._largest_answer else b""
                 return HttpAnswer(
                     response.status, content, {name.lower(): value for name, value in response.headers.items()}
                 )

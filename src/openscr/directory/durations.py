@@ -4,6 +4,10 @@ Spec: 40 §6.1, §6.2.
 """
 
 import re
+from typing import Final
+
+LONGEST: Final = 3_155_760_000
+"""Seconds of a duration: a hundred years."""
 
 _DURATION = re.compile(
     r"P(?=.)(?:(?P<W>[0-9]{1,9})W|(?:(?P<D>[0-9]{1,9})D)?"
@@ -16,12 +20,16 @@ _SECONDS = {"W": 604_800, "D": 86_400, "H": 3_600, "M": 60, "S": 1}
 def read_duration(text: str) -> float:
     """Return the seconds of an ISO 8601 duration such as ``PT1M``.
 
-    Years and months are refused, for they have no fixed length. Raises: `ValueError`. Spec: 40 §6.1.
+    Years and months are refused, for they have no fixed length; so is what ends in no date. Raises: `ValueError`.
+    Spec: 40 §6.1.
     """
     match = _DURATION.match(text)
     if match is None:
         raise ValueError("a duration is written as ISO 8601 of days, hours, minutes and seconds, for example PT1M")
-    return sum(float(amount) * _SECONDS[unit] for unit, amount in match.groupdict().items() if amount)
+    seconds = sum(float(amount) * _SECONDS[unit] for unit, amount in match.groupdict().items() if amount)
+    if seconds > LONGEST:
+        raise ValueError("a duration is at most a hundred years")
+    return seconds
 
 
 def write_duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ Spec: 50 §7, C2; the section of every setting stands at it.
 import difflib
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,22 @@ def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
+def _stripped(value: object) -> object:
+    # Where secrets are files, a line end comes along.
+    return value.strip() if isinstance(value, str) else value
+
+
+def _word(value: object) -> object:
+    value = _stripped(value)
+    if isinstance(value, str) and re.fullmatch(r"[!-~]*", value) is None:
+        raise ValueError("letters, digits and hyphens, without blanks")
+    return value
+
+
+_Word = Annotated[str, BeforeValidator(_word)]
+_Seconds = Annotated[float, Field(le=31_622_400)]
+"""Not longer than a year: longer ones end in no date."""
+_Count = Annotated[int, Field(le=10_000)]
 _Url = Annotated[str, BeforeValidator(_url_or_nothing)]
 _Level = Annotated[Literal["NOTSET", "DEBUG", "INFO", "AUDIT", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 
@@ -85,7 +102,7 @@ class MhsSettings(SourcedSettings):
     """The settings of one adaptor. Times are seconds unless a name says otherwise."""
 
     # --- who we are (50 §7, §8)
-    secret_party_key: str = Field(min_length=1, description="own party key")
+    secret_party_key: _Word = Field(min_length=1, description="own party key")
     secret_client_cert: SecretStr | None = Field(None, description="endpoint certificate, PEM text")
     secret_client_key: SecretStr | None = Field(None, description="key of that certificate, PEM text")
     secret_ca_certs: SecretStr | None = Field(None, description="issuing authority, then root, PEM text")
@@ -121,28 +138,30 @@ class MhsSettings(SourcedSettings):
     secret_store_key: SecretStr | None = Field(
         None, description="key that bodies are encrypted with at rest: 32 random bytes in base64 (F17)"
     )
-    state_retention_days: float = Field(30, gt=0, description="days that states are kept (F17)")
+    state_retention_days: float = Field(30, gt=0, le=36_525, description="days that states are kept (F17)")
 
     # --- how we send (50 §2.8, F4, F5, F6, F11, F13)
-    outbound_transmission_max_retries: int = Field(3, ge=0, description="further attempts after a network error")
-    outbound_transmission_retry_delay: int = Field(100, ge=0, description="milliseconds between those attempts")
+    outbound_transmission_max_retries: _Count = Field(3, ge=0, description="further attempts after a network error")
+    outbound_transmission_retry_delay: int = Field(
+        100, ge=0, le=86_400_000, description="milliseconds between those attempts"
+    )
     outbound_validate_certificate: bool = Field(True, description="verify the Spine's certificate and host name")
     outbound_http_proxy: str = Field("", description="HTTP proxy towards the Spine")
     outbound_http_proxy_port: int = Field(3128, ge=1, le=65535, description="port of that proxy")
-    connect_timeout: float = Field(10, gt=0, description="seconds for a connection (F5)")
-    sync_timeout: float = Field(20, gt=0, description="seconds for a synchronous exchange (F5)")
-    async_timeout: float = Field(60, gt=0, description="seconds for posting an asynchronous message (F5)")
+    connect_timeout: _Seconds = Field(10, gt=0, description="seconds for a connection (F5)")
+    sync_timeout: _Seconds = Field(20, gt=0, description="seconds for a synchronous exchange (F5)")
+    async_timeout: _Seconds = Field(60, gt=0, description="seconds for posting an asynchronous message (F5)")
     retry_unsafe: bool = Field(False, description="re-send whatever may have reached the Spine as well (F5)")
     connections_per_host: int = Field(100, ge=1, description="connections kept to one host (F6)")
     spine_request_max_size: int = Field(4_999_600, ge=1, description="bytes of a message to the Spine (F13)")
-    send_wait: float | None = Field(
+    send_wait: _Seconds | None = Field(
         None, gt=0, description="seconds that a caller waits for reliable attempts; default till their end (F11)"
     )
     idempotency: Literal["off", "strict"] = Field("off", description="strict: one MessageId is sent once (F4)")
-    resync_retries: int = Field(20, ge=0, description="looks for the reply of a waiting caller, less one (50 §2.7)")
-    resync_interval: float = Field(1.0, gt=0, description="seconds between those looks")
-    resync_initial_delay: float = Field(0.0, ge=0, description="seconds before the first look")
-    late_reply_grace: float = Field(
+    resync_retries: _Count = Field(20, ge=0, description="looks for the reply of a waiting caller, less one (50 §2.7)")
+    resync_interval: _Seconds = Field(1.0, gt=0, description="seconds between those looks")
+    resync_initial_delay: _Seconds = Field(0.0, ge=0, description="seconds before the first look")
+    late_reply_grace: _Seconds = Field(
         60, gt=0, description="seconds after which a waiting caller that was not answered is taken for gone (F3)"
     )
 
@@ -152,7 +171,7 @@ class MhsSettings(SourcedSettings):
     )
     spine_org_code: str = Field("YES", min_length=1, description="organisation that messages go to without ods-code")
     sds_api_url: _Url = Field("", description="base address of the SDS FHIR API")
-    sds_api_key: SecretStr | None = Field(None, description="key for that API")
+    sds_api_key: Annotated[SecretStr, BeforeValidator(_stripped)] | None = Field(None, description="key for that API")
     spine_route_lookup_url: _Url = Field("", description="address of a route lookup service")
     spine_route_lookup_validate_cert: bool = Field(
         True, description="verify the certificate and host name of that service"
@@ -176,8 +195,10 @@ class MhsSettings(SourcedSettings):
     sds_ca_file: PathName | None = Field(
         None, description="authorities of that directory, a PEM file; default those of the system"
     )
-    ldap_connection_timeout_in_seconds: float = Field(5, gt=0, description="seconds for a connection to that directory")
-    sds_cache_expiry_time: float = Field(900, ge=0, description="seconds that a route is fresh (F12)")
+    ldap_connection_timeout_in_seconds: _Seconds = Field(
+        5, gt=0, description="seconds for a connection to that directory"
+    )
+    sds_cache_expiry_time: _Seconds = Field(900, ge=0, description="seconds that a route is fresh (F12)")
     routes_file: PathName = Field(Path("routes.toml"), description="routes of the method STATIC (F12)")
     forward_reliable_endpoint_url: _Url = Field("", description="where forward-reliable messages go")
     synchronous_endpoint_url: _Url = Field("", description="used instead of the directory's address")
@@ -193,17 +214,22 @@ class MhsSettings(SourcedSettings):
     inbound_queue_name: str = Field("", description="name of the queue")
     secret_inbound_queue_username: SecretStr | None = Field(None, description="user at the broker")
     secret_inbound_queue_password: SecretStr | None = Field(None, description="password at the broker")
-    inbound_queue_max_retries: int = Field(3, ge=0, description="further rounds through the brokers")
-    inbound_queue_retry_delay: int = Field(100, ge=0, description="milliseconds between those rounds")
-    inbound_queue_message_ttl_in_seconds: int = Field(0, ge=0, description="life of a queue message, 0: for ever")
-    inbound_queue_timeout: float = Field(10, gt=0, description="seconds for a broker to take a message, or to be found")
+    inbound_queue_max_retries: _Count = Field(3, ge=0, description="further rounds through the brokers")
+    inbound_queue_retry_delay: int = Field(100, ge=0, le=86_400_000, description="milliseconds between those rounds")
+    # No more milliseconds than AMQP has room for.
+    inbound_queue_message_ttl_in_seconds: int = Field(
+        0, ge=0, le=4_294_967, description="life of a queue message, 0: for ever"
+    )
+    inbound_queue_timeout: _Seconds = Field(
+        10, gt=0, description="seconds for a broker to take a message, or to be found"
+    )
     inbound_queue_ca_file: PathName | None = Field(
         None, description="authorities of the broker's certificate, a PEM file; default those of the system"
     )
     webhook_url: _Url = Field("", description="where the webhook queue posts (E3)")
-    queue_lease: float = Field(60, gt=0, description="seconds that a message is lent out (E4)")
-    queue_deliveries: int = Field(10, ge=1, description="times a message is given out before it is dead (E4)")
-    inbound_duplicate_window: float = Field(
+    queue_lease: _Seconds = Field(60, gt=0, description="seconds that a message is lent out (E4)")
+    queue_deliveries: _Count = Field(10, ge=1, description="times a message is given out before it is dead (E4)")
+    inbound_duplicate_window: _Seconds = Field(
         86_400, ge=0, description="seconds that an inbound message is remembered, 0: not at all (F4)"
     )
 

@@ -254,6 +254,25 @@ async def test_a_reply_says_that_its_message_was_taken_and_ends_its_sending(adap
     ]
 
 
+async def test_a_reply_of_another_party_is_handed_on_and_ends_no_sending(adaptor: Adaptor) -> None:
+    """The supplier may judge it; whoever was sent the message has not spoken yet."""
+    context = await adaptor()
+    await remember(context, outbound_status=OutboundStatus.RECEIVED, to_party="SOMEBODY-ELSE")
+    sending = SendingRow(REQUEST_ID, "https://spine.test", (), b"x", retries=2, retry_interval=60, persist_duration=300)
+
+    async def put(transaction: Transaction) -> None:
+        await transaction.put_sending(sending)
+
+    async def find(transaction: Transaction) -> SendingRow | None:
+        return await transaction.find_sending(REQUEST_ID)
+
+    await context.store.transact(put)
+    assert acknowledged(await post(context))
+    assert await context.store.transact(find) is not None
+    assert [change.status for change in (await state(context)).history] == [InboundStatus.PROCESSED]
+    assert len(await queued(context)) == 1
+
+
 # --- the sweep --------------------------------------------------------------------------------------------------------
 
 

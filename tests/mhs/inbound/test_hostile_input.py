@@ -1,6 +1,7 @@
 """What nobody means well with: refused within bounds, with nothing kept. Spec: 50 F10, F23; 40 §6.6."""
 
 import gzip
+import threading
 import tracemalloc
 
 import pytest
@@ -20,7 +21,7 @@ from mhs.inbound.posting import (
     reference,
     remember,
 )
-from openscr.mhs.inbound import application
+from openscr.mhs.inbound import application, bodies
 from openscr.mhs.inbound.bodies import LARGEST, BodyTooLarge, unpack
 
 MEGABYTE = 1_048_576
@@ -140,6 +141,31 @@ async def test_f23_ids_on_one_line_only(id: str) -> None:
     answered = await post(context, multipart(header_part(envelope(MessageId=id)), payload_part()))
     assert answered.status == 500
     assert answered.text.endswith("An id is longer than 256 characters or holds control characters")
+
+
+@pytest.mark.parametrize("element", ["From", "CPAId"])
+async def test_what_is_repeated_in_an_answer_that_is_kept_is_bounded(element: str) -> None:
+    context = await adaptor()
+    await remember(context)
+    answered = await post(context, multipart(header_part(envelope(**{element: "A" * 257})), payload_part()))
+    assert answered.text.endswith("An id is longer than 256 characters or holds control characters")
+    assert await queued(context) == []
+
+
+async def test_f10_others_need_not_wait_while_a_body_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some bytes may be a hundred megabytes packed."""
+    threads: list[int] = []
+
+    def watch(packed: bytes, limit: int) -> bytes:
+        threads.append(threading.get_ident())
+        return unpack(packed, limit)
+
+    monkeypatch.setattr(bodies, "unpack", watch)
+    context = await adaptor()
+    await remember(context)
+    assert acknowledged(await post(context, gzip.compress(multipart()), content_encoding="gzip"))
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
 
 
 async def test_f23_conversation_id_on_several_lines_is_one_line_in_the_properties() -> None:

@@ -278,6 +278,16 @@ async def test_f10_undecodable_payload_becomes_an_attachment(type: str) -> None:
     assert base64.b64decode(attachment.payload) == content
 
 
+@pytest.mark.parametrize("declaration", ["", '<?xml version="1.0" encoding="us-ascii"?>'])
+async def test_f10_who_says_us_ascii_and_writes_utf_8_is_understood(declaration: str) -> None:
+    """The reference reads every body as UTF-8; some libraries name US-ASCII whatever they write."""
+    text = f"{declaration}<a>café</a>"
+    type = "text/xml" if declaration else "text/xml; charset=us-ascii"
+    context = await answering(multipart(header_part(), payload_part(text, type=type)))
+    message = await only_message(context)
+    assert (message.payload, message.attachments) == (text, ())
+
+
 async def test_f10_attachment_that_is_no_text_goes_in_base64() -> None:
     references = PAYLOAD_REFERENCE + reference("cid:a@x")
     parts = MimePart(b"\x89PNG\r\n\x1a\n\0", id="a@x", type="image/png", encoding="binary")

@@ -179,6 +179,33 @@ async def test_f9_late_acknowledgment_of_the_specification_example() -> None:
     assert row.outbound_status is OutboundStatus.ACKD
 
 
+@pytest.mark.parametrize(
+    ("action", "header"), [("Acknowledgment", acknowledging()), ("MessageError", complaining())], ids=["ack", "error"]
+)
+async def test_f9_what_another_party_says_of_a_message_changes_nothing(action: str, header: str) -> None:
+    """Only who was sent a message can end its sending."""
+    context = await adaptor()
+    await remember(context, outbound_status=OutboundStatus.RECEIVED, to_party=SPINE_PARTY)
+    await being_sent(context)
+    stranger = await post(context, of_partner(action, header, From="X99999-1"), content_type="text/xml")
+    assert (stranger.status, stranger.body) == (200, b"")
+    assert (await state(context)).outbound_status is OutboundStatus.RECEIVED
+    sending = await sending_of(context)
+    assert sending is not None
+    assert sending.state is SendState.OPEN
+    assert await queued(context) == []
+    await post(context, of_partner(action, header, From=SPINE_PARTY.lower()), content_type="text/xml")
+    assert (await state(context)).outbound_status is not OutboundStatus.RECEIVED
+
+
+async def test_f9_an_intermediary_may_speak_of_what_it_forwards() -> None:
+    context = await adaptor()
+    values = {"to_party": "B99901-900101", "interaction": "COPC_IN000001UK01", "workflow": Workflow.FORWARD_RELIABLE}
+    await remember(context, outbound_status=OutboundStatus.RECEIVED, **values)
+    await post(context, of_partner("Acknowledgment", acknowledging()), content_type="text/xml")
+    assert (await state(context)).outbound_status is OutboundStatus.ACKD
+
+
 async def test_f9_acknowledgment_changes_no_answer_that_a_caller_has_had() -> None:
     context = await adaptor()
     await remember(context, workflow=Workflow.SYNC_ASYNC, outbound_status=OutboundStatus.SYNC_ASYNC_RESPONDED)

@@ -107,6 +107,51 @@ async def test_an_answer_that_is_none_is_unavailable() -> None:
     await server.wait_closed()
 
 
+@pytest.mark.parametrize("rest", [b"x" * 2_000_000, b""], ids=["large", "never ends"])
+async def test_e3_a_2xx_counts_whatever_its_body_is(rest: bytes) -> None:
+    """Otherwise the supplier would get again and again what it has."""
+    ended = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + rest)
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with publishing_to(WebSupplier(port=port), inbound_queue_timeout=2) as publisher:
+        await publisher.publish(message())
+    ended.set()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_messages_go_over_one_connection() -> None:
+    connections = 0
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:
+                break
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntaken")
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with publishing_to(WebSupplier(port=port)) as publisher:
+        for _ in range(3):
+            await publisher.publish(message())
+    assert connections == 1
+    server.close()
+    await server.wait_closed()
+
+
 async def test_ids_that_would_break_a_header_are_not_sent() -> None:
     async with web_supplier() as supplier, publishing_to(supplier) as publisher:
         with pytest.raises(QueueRefused):

@@ -315,7 +315,7 @@ def test_an_address_is_a_url(url: str) -> None:
 # --- contracts, and whom they matter to -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["1 minute", "60", "P1M", "PT", "forever"])
+@pytest.mark.parametrize("text", ["1 minute", "60", "P1M", "PT", "forever", "P36526D"])
 async def test_row_1_4_an_unreadable_retry_interval_stops_reliable_messages_alone(
     directory: StubDirectory, router: DirectoryRouter, text: str
 ) -> None:
@@ -330,7 +330,7 @@ async def test_row_1_4_an_unreadable_retry_interval_stops_reliable_messages_alon
         assert route.contract.retries == 2
 
 
-@pytest.mark.parametrize("text", ["PT10S", "for ever"])
+@pytest.mark.parametrize("text", ["PT10S", "for ever", "P999999999W"])
 async def test_a_persist_duration_that_makes_no_sense_stops_nothing(
     directory: StubDirectory, router: DirectoryRouter, text: str
 ) -> None:

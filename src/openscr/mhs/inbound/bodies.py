@@ -3,6 +3,7 @@
 Spec: 50 §11, F10; 40 §5.1.
 """
 
+import asyncio
 import zlib
 from collections.abc import Mapping
 from typing import Final
@@ -50,7 +51,8 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         case b"" | b"identity":
             return body
         case b"gzip" | b"x-gzip":
-            return unpack(body, limit)
+            # On a thread: a small body may be a large one packed, and others need not wait for it.
+            return await asyncio.to_thread(unpack, body, limit)
     raise Refused(415, UNKNOWN_ENCODING)
 
 

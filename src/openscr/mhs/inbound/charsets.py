@@ -19,6 +19,9 @@ _CHARSETS: Final = frozenset(
 )
 """Those that messages are written in. Not every codec of Python is safe to run on what a stranger sent."""
 
+_WIDER: Final = {"ascii": "utf-8"}
+"""What a charset is read as: who says US-ASCII without thinking, and writes more, has written UTF-8."""
+
 _DECLARED: Final = re.compile(rb"\s*<\?xml\s[^>]*?\sencoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
 
 
@@ -38,6 +41,6 @@ def decode(content: bytes, content_type: str) -> str | None:
         charset = declared.group(1).decode("ascii")
     try:
         name = codecs.lookup(charset or "utf-8").name
-        return content.decode(name) if name in _CHARSETS else None
+        return content.decode(_WIDER.get(name, name)) if name in _CHARSETS else None
     except (LookupError, ValueError):
         return None

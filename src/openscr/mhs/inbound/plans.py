@@ -19,7 +19,7 @@ from openscr.mhs.inbound.reading import Arrived
 from openscr.mhs.queue_message import QueueMessage, write_inbound_message
 from openscr.mhs.states import NO_LONGER_WAITED_FOR, InboundStatus, OutboundStatus, Workflow
 from openscr.mhs.store.interface import InboundReceipt, MessageRow, ReplyRow, Transaction
-from openscr.transport.ebxml import Signal
+from openscr.transport.ebxml import Envelope, Signal
 from openscr.transport.verdict import judge
 
 _UNSETTLED: Final = frozenset(
@@ -34,8 +34,8 @@ class Plan:
 
     ``begins`` is what it becomes before anything leaves us, ``outbound`` and ``ends`` what it is when all is done,
     ``fails`` when the queue did not take the message. ``outcome`` is the word for audit and figures. A ``reply`` is
-    kept for who waits for it; ``queue`` goes to the supplier's queue. Nothing is sent again of which the receiver has
-    spoken; what it ``refused`` can be, if its supplier wants it.
+    kept for who waits for it; ``queue`` goes to the supplier's queue. What the receiver has spoken of is ``heard`` and
+    not sent again; what it ``refused`` can be, if its supplier wants it.
     """
 
     row: MessageRow
@@ -45,6 +45,7 @@ class Plan:
     ends: InboundStatus | None = None
     fails: InboundStatus = InboundStatus.FAILED
     last_error: str | None = None
+    heard: bool = False
     refused: bool = False
     queue: QueueMessage | None = field(default=None, repr=False)
     reply: ReplyRow | None = field(default=None, repr=False)
@@ -64,7 +65,9 @@ async def make_plan(
             return receipt
     if arrived.signal is not None:
         row = await transaction.find_message(arrived.signal.ref_to_message_id)
-        return _plan_signal(row, arrived, arrived.signal, context, now) if row is not None else None
+        if row is None or not _is_of_receiver(row, envelope, context):
+            return None
+        return _plan_signal(row, arrived, arrived.signal, context, now)
     if envelope.ref_to_message_id is None:
         return await _plan_unsolicited(transaction, arrived, context, now)
     row = await transaction.find_message(envelope.ref_to_message_id)
@@ -73,20 +76,21 @@ async def make_plan(
     if row.workflow is Workflow.SYNC:
         raise Refused(500, EXCEPTION_IN_WORKFLOW)
     # Whoever answers a message has taken it, whatever became of our own attempts to hear that. Spec: 40 §6.5.
-    outbound = OutboundStatus.ACKD if row.outbound_status in _UNSETTLED else None
+    heard = _is_of_receiver(row, envelope, context)
+    outbound = OutboundStatus.ACKD if heard and row.outbound_status in _UNSETTLED else None
     no_error = "" if outbound is not None else None
     waiting = row.workflow is Workflow.SYNC_ASYNC
     if waiting and _is_waited_for(row, now) and await transaction.find_reply(row.message_id) is None:
         status = InboundStatus.SYNC_ASYNC_STORED
         body = write_inbound_message(arrived.message)
         reply = ReplyRow(row.message_id, correlation_of(arrived), body, now)
-        return Plan(row, status, outbound=outbound, ends=status, last_error=no_error, reply=reply)
+        return Plan(row, status, outbound=outbound, ends=status, last_error=no_error, heard=heard, reply=reply)
     if waiting and not _is_waited_for(row, now) and row.outbound_status not in NO_LONGER_WAITED_FOR:
         # Its time is over and it was told nothing: it died.
         outbound = OutboundStatus.SYNC_ASYNC_FAILED
     status = InboundStatus.PROCESSED
     queue = _queue_message(row.message_id, arrived, context, now, late=waiting)
-    return Plan(row, status, outbound=outbound, ends=status, last_error=no_error, queue=queue)
+    return Plan(row, status, outbound=outbound, ends=status, last_error=no_error, heard=heard, queue=queue)
 
 
 async def _plan_unsolicited(transaction: Transaction, arrived: Arrived, context: AdaptorContext, now: datetime) -> Plan:
@@ -123,16 +127,27 @@ def _plan_signal(row: MessageRow, arrived: Arrived, signal: Signal, context: Ada
     unsettled = row.outbound_status in _UNSETTLED
     if signal.kind == "Acknowledgment":
         outbound, no_error = (OutboundStatus.ACKD, "") if unsettled else (None, None)
-        return Plan(row, "acknowledgment", outbound=outbound, last_error=no_error)
+        return Plan(row, "acknowledgment", outbound=outbound, last_error=no_error, heard=True)
     return Plan(
         row,
         "message-error",
         outbound=OutboundStatus.NACKD if unsettled else None,
+        heard=True,
         refused=True,
         # The words of the table of verdicts, which repeat no code of the partner's own making.
         last_error=judge(200, arrived.message.ebxml.encode(), row.message_id).reason,
         queue=_queue_message(row.message_id, arrived, context, now, late=row.workflow is Workflow.SYNC_ASYNC),
     )
+
+
+def _is_of_receiver(row: MessageRow, envelope: Envelope, context: AdaptorContext) -> bool:
+    """Whether a message comes from the party that ours went to, so that it can settle what becomes of ours.
+
+    Of what is forwarded an intermediary may speak too, whose party key nobody tells us.
+    """
+    interaction = context.interactions.get(row.interaction)
+    forwarded = interaction is not None and interaction.workflow == Workflow.FORWARD_RELIABLE
+    return forwarded or row.to_party.lower() in ("", envelope.from_party.lower())
 
 
 def _is_waited_for(row: MessageRow, now: datetime) -> bool:

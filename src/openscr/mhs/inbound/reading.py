@@ -132,7 +132,8 @@ def _read_envelope(root: etree._Element, *, alone: bool) -> tuple[Envelope, Sign
         raise Refused(500, ELEMENT_MISSING.format(_WHERE.get(missing[0], missing[0].removeprefix(_HEADER))))
     if signal is None and envelope.ack_requests and envelope.ack_actor is None:
         raise Refused(500, ACTOR_MISSING)
-    ids = (envelope.message_id, envelope.conversation_id.strip())
+    # Those that are kept, or repeated in what is.
+    ids = (envelope.message_id, envelope.conversation_id.strip(), envelope.from_party, envelope.cpa_id)
     if max(map(len, ids)) > _LONGEST_ID or not envelope.message_id.isprintable():
         raise Refused(500, UNUSABLE_ID)
     return envelope, signal

@@ -187,7 +187,7 @@ class Reception:
         row = await transaction.find_message(plan.row.message_id) or plan.row
         statuses = (plan.begins, plan.outbound, plan.ends)
         await transaction.put_message(row.changed(now, *statuses, last_error=plan.last_error))
-        if plan.begins is None:
+        if plan.heard:
             await _end_sending(transaction, row.message_id, refused=plan.refused)
         if plan.reply is not None:
             await transaction.put_reply(plan.reply)

@@ -44,6 +44,8 @@ def open_webhook(settings: MhsSettings) -> Publisher:
             timeout=settings.inbound_queue_timeout,
             tries=settings.inbound_queue_max_retries + 1,
             pause=settings.inbound_queue_retry_delay / 1000,
+            # Who has said 2xx has the message, whatever else there is to say and however long that takes.
+            largest_answer=0,
         ),
         credentials=credentials,
         timeout=settings.inbound_queue_timeout,
