@@ -47,6 +47,16 @@ async def sending(adaptor: Adaptor) -> Any:
     return await adaptor.context.store.transact(work)
 
 
+@pytest.mark.parametrize("term", ["retry_interval", "persist_duration"])
+async def test_a_contract_of_absurd_times_ends_as_others_do(start: StartAdaptor, spine: StubSpine, term: str) -> None:
+    """A time that reaches beyond every calendar is cut: nobody waits for ever, nothing is sent without an end."""
+    spine.script(fault("200"))
+    adaptor = await start(contract=replace(SHORTLY, **{term: 1e15}))
+    assert (await adaptor.send(UPLOAD)).status == 500
+    assert (await adaptor.statuses())[-1] == NACKD
+    assert len(spine.received) == (1 if term == "retry_interval" else 3)
+
+
 # --- by contract ------------------------------------------------------------------------------------------------------
 
 PASSING: dict[str, Behaviour] = {
