@@ -14,7 +14,6 @@ from openscr.directory.model import (
 )
 from openscr.transport.verdict import Verdict
 
-
 LONGEST = 31_622_400.0
 """Seconds that a contract may ask for, a leap year: what it says beyond that could be no date at all."""
 
