@@ -204,6 +204,20 @@ async def test_a_full_disk_is_an_outage(store: SqliteStore) -> None:
     assert report.events == report.receipts == report.audit_rows == 40 - len(failed)
 
 
+async def test_a_file_that_was_removed_or_replaced_is_an_outage(store: SqliteStore) -> None:
+    """What is written into a file without a name would be gone with the process."""
+    aside = store.path.with_suffix(".aside")
+    store.path.rename(aside)
+    assert not await store.writable()
+    with pytest.raises(StoreUnavailable, match="removed or replaced"):
+        await store.list_outbox()
+    assert not store.path.exists(), "nobody has made another"
+    store.path.write_bytes(b"")
+    assert not await store.writable()
+    aside.replace(store.path)
+    assert await store.writable()
+
+
 async def test_a_store_that_cannot_be_written_is_an_outage(store: SqliteStore) -> None:
     """Requests, each of which writes its audit, are refused; reports are answered."""
     await upload(store, 1)

@@ -14,6 +14,9 @@ from openscr.directory.model import (
 )
 from openscr.transport.verdict import Verdict
 
+LONGEST = 31_622_400.0
+"""Seconds that a contract may ask for, a leap year: what it says beyond that could be no date at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -25,12 +28,14 @@ class Terms:
 
 
 def terms_of(contract: Contract) -> Terms:
-    """Return the terms of a contract, with what it leaves open filled in. Spec: 40 §6.2."""
-    return Terms(
-        DEFAULT_RETRIES if contract.retries is None else contract.retries,
-        DEFAULT_RETRY_INTERVAL if contract.retry_interval is None else contract.retry_interval,
-        DEFAULT_PERSIST_DURATION if contract.persist_duration is None else contract.persist_duration,
-    )
+    """Return the terms of a contract, with what it leaves open filled in; no time is longer than `LONGEST`.
+
+    Spec: 40 §6.2.
+    """
+    interval = DEFAULT_RETRY_INTERVAL if contract.retry_interval is None else contract.retry_interval
+    persist = DEFAULT_PERSIST_DURATION if contract.persist_duration is None else contract.persist_duration
+    retries = DEFAULT_RETRIES if contract.retries is None else contract.retries
+    return Terms(retries, min(interval, LONGEST), min(persist, LONGEST))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Spec: 50 §1, §2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -67,12 +67,14 @@ class Answer:
     """What a workflow answers: status, body and media type as in 50 §1.4.
 
     ``document`` is the error document of 50 §1.5 when the body is one, so that a problem document can carry it.
+    ``replied`` is whether the Spine's reply is what is told: who was told it need not find it on the queue.
     """
 
     status: int
     body: bytes = b""
     content_type: str = XML
     document: dict[str, Any] | None = None
+    replied: bool = field(default=False, compare=False)
 
 
 class Exchanges(Protocol):

@@ -6,6 +6,7 @@ Spec: engine.md level 0; architecture.md "Concurrency"; 90 §6.1.
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -38,6 +39,7 @@ class SqliteFile:
         self._migrate = migrate
         self._busy_timeout = busy_timeout
         self._writer: GroupCommitWriter | None = None
+        self._file = (0, 0)
         # Whether a transaction failed for a reason of the store, and no large write has succeeded since.
         self._refused = False
 
@@ -53,6 +55,7 @@ class SqliteFile:
             await writer.start()
         except sqlite3.Error as error:
             raise ConfigurationError(f"the store {self.path} cannot be opened: {translate_error(error)}") from error
+        self._file = _file_at(self.path)
         self._writer = writer
 
     async def close(self) -> None:
@@ -98,9 +101,18 @@ class SqliteFile:
     async def _write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         if self._writer is None:
             raise StoreUnavailable("the store is not open")
+        self._check_file()
         return await self._writer.run(operation)
 
+    def _check_file(self) -> None:
+        """See that the file that is open still has its name. Raises: `StoreUnavailable`: what is kept would be lost."""
+        if _file_at(self.path) != self._file:
+            raise StoreUnavailable("the store's file was removed or replaced: put it back, or start again")
+
     async def _report(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        if self._writer is not None:
+            self._check_file()
+
         def run() -> T:
             try:
                 with closing(connect(self.path, self._busy_timeout, read_only=True)) as connection:
@@ -109,3 +121,12 @@ class SqliteFile:
                 raise translate_error(error) from error
 
         return await asyncio.to_thread(run)
+
+
+def _file_at(path: Path) -> tuple[int, int]:
+    """Return which file has a name: its device and number, zeros for none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)

@@ -1,6 +1,7 @@
 """What inbound answers, byte for byte, and the signals that it takes: 50 §3.2, §3.3, F9, F14."""
 
-from datetime import UTC, datetime
+import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -27,8 +28,9 @@ from mhs.inbound.posting import (
 from mhs.rig import PARTY_KEY, SPINE_PARTY
 from openscr.codes import ACTOR_TO_PARTY, EB_NS, SOAP_NS
 from openscr.mhs.context import AdaptorContext
+from openscr.mhs.queue_message import InboundMessage, read_inbound_message
 from openscr.mhs.states import OutboundStatus, Workflow
-from openscr.mhs.store.interface import SendingRow, SendState, Transaction
+from openscr.mhs.store.interface import ReplyRow, SendingRow, SendState, Transaction
 from shared import MESSAGES
 
 SOMEBODY = '<eb:PartyId eb:type="urn:nhs:names:partyType:ocs+serviceInstance">{}</eb:PartyId>'
@@ -137,6 +139,13 @@ async def being_sent(context: AdaptorContext) -> None:
     await context.store.transact(put)
 
 
+async def reply_of(context: AdaptorContext) -> ReplyRow | None:
+    async def find(transaction: Transaction) -> ReplyRow | None:
+        return await transaction.find_reply(REQUEST_ID)
+
+    return await context.store.transact(find)
+
+
 async def sending_of(context: AdaptorContext) -> SendingRow | None:
     async def find(transaction: Transaction) -> SendingRow | None:
         return await transaction.find_sending(REQUEST_ID)
@@ -232,6 +241,26 @@ async def test_f9_message_error_that_comes_alone() -> None:
     assert message.properties == {"message-id": REQUEST_ID, "correlation-id": CONVERSATION}
     read = await only_message(context)
     assert (read.ebxml, read.payload, read.attachments, read.external_attachments) == (body.decode(), "", (), ())
+
+
+async def test_f9_message_error_is_for_whoever_waits_for_the_reply() -> None:
+    """There will be no other reply: the caller has it at once, and the queue only if there is none to have it."""
+    context = await adaptor()
+    until = context.clock() + timedelta(seconds=20)
+    await remember(context, workflow=Workflow.SYNC_ASYNC, outbound_status=OutboundStatus.ACKD, waits_until=until)
+    caller = asyncio.create_task(context.replies.wait(REQUEST_ID, lambda: reply_of(context), seconds=60, interval=60))
+    await asyncio.sleep(0)
+    body = of_partner("MessageError", complaining())
+    await post(context, body, content_type="text/xml")
+    kept = await caller
+    assert kept is not None
+    assert read_inbound_message(kept.body) == InboundMessage(body.decode(), "")
+    assert (await state(context)).outbound_status is OutboundStatus.NACKD
+    assert await queued(context) == []
+    # The caller has one reply already.
+    await post(context, of_partner("MessageError", complaining(), MessageId="ANOTHER"), content_type="text/xml")
+    (message,) = await queued(context)
+    assert message.late
 
 
 async def test_f9_message_error_with_a_code_of_its_own_making_is_not_repeated() -> None:

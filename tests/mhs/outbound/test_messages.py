@@ -140,6 +140,8 @@ async def test_f19_lists_by_status_and_time_page_by_page() -> None:
         "status=DONE",
         "since=yesterday",
         "since=2026-11-23T12:00:00",
+        "since=0001-01-01T00:00:00%2B23:59",
+        "after=9999-12-31T23:59:59-23:59%20M1",
         "after=x",
         "limit=0",
         "limit=1001",

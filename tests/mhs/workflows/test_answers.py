@@ -192,6 +192,17 @@ TABLE = (
         answer(503, b"<busy/>", "text/html"),
     ),
     Row("moved", (QUERY,), 302, "there", [RECEIVED, RESPONSE_RECEIVED, SYNC_SUCCESSFUL], answer(302, b"there")),
+    *(
+        Row(
+            f"a status {status} that HTTP does not have",
+            (QUERY,),
+            500,
+            "Unable to handle response returned from Spine",
+            [RECEIVED, RESPONSE_RECEIVED, SYNC_SUCCESSFUL],
+            answer(status, b"<a/>"),
+        )
+        for status in (101, 600, 999)
+    ),
     Row(
         "a 500 that is no fault",
         (QUERY,),

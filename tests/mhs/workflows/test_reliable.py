@@ -13,6 +13,7 @@ from prometheus_client import generate_latest
 
 from mhs.rig import RELIABLE, TestClock
 from mhs.stub_spine import (
+    PATIENCE,
     Behaviour,
     StubSpine,
     accept,
@@ -25,6 +26,7 @@ from mhs.stub_spine import (
     silence,
 )
 from mhs.workflows.adaptor import EXPRESS, FORWARD, MESSAGE_ID, SHORTLY, UPLOAD, Adaptor, StartAdaptor, until
+from openscr.errors import StoreFull
 from openscr.mhs.exchange import Answer
 from openscr.mhs.interactions import Interaction
 from openscr.mhs.states import InboundStatus, OutboundStatus
@@ -48,6 +50,40 @@ async def sending(adaptor: Adaptor) -> Any:
         return await transaction.find_sending(MESSAGE_ID)
 
     return await adaptor.context.store.transact(work)
+
+
+@pytest.mark.parametrize("term", ["retry_interval", "persist_duration"])
+async def test_a_contract_of_absurd_times_ends_as_others_do(start: StartAdaptor, spine: StubSpine, term: str) -> None:
+    """A time that reaches beyond every calendar is cut: nobody waits for ever, nothing is sent without an end."""
+    spine.script(fault("200"))
+    adaptor = await start(contract=replace(SHORTLY, **{term: 1e15}))
+    assert (await adaptor.send(UPLOAD)).status == 500
+    assert (await adaptor.statuses())[-1] == NACKD
+    assert len(spine.received) == (1 if term == "retry_interval" else 3)
+
+
+async def test_whoever_waits_is_told_what_the_spine_has_taken_though_the_store_is_full(
+    start: StartAdaptor, spine: StubSpine
+) -> None:
+    """Its record is made up for: the message stays to be sent, and the Spine knows it. Spec: 40 §6.5."""
+    clock = TestClock()
+    adaptor = await start(clock=clock)
+    transact = adaptor.context.store.transact
+    full = True
+
+    async def without_room(work):  # type: ignore[no-untyped-def]
+        if full and "_end" in work.__qualname__:
+            raise StoreFull("no space left")
+        return await transact(work)
+
+    adaptor.context.store.transact = without_room  # type: ignore[method-assign]
+    async with asyncio.timeout(PATIENCE):
+        assert await adaptor.send(UPLOAD) == Answer(202)
+    assert await adaptor.statuses() == [RECEIVED]
+    full = False
+    clock.move(LEASE.total_seconds())
+    await adaptor.reaches(ACKD)
+    assert [each.body for each in spine.received] == [spine.received[0].body] * 2
 
 
 # --- by contract ------------------------------------------------------------------------------------------------------

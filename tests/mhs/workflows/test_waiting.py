@@ -9,11 +9,13 @@ import pytest
 
 from mhs.stub_spine import StubSpine, acknowledge, fault, held
 from mhs.workflows.adaptor import CORRELATION_ID, EXPRESS, MESSAGE_ID, ONCE, UPLOAD, Adaptor, StartAdaptor
+from openscr.errors import EbxmlError
 from openscr.mhs.exchange import Answer
 from openscr.mhs.interactions import Interaction
 from openscr.mhs.queue_message import InboundMessage, write_inbound_message
 from openscr.mhs.states import NO_LONGER_WAITED_FOR, InboundStatus
 from openscr.mhs.store.interface import ReplyRow, StatusChange, Transaction
+from openscr.transport.ebxml import ERROR_CONTEXT, write_message_error
 
 RECEIVED = "OUTBOUND_MESSAGE_RECEIVED"
 ACKD = "OUTBOUND_MESSAGE_ACKD"
@@ -22,6 +24,19 @@ FAILED = "OUTBOUND_SYNC_ASYNC_MESSAGE_FAILED_TO_RESPOND"
 STORED = "INBOUND_SYNC_ASYNC_MESSAGE_STORED"
 ANSWER = '<MCCI_IN010000UK13 xmlns="urn:hl7-org:v3">\n caf\u00e9</MCCI_IN010000UK13>'
 MESSAGE = InboundMessage("<ebXML/>", ANSWER)
+COMPLAINT = InboundMessage(
+    write_message_error(
+        from_party="YES-0000806",
+        to_party="A91545-9199121",
+        cpa_id="S20001A000182",
+        conversation_id=CORRELATION_ID,
+        message_id="E1",
+        timestamp="2026-11-23T12:00:00Z",
+        ref_to_message_id=MESSAGE_ID,
+        errors=[EbxmlError("ValueNotRecognized", "501319:Unknown eb:CPAId")],
+    ).decode(),
+    "",
+)
 WAITED_FOR = pytest.mark.parametrize("interaction", [EXPRESS, UPLOAD], ids=lambda each: each.workflow)
 
 
@@ -125,6 +140,44 @@ async def test_f21_the_whole_message_is_given_to_who_asks_for_it(start: StartAda
     assert (told.status, told.content_type) == (200, "application/json")
     expected = {"ebXML": "<ebXML/>", "payload": ANSWER, "attachments": [], "external_attachments": []}
     assert json.loads(told.body) == expected
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_f9_a_message_error_ends_the_wait_at_once(start: StartAdaptor, whole: bool) -> None:
+    """The supplier is told of the errors, and does not find them on the queue once more. Spec: 50 §1.5."""
+    adaptor = await start(resync_interval=30.0, resync_retries=1)
+    call = asyncio.create_task(adaptor.send(UPLOAD, wait=True, whole=whole))
+    await adaptor.reaches(ACKD)
+    await reply_arrives(adaptor, message=COMPLAINT)
+    told = await call
+    assert told.status == 500
+    assert json.loads(told.body) == told.document
+    assert told.document is not None
+    assert told.document["process_key"] == "EBXML_ERROR_HANDLER0005"
+    assert told.document["errors"] == [
+        {
+            "codeContext": ERROR_CONTEXT,
+            "errorCode": "ValueNotRecognized",
+            "severity": "Error",
+            "Description": "501319:Unknown eb:CPAId",
+            "errorType": "ebxml_error",
+        }
+    ]
+    assert await reply_of(adaptor) is None
+    assert await adaptor.queued() == []
+    assert (await adaptor.statuses())[-1] == RESPONDED
+
+
+async def test_f9_a_message_error_that_nobody_took_goes_to_the_queue(start: StartAdaptor) -> None:
+    adaptor = await start(resync_interval=30.0, resync_retries=1)
+    request = adaptor.request(UPLOAD, wait=True)
+    call = asyncio.create_task(adaptor.workflows.send(request))
+    await adaptor.reaches(ACKD)
+    await reply_arrives(adaptor, message=COMPLAINT)
+    await adaptor.workflows.answered(request, await call, delivered=False)
+    ((properties, body),) = await adaptor.queued()
+    assert properties["late-response"] == "true"
+    assert body == write_inbound_message(COMPLAINT)
 
 
 @WAITED_FOR

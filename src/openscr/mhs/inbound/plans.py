@@ -67,7 +67,8 @@ async def make_plan(
         row = await transaction.find_message(arrived.signal.ref_to_message_id)
         if row is None or not _is_of_receiver(row, envelope, context):
             return None
-        return _plan_signal(row, arrived, arrived.signal, context, now)
+        waited_for = await _is_waited_for(transaction, row, now)
+        return _plan_signal(row, arrived, arrived.signal, context, now, waited_for=waited_for)
     if envelope.ref_to_message_id is None:
         return await _plan_unsolicited(transaction, arrived, context, now)
     row = await transaction.find_message(envelope.ref_to_message_id)
@@ -80,12 +81,11 @@ async def make_plan(
     outbound = OutboundStatus.ACKD if heard and row.outbound_status in _UNSETTLED else None
     no_error = "" if outbound is not None else None
     waiting = row.workflow is Workflow.SYNC_ASYNC
-    if waiting and _is_waited_for(row, now) and await transaction.find_reply(row.message_id) is None:
+    if waiting and await _is_waited_for(transaction, row, now):
         status = InboundStatus.SYNC_ASYNC_STORED
-        body = write_inbound_message(arrived.message)
-        reply = ReplyRow(row.message_id, correlation_of(arrived), body, now)
+        reply = _reply(row.message_id, arrived, now)
         return Plan(row, status, outbound=outbound, ends=status, last_error=no_error, heard=heard, reply=reply)
-    if waiting and not _is_waited_for(row, now) and row.outbound_status not in NO_LONGER_WAITED_FOR:
+    if waiting and not _has_patience(row, now) and row.outbound_status not in NO_LONGER_WAITED_FOR:
         # Its time is over and it was told nothing: it died.
         outbound = OutboundStatus.SYNC_ASYNC_FAILED
     status = InboundStatus.PROCESSED
@@ -123,11 +123,14 @@ async def _plan_unsolicited(transaction: Transaction, arrived: Arrived, context:
     )
 
 
-def _plan_signal(row: MessageRow, arrived: Arrived, signal: Signal, context: AdaptorContext, now: datetime) -> Plan:
+def _plan_signal(
+    row: MessageRow, arrived: Arrived, signal: Signal, context: AdaptorContext, now: datetime, *, waited_for: bool
+) -> Plan:
     unsettled = row.outbound_status in _UNSETTLED
     if signal.kind == "Acknowledgment":
         outbound, no_error = (OutboundStatus.ACKD, "") if unsettled else (None, None)
         return Plan(row, "acknowledgment", outbound=outbound, last_error=no_error, heard=True)
+    late = row.workflow is Workflow.SYNC_ASYNC
     return Plan(
         row,
         "message-error",
@@ -136,7 +139,9 @@ def _plan_signal(row: MessageRow, arrived: Arrived, signal: Signal, context: Ada
         refused=True,
         # The words of the table of verdicts, which repeat no code of the partner's own making.
         last_error=judge(200, arrived.message.ebxml.encode(), row.message_id).reason,
-        queue=_queue_message(row.message_id, arrived, context, now, late=row.workflow is Workflow.SYNC_ASYNC),
+        # Whoever waits for a reply has it: there will be no other.
+        reply=_reply(row.message_id, arrived, now) if waited_for else None,
+        queue=None if waited_for else _queue_message(row.message_id, arrived, context, now, late=late),
     )
 
 
@@ -150,9 +155,22 @@ def _is_of_receiver(row: MessageRow, envelope: Envelope, context: AdaptorContext
     return forwarded or row.to_party.lower() in ("", envelope.from_party.lower())
 
 
-def _is_waited_for(row: MessageRow, now: datetime) -> bool:
+async def _is_waited_for(transaction: Transaction, row: MessageRow, now: datetime) -> bool:
+    """Whether somebody waits for the reply to a message, who has none yet."""
+    return (
+        row.workflow is Workflow.SYNC_ASYNC
+        and _has_patience(row, now)
+        and await transaction.find_reply(row.message_id) is None
+    )
+
+
+def _has_patience(row: MessageRow, now: datetime) -> bool:
     in_time = row.waits_until is not None and row.waits_until >= now
     return in_time and row.outbound_status not in NO_LONGER_WAITED_FOR
+
+
+def _reply(message_id: str, arrived: Arrived, now: datetime) -> ReplyRow:
+    return ReplyRow(message_id, correlation_of(arrived), write_inbound_message(arrived.message), now)
 
 
 def correlation_of(arrived: Arrived) -> str:

@@ -3,7 +3,6 @@
 Spec: 50 §1.1, F23.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,12 +17,13 @@ WORKFLOW: Final = "workflow"
 IDEMPOTENCY: Final = "Idempotency"
 PREFER: Final = "Prefer"
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
 
 def is_safe(value: str) -> bool:
-    """Whether a value has no line end and no other control character, so that it may stand in headers and in XML."""
-    return _CONTROL.search(value) is None
+    """Whether a value is all printed, so that it may stand in headers, in those of MIME parts and in XML.
+
+    Line ends and other control characters are not, and neither are spaces that do not break and hyphens not seen.
+    """
+    return value.isprintable()
 
 
 def header_value(headers: Mapping[str, str], name: str) -> str:
@@ -33,7 +33,7 @@ def header_value(headers: Mapping[str, str], name: str) -> str:
 
 
 def checked_value(headers: Mapping[str, str], name: str) -> str:
-    """Return a header's value, empty when it is absent. Raises: `Refused`: it holds a control character."""
+    """Return a header's value, empty when it is absent. Raises: `Refused`: it holds what is not printed."""
     value = headers.get(name, "").strip()
     if not is_safe(value):
         raise Refused(unsafe_header(name))

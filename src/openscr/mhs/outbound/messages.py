@@ -170,8 +170,8 @@ def _filter(request: Request) -> MessageFilter:
 def _instant(said: str, name: str) -> datetime:
     try:
         instant = datetime.fromisoformat(said)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise Refused(wrong_query(f"{name} must be an instant such as 2026-11-22T14:30:00Z"))
-    return instant.astimezone(UTC)
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise Refused(wrong_query(f"{name} must be an instant such as 2026-11-22T14:30:00Z"))

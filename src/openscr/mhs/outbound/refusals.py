@@ -130,8 +130,8 @@ def forward_express(name: str) -> Refusal:
 
 
 def unsafe_header(name: str) -> Refusal:
-    """Return the refusal of an id that holds a line end or another control character. Spec: 50 F23."""
-    return Refusal(400, "header_unsafe", f"The {name} header holds a line end or another control character")
+    """Return the refusal of an id that holds a line end or something else that is not printed. Spec: 50 F23."""
+    return Refusal(400, "header_unsafe", f"The {name} header holds a line end or another character that is not printed")
 
 
 def wrong_query(told: str) -> Refusal:

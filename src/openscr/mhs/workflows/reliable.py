@@ -211,8 +211,13 @@ class ReliableSender:
         if result.verdict is Verdict.DELIVERED:
             if result.reason:
                 _log.warning("message taken", message_id=row.message_id, reason=result.reason)
-            await self._end(row, workflow, OutboundStatus.ACKD, "", ACCEPTED)
             self._context.figures.spine_succeeded()
+            try:
+                await self._end(row, workflow, OutboundStatus.ACKD, "", ACCEPTED)
+            except StoreError:
+                # The Spine has it all the same. It stays to be sent, for the record; nobody need wait for that.
+                self._tell(row.message_id, ACCEPTED)
+                raise
             return
         terms = Terms(row.retries, row.retry_interval, row.persist_duration)
         ended = self._context.clock()
@@ -322,6 +327,10 @@ class ReliableSender:
             audit_lines.outbound_completed(workflow)
         elif unheard:
             context.arrivals.tell()
+        self._tell(message_id, outcome)
+
+    def _tell(self, message_id: str, outcome: Answer) -> None:
+        """Tell who waits, if anybody does, what became of a message."""
         if message_id in self._waiting:
             self._outcomes[message_id] = outcome
 

@@ -3,6 +3,8 @@
 Spec: 50 §2.1, F1, F5.
 """
 
+from typing import Final
+
 from openscr.delivery.carrier import HttpAnswer
 from openscr.errors import DeliveryError, UnreadableMessage, WireError
 from openscr.mhs import audit_lines
@@ -24,6 +26,9 @@ from openscr.mhs.workflows.packing import Packed
 from openscr.mhs.workflows.unwrapping import unwrap
 from openscr.transport.soap import read_fault
 from openscr.transport.xml import read_xml
+
+_STATUSES: Final = range(200, 600)
+"""Of answers that can be passed on; others are no answers of HTTP, and nothing can be sent on with them."""
 
 
 async def exchange(context: AdaptorContext, states: MessageStates, packed: Packed, facts: AuditFacts) -> Answer:
@@ -58,6 +63,8 @@ def read_answer(answer: HttpAnswer) -> Answer:
     """Return what the supplier is told of the Spine's answer. Spec: 50 §1.4, §2.1 step 8."""
     if answer.status == 202:
         return ACCEPTED
+    if answer.status not in _STATUSES:
+        return UNREADABLE
     if answer.status not in (200, 500):
         return passed_on(answer.status, answer.body)
     try:

@@ -14,8 +14,10 @@ from openscr.mhs.exchange import JSON, XML, Answer, OutboundRequest
 from openscr.mhs.queue_message import read_inbound_message
 from openscr.mhs.states import OutboundStatus
 from openscr.mhs.store.interface import ReplyRow, Transaction
-from openscr.mhs.workflows.answers import NO_REPLY
+from openscr.mhs.workflows.answers import NO_REPLY, ebxml_document
 from openscr.mhs.workflows.message_states import MessageStates, patience
+from openscr.transport.ebxml import Signal
+from openscr.transport.verdict import judge
 
 
 async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, facts: AuditFacts) -> Answer:
@@ -44,11 +46,19 @@ async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, fact
         interval=settings.resync_interval,
     )
     reply = reply or await context.store.transact(give_up)
-    if reply is None:
-        return NO_REPLY
-    if request.whole:
-        return Answer(200, reply.body, JSON)
-    return Answer(200, read_inbound_message(reply.body).payload.encode(), XML)
+    return NO_REPLY if reply is None else _told(reply, whole=request.whole)
+
+
+def _told(reply: ReplyRow, *, whole: bool) -> Answer:
+    """Return what a supplier is told of a reply: its payload, or all of it; of a MessageError its errors. F9, F21."""
+    message = read_inbound_message(reply.body)
+    if not message.payload:
+        said = judge(200, message.ebxml.encode(), reply.message_id).said
+        if isinstance(said, Signal) and said.kind == "MessageError":
+            return replace(ebxml_document(said.errors), replied=True)
+    if whole:
+        return Answer(200, reply.body, JSON, replied=True)
+    return Answer(200, message.payload.encode(), XML, replied=True)
 
 
 async def note_responding(
@@ -77,7 +87,7 @@ async def note_answered(
         reply = await transaction.find_reply(message_id)
         if reply is None:
             return False
-        if delivered and answer.status == 200:
+        if delivered and answer.replied:
             await transaction.remove_reply(message_id)
             return False
         await states.hand_over(transaction, reply)
