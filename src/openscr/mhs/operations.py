@@ -122,15 +122,15 @@ class _Healthcheck:
         if scope["method"] == "GET":
             answer = Response(headers={"Content-Type": HTML})
         else:
-            answer = _html_page(HTTPStatus.METHOD_NOT_ALLOWED)
+            answer = html_page(HTTPStatus.METHOD_NOT_ALLOWED)
         await answer(scope, receive, send)
 
 
 async def _page(_request: Request, error: Exception) -> Response:
-    return _html_page(HTTPStatus(getattr(error, "status_code", 404)))
+    return html_page(HTTPStatus(getattr(error, "status_code", 404)))
 
 
-def _html_page(status: HTTPStatus) -> Response:
+def html_page(status: HTTPStatus) -> Response:
     """Return what the NHS adaptor's framework answers. Spec: 50 §1, §10."""
     title = f"{status.value}: {status.phrase}"
     content = f"<html><title>{title}</title><body>{title}</body></html>"

@@ -5,6 +5,7 @@ Spec: 50 §1.3, §1.4, F14, F20.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -68,6 +69,11 @@ def write_answer(answer: Answer, ids: Ids, *, problem: bool) -> Response:
 def write_json(value: Any, status: int = 200) -> Response:
     """Return an answer in JSON."""
     return _response(status, msgspec.json.encode(value), "application/json", {})
+
+
+def written_instant(instant: datetime) -> str:
+    """Write an instant as the reference's tables have it. Spec: 50 §6."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _problem(status: int, code: str, detail: str, ids: Ids, *, errors: Any = (), process_key: str = "") -> bytes:

@@ -5,6 +5,7 @@ Spec: 50 §1.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 
 from openscr.mhs.context import AdaptorContext
 from openscr.mhs.exchange import JSON, Exchanges
+from openscr.mhs.operations import html_page
 from openscr.mhs.outbound.answers import CORRELATION_ID, Ids, write_refusal
 from openscr.mhs.outbound.callers import CallerCheck
 from openscr.mhs.outbound.header_values import header_value
@@ -26,8 +28,6 @@ from openscr.mhs.outbound.reception import Reception
 from openscr.mhs.outbound.recording import RefusalRecord
 from openscr.mhs.outbound.refusals import NOWHERE, WRONG_METHOD
 
-NOT_FOUND_PAGE: Final = "<html><title>404: Not Found</title><body>404: Not Found</body></html>"
-"""The page of the reference's framework. Spec: 50 §1."""
 _DESCRIPTION: Final = Path(__file__).with_name("openapi.json")
 
 
@@ -61,7 +61,7 @@ def outbound_application(context: AdaptorContext, exchanges: Exchanges, more: Se
     async def nowhere(request: Request, _error: Exception) -> Response:
         if wants_problem(request.headers.get("accept", "")):
             return write_refusal(NOWHERE, _ids(request, context), problem=True)
-        return Response(NOT_FOUND_PAGE, 404, {"Content-Type": "text/html; charset=UTF-8"})
+        return html_page(HTTPStatus.NOT_FOUND)
 
     async def wrong_method(request: Request, error: Exception) -> Response:
         headers = error.headers if isinstance(error, HTTPException) else None

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from openscr.errors import StoreError
 from openscr.mhs.audit import AuditFacts
 from openscr.mhs.context import AdaptorContext
-from openscr.mhs.outbound.answers import CORRELATION_ID, Ids, write_json, write_refusal
+from openscr.mhs.outbound.answers import CORRELATION_ID, Ids, write_json, write_refusal, written_instant
 from openscr.mhs.outbound.callers import caller_of
 from openscr.mhs.outbound.header_values import header_value
 from openscr.mhs.outbound.negotiation import wants_problem
@@ -73,7 +73,7 @@ class Messages:
         answer: dict[str, Any] = {"messages": [message_form(row) for row in shown]}
         if more:
             query = {name: value for name, value in request.query_params.items() if name != "after"}
-            query["after"] = f"{_written(shown[-1].created)} {shown[-1].message_id}"
+            query["after"] = f"{written_instant(shown[-1].created)} {shown[-1].message_id}"
             answer["next"] = f"/messages?{urlencode(query)}"
         return write_json(answer)
 
@@ -135,20 +135,15 @@ def message_form(row: MessageRow) -> dict[str, Any]:
     """Return what is told of a message: the fields of 50 §6, and what else is known."""
     return {
         "MESSAGE_ID": row.message_id,
-        "CREATED": _written(row.created),
+        "CREATED": written_instant(row.created),
         "INBOUND_STATUS": row.inbound_status,
         "OUTBOUND_STATUS": row.outbound_status,
         "WORKFLOW": row.workflow,
         "INTERACTION": row.interaction or None,
         "CORRELATION_ID": row.correlation_id or None,
-        "HISTORY": [{"AT": _written(each.at), "STATUS": each.status} for each in row.history],
+        "HISTORY": [{"AT": written_instant(each.at), "STATUS": each.status} for each in row.history],
         "LAST_ERROR": row.last_error or None,
     }
-
-
-def _written(instant: datetime) -> str:
-    """Write an instant as the reference's tables have it. Spec: 50 §6."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _filter(request: Request) -> MessageFilter:

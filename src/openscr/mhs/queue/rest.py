@@ -7,7 +7,7 @@ Spec: 50 E4, F20.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from openscr.errors import StoreError
 from openscr.mhs.context import AdaptorContext
-from openscr.mhs.outbound.answers import CORRELATION_ID, Ids, write_json, write_refusal
+from openscr.mhs.outbound.answers import CORRELATION_ID, Ids, write_json, write_refusal, written_instant
 from openscr.mhs.outbound.header_values import header_value
 from openscr.mhs.outbound.negotiation import wants_problem
 from openscr.mhs.outbound.refusals import STORE_UNAVAILABLE, Refusal, Refused, wrong_query
@@ -128,7 +128,7 @@ class QueueRoutes:
                 "waiting": figures.waiting,
                 "leased": figures.leased,
                 "dead": figures.dead,
-                "oldest": None if figures.oldest is None else _written(figures.oldest),
+                "oldest": None if figures.oldest is None else written_instant(figures.oldest),
                 "oldest_seconds": age,
             }
         )
@@ -172,7 +172,7 @@ def _message_form(leased: LeasedMessage) -> dict[str, Any]:
         "receipt": leased.receipt,
         "deliveries": leased.deliveries,
         "id": message.id,
-        "created": _written(message.created_at),
+        "created": written_instant(message.created_at),
         "properties": message.properties,
         # It is JSON already, and put in as it is.
         "body": msgspec.Raw(message.body),
@@ -183,8 +183,8 @@ def _letter_form(letter: DeadLetter) -> dict[str, Any]:
     late = {LATE_RESPONSE: "true"} if letter.late else {}
     return {
         "id": letter.id,
-        "created": _written(letter.created_at),
-        "died": _written(letter.died_at),
+        "created": written_instant(letter.created_at),
+        "died": written_instant(letter.died_at),
         "deliveries": letter.deliveries,
         "size": letter.size,
         "properties": {"message-id": letter.message_id, "correlation-id": letter.correlation_id, **late},
@@ -211,11 +211,6 @@ def _count(request: Request, name: str, usual: int, most: int) -> int:
     if not (said.isascii() and said.isdigit() and 1 <= int(said[:9]) <= most):
         raise Refused(wrong_query(f"{name} must be a whole number from 1 to {most}"))
     return int(said)
-
-
-def _written(instant: datetime) -> str:
-    """Write an instant as the adaptor's other answers do. Spec: 50 §6."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _json(value: Mapping[str, Any]) -> Response:
