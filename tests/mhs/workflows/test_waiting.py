@@ -102,7 +102,7 @@ async def test_the_state_is_the_last_one_before_the_supplier_has_its_answer(
 
 
 async def test_a_reply_of_another_process_is_found_by_looking(start: StartAdaptor) -> None:
-    adaptor = await start(resync_interval=0.01, resync_retries=100_000)
+    adaptor = await start(resync_interval=0.01, resync_retries=10_000)
     call = asyncio.create_task(adaptor.send(UPLOAD, wait=True))
     await adaptor.reaches(ACKD)
     await reply_arrives(adaptor, tell=False)
@@ -111,7 +111,7 @@ async def test_a_reply_of_another_process_is_found_by_looking(start: StartAdapto
 
 async def test_f3_nobody_looks_where_all_replies_come_into_one_process(start: StartAdaptor) -> None:
     """Who waits is told; it looks when it begins to wait, when it is told, and at the end. Spec: 50 F3."""
-    adaptor = await start(local=True, resync_interval=0.001, resync_retries=1_000_000)
+    adaptor = await start(local=True, resync_interval=0.01, resync_retries=10_000)
     looks: list[str] = []
     transact = adaptor.context.store.transact
 
