@@ -102,9 +102,11 @@ def _serve(roles: tuple[str, ...], data: Path | None, config: Path | None, *, sh
     if as_json:
         raise typer.BadParameter("--json goes with --show-config")
     from openscr.adaptor import Adaptor
+    from openscr.cli.allocation import give_large_memory_back
     from openscr.mhs.logs import configure_mhs_logs
 
     configure_mhs_logs(settings, "inbound" if roles == ("inbound",) else "outbound", text=sys.stderr.isatty())
+    give_large_memory_back()
     run_until_told(lambda: Adaptor(settings, roles, summaries=_summaries))
 
 
@@ -116,8 +118,10 @@ def _summaries(context: "AdaptorContext", exchanges: "Exchanges") -> "ASGIApp":
 
 
 def _demonstrate(data: Path | None) -> None:
+    from openscr.cli.allocation import give_large_memory_back
     from openscr.demo_adaptor import DemoAdaptor
     from openscr.logs import configure_logs
 
     configure_logs(text=sys.stderr.isatty())
+    give_large_memory_back()
     run_until_told(lambda: DemoAdaptor(data))

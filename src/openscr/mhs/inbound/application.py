@@ -84,8 +84,7 @@ class InboundApplication:
         headers = dict(scope["headers"])
         try:
             self._let_in(request)
-            body = await read_body(headers, receive)
-            taken = await self._answer(request, headers.get(b"content-type"), body)
+            taken = await self._answer(request, headers.get(b"content-type"), await read_body(headers, receive))
         except Refused as refused:
             taken = Taken(refused.reply, str(refused.status), audited=False)
             _log.warning("refused", status=refused.status, reason=refused.reason.rstrip(" :"))
@@ -119,6 +118,8 @@ class InboundApplication:
             arrived = read_arrived(media_type, body)
         else:
             arrived = await asyncio.to_thread(read_arrived, media_type, body)
+        # It may be large, and what follows takes its time.
+        del body
         message = request.message = await self._reception.recorded(arrived, request.call)
         envelope = arrived.envelope
         with structlog.contextvars.bound_contextvars(
