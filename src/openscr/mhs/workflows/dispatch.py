@@ -66,6 +66,13 @@ class Workflows:
         """Begin to send what is stored: first of all what an earlier run left behind."""
         self._sender.start()
 
+    def let_go(self) -> None:
+        """Answer whoever waits for attempts that this process will not make: what is stored is accepted. Spec: 50 F11.
+
+        Should it fail in the end, the queue tells.
+        """
+        self._sender.let_go()
+
     async def stop(self) -> None:
         """Let attempts under way end; what is not sent by then stays stored."""
         await self._sender.stop()
