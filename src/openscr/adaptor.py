@@ -106,6 +106,7 @@ class Adaptor:
         self._rest_tls: ListenerTls | None = None
         self._operations: Operations | None = None
         self._queue_routes: QueueRoutes | None = None
+        self._exchanges: Workflows | None = None
         self._listeners: dict[str, Listener] = {}
         self._loops: list[Loop] = []
 
@@ -144,6 +145,8 @@ class Adaptor:
             listener.stop_accepting()
         if self._queue_routes is not None:
             await self._queue_routes.stop()
+        if self._exchanges is not None:
+            self._exchanges.let_go()
         await asyncio.gather(*(listener.stopped() for listener in self._listeners.values()), return_exceptions=True)
         await asyncio.gather(*(loop.stop() for loop in self._loops), return_exceptions=True)
         await self._open.aclose()
@@ -232,7 +235,7 @@ class Adaptor:
         """Make the listeners of the roles, and what works behind them."""
         self._operations = Operations(context, days_left=lambda: self._keys.days_left)
         if OUTBOUND in self._roles:
-            exchanges = Workflows(context)
+            self._exchanges = exchanges = Workflows(context)
             self._loops.append(exchanges)
             more = [
                 Route("/scr", endpoint=_Summaries(partial(self._summaries, context, exchanges))),

@@ -66,8 +66,9 @@ async def test_what_is_known_to_be_unsent(folder: Path) -> None:
     async with carrier() as http:
         with nothing_was_sent("no connection"):
             await http.post(closed, {}, b"")
-        with nothing_was_sent("no URL"):
-            await http.post("spine", {}, b"")
+        for address in ("spine", "//spine/", "ftp://spine/", "http://spine..test/", f"http://{'s' * 64}.test/"):
+            with nothing_was_sent("no URL"):
+                await http.post(address, {}, b"")
     async with StubSpine(OK, tls=server_tls(files(folder))) as spine:
         async with carrier(ssl.create_default_context()) as http:
             with nothing_was_sent("certificate is not trusted"):

@@ -296,6 +296,14 @@ def test_headers_cannot_be_smuggled() -> None:
         write_multipart([])
 
 
+def test_a_boundary_is_found_beyond_any_number_that_contents_hold() -> None:
+    """Each content is gone through once: who fills one with boundaries holds up nobody."""
+    assert boundary_for([b"--=_MIME-Boundary12 --=_MIME-Boundary", b"--=_MIME-Boundary2"]) == "--=_MIME-Boundary3"
+    assert boundary_for([b"--=_MIME-Boundary0"]) == "--=_MIME-Boundary1"
+    filled = b"".join(b"--=_MIME-Boundary%d" % number for number in range(250_000))
+    assert boundary_for([filled]) == "--=_MIME-Boundary250000"
+
+
 @given(
     st.lists(
         st.tuples(st.from_regex(r"[A-Za-z0-9.@-]+", fullmatch=True), _contents | st.just(b"--=_MIME-Boundary1")),

@@ -26,6 +26,7 @@ from openscr.transport.verdict import TRANSPORT_PAUSE, TRANSPORT_TRIES
 LARGEST_ANSWER = 1_048_576
 """Bytes of an answer that are read; an acknowledgement has about 1,600."""
 
+_SCHEMES = ("http://", "https://")
 
 Lapsed = Callable[[bytes], bool]
 
@@ -159,6 +160,8 @@ class HttpCarrier:
     async def _post(
         self, address: str, headers: Mapping[str, str], body: bytes, limit: aiohttp.ClientTimeout
     ) -> HttpAnswer:
+        if not address.lower().startswith(_SCHEMES):
+            raise NotConnected("the address is no URL of HTTP")
         try:
             async with self._open().post(
                 address, data=body, headers=headers, allow_redirects=False, timeout=limit, proxy=self._proxy
@@ -177,7 +180,8 @@ class HttpCarrier:
             raise NotConnected("no connection in time") from None
         except TimeoutError:
             raise DeliveryError("no answer in time") from None
-        except aiohttp.InvalidURL:
+        except (aiohttp.InvalidURL, UnicodeError):
+            # A name with a part that is empty or too long is no name of a host.
             raise NotConnected("the address is no URL") from None
         except aiohttp.ClientHttpProxyError:
             raise NotConnected("the proxy makes no connection") from None

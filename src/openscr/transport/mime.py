@@ -42,6 +42,8 @@ SPINE_HEADER_TYPE: Final = "text/xml"
 SPINE_PAYLOAD_TYPE: Final = "application/xml"
 
 BOUNDARY: Final = "--=_MIME-Boundary"
+_BOUNDARIES: Final = re.compile(BOUNDARY.encode() + b"([0-9]{0,9})")
+"""More digits than any content has boundaries."""
 """The boundary that everybody uses. Spec: 40 §5.1, 50 C5."""
 
 _DELIMITER: Final = b"--" + BOUNDARY.encode()
@@ -293,6 +295,12 @@ def write_encoded(parts: Sequence[EncodedPart], *, boundary: str = BOUNDARY, lin
 
 def boundary_for(contents: Iterable[bytes]) -> str:
     """Return the usual boundary or, if it occurs in a content, the first of its kind that occurs in none. 50 C5."""
-    contents = tuple(contents)
-    candidates = (f"{BOUNDARY}{number or ''}" for number in count())
-    return next(each for each in candidates if not any(each.encode() in content for content in contents))
+    # Once through every content, however many boundaries somebody has put into it; whatever begins like one is one.
+    taken: set[str] = set()
+    usual = BOUNDARY.encode()
+    for content in (each for each in contents if usual in each):
+        for found in _BOUNDARIES.finditer(content):
+            number = found.group(1).decode()
+            taken.update(number[:length] for length in range(len(number) + 1))
+    numbers = (str(number or "") for number in count())
+    return next(f"{BOUNDARY}{number}" for number in numbers if number not in taken)

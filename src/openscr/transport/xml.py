@@ -194,6 +194,7 @@ def outermost(root: etree._Element, tag: str) -> Iterator[etree._Element]:
 # --- output ---------------------------------------------------------------------------------------------------------
 
 _SPECIAL: Final = re.compile('[&<>"\t\r\n]|[^ -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
+_NOT_ALLOWED: Final = re.compile("[^\t\r\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 _REFERENCES: Final = {
     "&": "&amp;",
     "<": "&lt;",
@@ -211,7 +212,13 @@ def escape(text: str) -> str:
     Characters that XML 1.0 does not allow are dropped; tabs and line ends become character references, because a reader
     would otherwise normalise them away.
     """
-    return _SPECIAL.sub(lambda found: _REFERENCES.get(found.group(), ""), text)
+    if _SPECIAL.search(text) is None:
+        return text
+    text = _NOT_ALLOWED.sub("", text)
+    # The ampersand is the first of them.
+    for special, reference in _REFERENCES.items():
+        text = text.replace(special, reference)
+    return text
 
 
 def write_element(element: etree._Element) -> bytes:

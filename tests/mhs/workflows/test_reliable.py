@@ -86,6 +86,40 @@ async def test_whoever_waits_is_told_what_the_spine_has_taken_though_the_store_i
     assert [each.body for each in spine.received] == [spine.received[0].body] * 2
 
 
+@RELIABLY
+async def test_f11_who_waits_for_later_attempts_is_let_go_when_the_adaptor_stops(
+    start: StartAdaptor, spine: StubSpine, interaction: Interaction
+) -> None:
+    """The message is stored and will be sent: 202 and not 503, or its supplier would send it once more anew."""
+    spine.script(fault("200"))
+    adaptor = await start()
+    call = asyncio.create_task(adaptor.send(interaction))
+
+    async def tried() -> bool:
+        row = await sending(adaptor)
+        return row is not None and row.attempts == 1
+
+    await until(tried)
+    adaptor.workflows.let_go()
+    async with asyncio.timeout(PATIENCE):
+        assert await call == Answer(202)
+    assert (await sending(adaptor)).state is SendState.OPEN
+
+
+async def test_f11_an_attempt_under_way_is_waited_for_when_the_adaptor_stops(
+    start: StartAdaptor, spine: StubSpine
+) -> None:
+    answered = asyncio.Event()
+    spine.script(held(refuse(), answered))
+    adaptor = await start()
+    call = asyncio.create_task(adaptor.send(UPLOAD))
+    await spine.after(1)
+    adaptor.workflows.let_go()
+    await asyncio.sleep(0)
+    answered.set()
+    assert (await call).status == 500
+
+
 # --- by contract ------------------------------------------------------------------------------------------------------
 
 PASSING: dict[str, Behaviour] = {

@@ -1,7 +1,9 @@
 """What goes over the wire to a Spine, byte for byte. Spec: 50 §2.5, §2.6, C5."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,8 @@ from mhs.workflows.adaptor import CORRELATION_ID, EXPRESS, FORWARD, MESSAGE_ID, 
 from openscr.codes import ACTOR_NEXT_MSH, ACTOR_SOAP_NEXT, ACTOR_TO_PARTY
 from openscr.mhs.exchange import Attachment, ExternalReference
 from openscr.mhs.interactions import Interaction
+from openscr.mhs.workflows import dispatch
+from openscr.mhs.workflows.packing import Packed, pack
 from openscr.transport.ebxml import Reliability, check_reliability
 from openscr.transport.wsa import read_request
 from openscr.transport.xml import read_xml
@@ -238,3 +242,21 @@ async def test_answers_may_be_compressed(start: StartAdaptor, spine: StubSpine) 
     spine.script(lambda _: Reply(503, b"busy " * 1000, "text/plain").compressed())
     told = await (await start()).send(QUERY)
     assert (told.status, told.body) == (503, b"busy " * 1000)
+
+
+@pytest.mark.parametrize(("count", "aside"), [(1_000, False), (1_001, True)])
+async def test_a_message_of_very_many_references_is_written_while_others_are_served(
+    start: StartAdaptor, monkeypatch: pytest.MonkeyPatch, count: int, aside: bool
+) -> None:
+    """There may be any number of them. Spec: 50 §1.2."""
+    threads: list[threading.Thread] = []
+
+    def packing(*given: Any) -> Packed:
+        threads.append(threading.current_thread())
+        return pack(*given)
+
+    monkeypatch.setattr(dispatch, "pack", packing)
+    references = tuple(ExternalReference(f"M{number}", "") for number in range(count))
+    received = await (await start()).sent(UPLOAD, external_attachments=references)
+    assert len(received.envelope.references) == 1 + count
+    assert [thread is not threading.main_thread() for thread in threads] == [aside]

@@ -3,6 +3,7 @@
 Spec: 50 §2, F1, F5, F11.
 """
 
+import asyncio
 import math
 from dataclasses import replace
 from datetime import timedelta
@@ -41,6 +42,8 @@ from openscr.mhs.workflows.waiting import note_answered, note_responding, wait_f
 from openscr.transport.verdict import Verdict
 
 _STORED_FIRST = frozenset({Workflow.ASYNC_RELIABLE, Workflow.FORWARD_RELIABLE})
+_MANY = 1_000
+"""External attachments of a message that is written on a thread of its own: there may be a million."""
 
 _log = structlog.get_logger("mhs.workflows")
 
@@ -65,6 +68,13 @@ class Workflows:
     def start(self) -> None:
         """Begin to send what is stored: first of all what an earlier run left behind."""
         self._sender.start()
+
+    def let_go(self) -> None:
+        """Answer whoever waits for attempts that this process will not make: what is stored is accepted. Spec: 50 F11.
+
+        Should it fail in the end, the queue tells.
+        """
+        self._sender.let_go()
 
     async def stop(self) -> None:
         """Let attempts under way end; what is not sent by then stays stored."""
@@ -105,7 +115,10 @@ class Workflows:
                 return NO_SENDER
             route = await self._route(request)
             facts = replace(facts, to_asid=route.asid, to_party=route.party_key)
-            packed = self._pack(request, route)
+            if len(request.external_attachments) > _MANY:
+                packed = await asyncio.to_thread(self._pack, request, route)
+            else:
+                packed = self._pack(request, route)
         except _NotPrepared as failure:
             _log.warning("message not prepared", message_id=request.message_id, error=failure.error)
             await self._states.change(facts, OutboundStatus.PREPARATION_FAILED, failure.error)

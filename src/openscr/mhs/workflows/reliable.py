@@ -61,11 +61,18 @@ class ReliableSender:
         self._outcomes: dict[str, Answer] = {}
         self._settled = Replies()
         self._wake = asyncio.Event()
+        self._letting_go = False
         self._scanner: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to send: first of all what an earlier run left behind."""
         self._scanner = asyncio.create_task(self._scan(), name="reliable messages")
+
+    def let_go(self) -> None:
+        """Let nobody wait for more than an attempt under way: this process is about to end, the message is stored."""
+        self._letting_go = True
+        for message_id in self._waiting:
+            self._settled.arrived(message_id)
 
     async def stop(self) -> None:
         """Begin no more attempts, and let those under way end."""
@@ -123,7 +130,9 @@ class ReliableSender:
             return ACCEPTED
         if row.outbound_status is OutboundStatus.NACKD:
             return UNREADABLE
-        return NOT_SENT if row.outbound_status is OutboundStatus.TRANSMISSION_FAILED else None
+        if row.outbound_status is OutboundStatus.TRANSMISSION_FAILED:
+            return NOT_SENT
+        return ACCEPTED if self._letting_go else None
 
     # --- what is under way ------------------------------------------------------------------------------------------
 
