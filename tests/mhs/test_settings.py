@@ -346,3 +346,13 @@ def test_a_party_key_holds_nothing_that_no_message_could_bear(monkeypatch: pytes
     with pytest.raises(InvalidSetting, match="without blanks") as refused:
         load_mhs_settings()
     assert "9199121" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["outbound_http_proxy", "spine_route_lookup_http_proxy"])
+@pytest.mark.parametrize("value", ["http://proxy", "user:hidden@proxy", "proxy/", "pro xy"])
+def test_a_proxy_is_a_host_alone(value: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise it would be every message that cannot be sent."""
+    monkeypatch.setenv(f"MHS_{name.upper()}", value)
+    with pytest.raises(InvalidSetting, match="host alone") as refused:
+        load_mhs_settings()
+    assert "hidden" not in str(refused.value)

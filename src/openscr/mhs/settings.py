@@ -91,6 +91,15 @@ def _word(value: object) -> object:
 
 
 _Word = Annotated[str, BeforeValidator(_word)]
+
+
+def _host_alone(value: object) -> object:
+    if isinstance(value, str) and (set(value) & set("/@") or any(each.isspace() for each in value)):
+        raise ValueError("this is the name or address of a host alone, for example proxy.example")
+    return value
+
+
+_Host = Annotated[str, BeforeValidator(_host_alone)]
 _Seconds = Annotated[float, Field(le=31_622_400)]
 """Not longer than a year: longer ones end in no date."""
 _Count = Annotated[int, Field(le=10_000)]
@@ -146,7 +155,7 @@ class MhsSettings(SourcedSettings):
         100, ge=0, le=86_400_000, description="milliseconds between those attempts"
     )
     outbound_validate_certificate: bool = Field(True, description="verify the Spine's certificate and host name")
-    outbound_http_proxy: str = Field("", description="HTTP proxy towards the Spine")
+    outbound_http_proxy: _Host = Field("", description="HTTP proxy towards the Spine")
     outbound_http_proxy_port: int = Field(3128, ge=1, le=65535, description="port of that proxy")
     connect_timeout: _Seconds = Field(10, gt=0, description="seconds for a connection (F5)")
     sync_timeout: _Seconds = Field(20, gt=0, description="seconds for a synchronous exchange (F5)")
@@ -176,7 +185,7 @@ class MhsSettings(SourcedSettings):
     spine_route_lookup_validate_cert: bool = Field(
         True, description="verify the certificate and host name of that service"
     )
-    spine_route_lookup_http_proxy: str = Field("", description="HTTP proxy towards that service")
+    spine_route_lookup_http_proxy: _Host = Field("", description="HTTP proxy towards that service")
     spine_route_lookup_http_proxy_port: int = Field(3128, ge=1, le=65535, description="port of that proxy")
     secret_spine_route_lookup_client_cert: SecretStr | None = Field(
         None, description="our certificate at that service, PEM text"
