@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, Self
 import aiohttp
 
 from journeys.messages import get
-from journeys.runner import PATIENCE, STOP_SECONDS, Server, import_directory, live_directory, until
+from journeys.runner import PATIENCE, Server, Started, import_directory, live_directory, until
 from openscr.codes import ACKNOWLEDGEMENT
 from openscr.testbench.world import PRACTICE_PARTY
 
@@ -24,7 +23,7 @@ ENDPOINT_OF_ANSWERS = (
 
 
 @dataclass
-class Adaptor:
+class Adaptor(Started):
     """A running adaptor: base URLs of the roles that run, data folder, process and log."""
 
     outbound: str
@@ -46,25 +45,6 @@ class Adaptor:
         outbound = "" if role == "inbound" else urls[0]
         inbound = "" if role == "outbound" else urls[-1]
         return cls(outbound, inbound, data, process, log)
-
-    def stop(self) -> int:
-        """End it with SIGTERM; return its exit code. Raises when it takes longer than it may."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(STOP_SECONDS)
-        finally:
-            self._close()
-
-    def kill(self) -> None:
-        """End it as a power cut would."""
-        self.process.kill()
-        self.process.wait()
-        self._close()
-
-    def _close(self) -> None:
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
 
 def launch(data: Path, role: str, /, **settings: object) -> "tuple[subprocess.Popen[str], Path]":

@@ -1,10 +1,12 @@
-"""The demo service that most journeys use, and the certificates that all services share."""
+"""The demo service that most journeys use, an adaptor beside one, and the certificates that all services share."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from journeys.adaptor import Adaptor, Supplier, beside, register
 from journeys.runner import Server, new_data
 from openscr.access.pki import make_demo_certificates
 
@@ -45,3 +47,27 @@ def start(data: Path) -> Iterator[Callable[..., Server]]:
     for server in started:
         if server.process.poll() is None:
             server.stop()
+
+
+@pytest.fixture(scope="module")
+def spine(pki: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A demo service of this module's own: its answers go to the adaptor."""
+    server = Server.start(new_data(tmp_path_factory.mktemp("spine") / "data", pki), demo=True)
+    yield server
+    assert server.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def adaptor(spine: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adaptor]:
+    """An adaptor of the demo practice, which the service's directory knows."""
+    running = Adaptor.start(tmp_path_factory.mktemp("adaptor"), **beside(spine))
+    asyncio.run(register(spine, running.inbound))
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture
+async def supplier(adaptor: Adaptor) -> AsyncIterator[Supplier]:
+    """The practice's own system behind that adaptor."""
+    async with Supplier(adaptor) as system:
+        yield system

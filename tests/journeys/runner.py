@@ -27,8 +27,37 @@ PATIENCE = 60
 """Seconds after which something that must happen is taken for lost; nothing waits that long when all is well."""
 
 
+class Started:
+    """A process that was started, and how it ends."""
+
+    process: subprocess.Popen[str]
+
+    def about_to_stop(self) -> None:
+        """Do what must be done while it still runs: nothing."""
+
+    def stop(self) -> int:
+        """End it with SIGTERM; return its exit code. Raises when it takes longer than it may."""
+        if self.process.poll() is None:
+            self.about_to_stop()
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        finally:
+            self._close()
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
 @dataclass
-class Server:
+class Server(Started):
     """A running service: base URLs of its listeners, data folder, process and log."""
 
     web: str
@@ -58,30 +87,10 @@ class Server:
         """Return what a client with this certificate connects with."""
         return client_context(self.data / "pki", name)
 
-    def stop(self) -> int:
-        """End the service with SIGTERM; return its exit code. Raises when it takes longer than it may."""
-        if self.process.poll() is None:
-            self._keep_metrics()
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(STOP_SECONDS)
-        finally:
-            self._close()
-
-    def kill(self) -> None:
-        """End the service as a power cut would."""
-        self.process.kill()
-        self.process.wait()
-        self._close()
-
-    def _keep_metrics(self) -> None:
+    def about_to_stop(self) -> None:
         """Leave the last figures beside the log, for the search for patient data."""
         with urlopen(f"{self.web}/metrics", timeout=5) as answer:
             self.log.with_suffix(".metrics").write_bytes(answer.read())
-
-    def _close(self) -> None:
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
 
 def launch(data: Path, **settings: object) -> tuple[subprocess.Popen[str], Path]:

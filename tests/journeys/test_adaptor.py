@@ -5,14 +5,10 @@ Spec: 50 §2, §3, §14.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
-import pytest
-
-from journeys.adaptor import Adaptor, Supplier, beside, register
+from journeys.adaptor import Supplier
 from journeys.messages import PRACTICE, Post, fresh_patient
-from journeys.runner import Server, new_data, until
+from journeys.runner import until
 from openscr.codes import (
     ACKNOWLEDGEMENT,
     ACS_GET,
@@ -29,29 +25,6 @@ from openscr.transport.soap import BODY
 from openscr.transport.xml import read_xml, write_element
 
 ASID = PRACTICE.asid
-
-
-@pytest.fixture(scope="module")
-def spine(pki: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A demo service of this module's own: its answers go to the adaptor."""
-    server = Server.start(new_data(tmp_path_factory.mktemp("spine") / "data", pki), demo=True)
-    yield server
-    assert server.stop() == 0
-
-
-@pytest.fixture(scope="module")
-def adaptor(spine: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adaptor]:
-    """An adaptor of the demo practice, which the service's directory knows."""
-    running = Adaptor.start(tmp_path_factory.mktemp("adaptor"), **beside(spine))
-    asyncio.run(register(spine, running.inbound))
-    yield running
-    assert running.stop() == 0
-
-
-@pytest.fixture
-async def supplier(adaptor: Adaptor) -> AsyncIterator[Supplier]:
-    async with Supplier(adaptor) as system:
-        yield system
 
 
 def interaction_of(post: Post) -> bytes:

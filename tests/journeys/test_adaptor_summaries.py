@@ -1,21 +1,17 @@
 """Summaries posted as JSON to an adaptor beside our own service: stored, listed, refused. Spec: 50 §12, C8, S5."""
 
-import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from journeys.adaptor import Adaptor, Supplier, Told, beside, register
+from journeys.adaptor import Adaptor, Supplier, Told
 from journeys.messages import PRACTICE, fresh_patient
-from journeys.runner import STOP_SECONDS, Server, new_data
+from journeys.runner import STOP_SECONDS, Server
 from mhs.scr.forms import at, example_form, plain_form
 from openscr.client import SpineClient
 from openscr.codes import EVENT, EVENT_LIST
@@ -24,29 +20,6 @@ from openscr.identifiers import mint_uuid
 from openscr.spine import EventListQuery, EventQuery, MessageIds
 
 NAMED = {"interaction-name": "SCR_GP_SUMMARY_UPLOAD"}
-
-
-@pytest.fixture(scope="module")
-def spine(pki: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A demo service of this module's own: its answers go to the adaptor."""
-    server = Server.start(new_data(tmp_path_factory.mktemp("spine") / "data", pki), demo=True)
-    yield server
-    assert server.stop() == 0
-
-
-@pytest.fixture(scope="module")
-def adaptor(spine: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adaptor]:
-    """An adaptor of the demo practice."""
-    running = Adaptor.start(tmp_path_factory.mktemp("adaptor"), **beside(spine))
-    asyncio.run(register(spine, running.inbound))
-    yield running
-    assert running.stop() == 0
-
-
-@pytest.fixture
-async def supplier(adaptor: Adaptor) -> AsyncIterator[Supplier]:
-    async with Supplier(adaptor) as system:
-        yield system
 
 
 def practice_form(patient: str, event: str, *replaced: str) -> dict[str, Any]:
