@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from postgres import PostgresServer, postgres_server
 from rabbitmq import RabbitMq, rabbitmq_server
 from serving import DemoServer, serving
 
@@ -25,3 +26,13 @@ def rabbitmq() -> Iterator[RabbitMq]:
     """A message broker for the whole session: a test takes queues of its own, and leaves it running."""
     with rabbitmq_server() as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL for the whole session: a test makes a database of its own, and leaves the server running.
+
+    It does not sync to disk; what is about durability starts a server of its own.
+    """
+    with postgres_server() as server:
+        yield server

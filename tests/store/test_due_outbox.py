@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from openscr.store import statements
 from openscr.store.compression import Codec
-from openscr.store.interface import OutboxRow, OutboxState
+from openscr.store.interface import NOBODY, OutboxRow, OutboxState
 from openscr.store.rows import outbox_values, to_microseconds
 from openscr.store.sqlite_connection import connect, prepare_database
 from openscr.store.sqlite_outbox import take_due
@@ -37,7 +37,7 @@ def steps_to_take_due(connection: Connection, besides: tuple[str, ...]) -> tuple
         return 0
 
     connection.set_progress_handler(count, 1)
-    rows = take_due(connection, to_microseconds(at(MANY * 2)), 3, Codec(), besides)
+    rows = take_due(connection, to_microseconds(at(MANY * 2)), 3, Codec(), NOBODY, besides)
     connection.set_progress_handler(None, 1)
     return steps, [row.id for row in rows]
 
@@ -61,7 +61,7 @@ def add(connection: Connection, rows: list[OutboxRow]) -> None:
     """Put rows into the database, many at a time."""
     codec = Codec()
     connection.execute("BEGIN")
-    connection.executemany(statements.APPEND_OUTBOX, (outbox_values(row, codec) for row in rows))
+    connection.executemany(statements.APPEND_OUTBOX, ((*outbox_values(row, codec), "", 0) for row in rows))
     connection.execute("COMMIT")
 
 

@@ -12,11 +12,13 @@ from alembic.script import ScriptDirectory
 
 from openscr.errors import ConfigurationError
 from openscr.store.compression import Codec
-from openscr.store.interface import PollResult, Transaction
+from openscr.store.interface import OutboxRow, PollResult, Transaction
 from openscr.store.migrations import REVISIONS, head_revision, upgrade_sqlite
+from openscr.store.rows import outbox_values
 from openscr.store.sqlite import SqliteStore
 from openscr.store.sqlite_connection import read_revision
 from openscr.store.sqlite_transaction import SqliteTransaction, run_to_end
+from openscr.store.statements import OUTBOX_COLUMNS
 
 from .samples import SLOT, a_poll_result, an_id, read_patient, receive, upload
 
@@ -49,6 +51,13 @@ FIXED_ROW = {
         "INSERT INTO alert VALUES (1206, 'A', '9990000018', '2', '1', 't', 0, 'a', 'o', 'u', 'r', 'j', 'new',"
         " 'override', CAST('{}' AS BLOB), 1)",
     ),
+    "0006": (
+        *FIRST,
+        "INSERT INTO alert VALUES (1206, 'A', '9990000018', '2', '1', 't', 0, 'a', 'o', 'u', 'r', 'j', 'new',"
+        " 'override', CAST('{}' AS BLOB), 1)",
+        "INSERT INTO instance VALUES ('h', '0.1.0', 0, 0)",
+        "INSERT INTO ended_session VALUES ('s', 0, 0)",
+    ),
 }
 """Rows as a store of each revision holds them: every revision that was ever released stays here."""
 
@@ -68,6 +77,16 @@ def test_the_program_knows_every_revision() -> None:
     assert set(FIXED_ROW) == set(REVISIONS)
 
 
+class BeforeLeases(SqliteTransaction):
+    """Writes rows of the outbox as programs did before they were leased."""
+
+    async def append_outbox(self, row: OutboxRow) -> None:
+        """Keep a message that must be sent."""
+        columns = f"{OUTBOX_COLUMNS}, due_at"
+        marks = ", ".join("?" * len(columns.split(",")))
+        self._execute(f"INSERT INTO outbox ({columns}) VALUES ({marks})", outbox_values(row, self._codec))  # noqa: S608 constants
+
+
 @pytest.mark.parametrize("revision", REVISIONS)
 async def test_a_populated_store_of_any_revision_is_brought_up_to_date(tmp_path: Path, revision: str) -> None:
     """Rows written under any released schema are there under the present one."""
@@ -77,7 +96,7 @@ async def test_a_populated_store_of_any_revision_is_brought_up_to_date(tmp_path:
         for statement in FIXED_ROW[revision]:
             connection.execute(statement)
         # What a service had received and still owed, written as the service writes it.
-        run_to_end(receive(2), SqliteTransaction(connection, Codec(), SLOT))
+        run_to_end(receive(2), BeforeLeases(connection, Codec(), SLOT))
     store = SqliteStore(path)
     assert await store.current_revision() == revision
     await store.open()

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from openscr.spine import Consent, EventStatus
 from openscr.standing import Basis, Holder, StandingKind
@@ -378,6 +378,33 @@ class VerifyReport:
         return not self.faults
 
 
+@dataclass(frozen=True, slots=True)
+class Leasing:
+    """By whom, and for how many seconds, rows of the outbox are leased.
+
+    ``holder`` is one worker process: unique among all that share the store, the same again after its restart. Nobody
+    else is given its rows until their lease ends. An empty holder leases nothing: it only looks.
+    Spec: engine.md "Workers lease outbox rows slot by slot".
+    """
+
+    holder: str = ""
+    seconds: float = 90.0
+
+
+NOBODY: Final = Leasing()
+"""Who only looks at what the outbox holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A worker process that runs on the store: its holder, the version of its program, when it last said so."""
+
+    holder: str
+    program: str
+    started_at: datetime
+    seen_at: datetime
+
+
 class Transaction(Protocol):
     """Reads and writes of one slot, all or nothing."""
 
@@ -411,7 +438,7 @@ class Transaction(Protocol):
         """Add a version of the consent."""
 
     async def append_outbox(self, row: OutboxRow) -> None:
-        """Keep a message that must be sent."""
+        """Keep a message that must be sent; it is leased by the holder of this store, who is about to send it."""
 
     async def find_poll_result(self, token: str) -> PollResult | None:
         """Return the result that a token leads to, whether or not it has expired."""
@@ -456,6 +483,9 @@ class Store(Protocol):
     engine: str
     """Name for people: ``SQLite`` or ``PostgreSQL``."""
 
+    leasing: Leasing
+    """Who we are among those who share the store."""
+
     async def open(self) -> None:
         """Connect, bring the schema up to date, be ready for `transact`."""
 
@@ -481,13 +511,20 @@ class Store(Protocol):
         """Return the row of a MessageId (upper case) of any slot, or none; for what is asked rarely."""
 
     async def due_outbox(self, now: datetime, limit: int, *, besides: Sequence[str] = ()) -> list[OutboxRow]:
-        """Return open rows whose next attempt is due, oldest first; none of the parties ``besides``.
+        """Lease and return open rows whose next attempt is due, oldest first; none of the parties ``besides``.
 
-        A row that is damaged is none of them: it becomes a failed one, so that it holds up nobody.
+        Rows that another holder has leased are none of them, those that our own holder has are: whether one of them is
+        being sent is for the caller to know. A row that is damaged is none of them: it becomes a failed one, so that it holds up nobody.
         """
 
     async def change_outbox(self, row: OutboxRow) -> None:
-        """Write state, attempts, times, error and rendered bytes of a row. Raises: `StoreError` for a damaged one."""
+        """Write state, attempts, times, error and rendered bytes of a row; a row that waits again is leased no more.
+
+        Nothing happens when the row is gone, or another holder has leased it. Raises: `StoreError` for a damaged one.
+        """
+
+    async def release_outbox(self, holder: str) -> int:
+        """End the leases of a holder that is known to have ended; return how many."""
 
     async def remove_outbox(self, slot: int, id: str) -> None:
         """Forget a row that was delivered."""
@@ -497,6 +534,27 @@ class Store(Protocol):
 
     async def outbox_figures(self) -> OutboxFigures:
         """Return numbers for metrics and readiness."""
+
+    async def announce(self, instance: Instance) -> None:
+        """Keep that a worker process runs, in the place of what it said before."""
+
+    async def withdraw(self, holder: str) -> None:
+        """Forget a worker process that ends or has ended, and end its leases."""
+
+    async def read_instances(self) -> list[Instance]:
+        """Return every worker process that has said that it runs, and did not withdraw."""
+
+    async def now(self) -> datetime:
+        """Return the time by the store's own clock: the database server's, or this machine's."""
+
+    async def end_session(self, session: str, ended_at: datetime, kept_until: datetime) -> None:
+        """Keep that a session of a person has ended; ``session`` is a digest of its id. Spec: 35 §4.2."""
+
+    async def ended_sessions(self, since: datetime) -> list[tuple[str, datetime]]:
+        """Return the sessions that ended from an instant on, and until when each must be remembered."""
+
+    async def remove_ended_sessions(self, kept_until: datetime) -> int:
+        """Forget the sessions that need not be remembered any longer; return how many."""
 
     async def remove_poll_results(self, expired_at: datetime) -> int:
         """Forget the poll results that had expired at an instant; return how many."""

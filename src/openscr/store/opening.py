@@ -4,15 +4,16 @@ Spec: 00 §4 ``--store``; engine.md "four levels".
 """
 
 from openscr.errors import ConfigurationError
-from openscr.store.interface import Store
+from openscr.store.interface import NOBODY, Leasing, Store
 from openscr.store.sqlite import SqliteStore
 
 _SCHEME = "sqlite:///"
 
 
-def open_store(url_or_path: str, *, migrate: bool = True) -> Store:
+def open_store(url_or_path: str, *, migrate: bool = True, leasing: Leasing = NOBODY) -> Store:
     """Return the store of a URL or a bare path; `Store.open` is still to be awaited.
 
+    ``leasing`` says who we are for those who send what the outbox holds; others need not say it.
     ``sqlite:///data/openscr.db`` is a path relative to the working folder, ``sqlite:////srv/openscr.db`` an absolute
     one. Raises: `ConfigurationError` when the engine is not one of ours.
     """
@@ -24,4 +25,4 @@ def open_store(url_or_path: str, *, migrate: bool = True) -> Store:
         )
     if not path or path == ":memory:":
         raise ConfigurationError("the store needs the path of a database file: sqlite:///PATH or PATH")
-    return SqliteStore(path, migrate=migrate)
+    return SqliteStore(path, migrate=migrate, leasing=leasing)

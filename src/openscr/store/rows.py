@@ -19,6 +19,7 @@ from openscr.store.compression import Codec
 from openscr.store.interface import (
     ConsentRow,
     EventRow,
+    Leasing,
     OutboxRow,
     OutboxState,
     PatientEntry,
@@ -294,8 +295,13 @@ def outbox_values(row: OutboxRow, codec: Codec) -> Values:
     )
 
 
+def leased_until(leasing: Leasing, now: int) -> int:
+    """Return until when a lease taken at ``now`` holds, both in microseconds since 1970; 0 for none."""
+    return now + int(leasing.seconds * 1_000_000) if leasing.holder else 0
+
+
 def outbox_change_values(row: OutboxRow, codec: Codec) -> Values:
-    """Return the columns of a row of the outbox that delivery changes, then its key."""
+    """Return the columns of a row of the outbox that delivery changes."""
     return (
         row.state.value,
         row.content_type,
@@ -306,8 +312,6 @@ def outbox_change_values(row: OutboxRow, codec: Codec) -> Values:
         optional_time(row.first_attempt_at),
         row.last_error,
         _due_at(row),
-        row.slot,
-        row.id,
     )
 
 

@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from openscr.errors import Conflict, StoreError
-from openscr.identifiers import SLOTS, slot_of
+from openscr.identifiers import SLOTS, slot_of, utc_now
 from openscr.store import sqlite_alerts, sqlite_audit, statements
 from openscr.store.compression import Codec
 from openscr.store.interface import (
+    NOBODY,
     AlertRow,
     AuditPeriod,
     AuditRow,
     ChainHead,
+    Instance,
+    Leasing,
     Notice,
     OutboxFigures,
     OutboxRow,
@@ -36,6 +39,7 @@ from openscr.store.interface import (
 )
 from openscr.store.rows import (
     from_microseconds,
+    leased_until,
     outbox_change_values,
     patient_values,
     read_patient_entry,
@@ -56,8 +60,16 @@ class SqliteStore(SqliteFile):
 
     engine = "SQLite"
 
-    def __init__(self, path: str | Path, *, migrate: bool = True, busy_timeout: float = BUSY_SECONDS) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        migrate: bool = True,
+        busy_timeout: float = BUSY_SECONDS,
+        leasing: Leasing = NOBODY,
+    ) -> None:
         super().__init__(path, migrate=migrate, busy_timeout=busy_timeout)
+        self.leasing = leasing
         # Used on the event loop alone.
         self._codec = Codec()
 
@@ -69,8 +81,10 @@ class SqliteStore(SqliteFile):
         Raises what ``work`` raises, `StoreUnavailable`, `OutcomeUnknown`; `StoreError` when ``work`` awaits anything
         but its transaction.
         """
-        codec = self._codec
-        return await self._transact(lambda connection: run_to_end(work, SqliteTransaction(connection, codec, slot)))
+        codec, leasing = self._codec, self.leasing
+        return await self._transact(
+            lambda connection: run_to_end(work, SqliteTransaction(connection, codec, slot, leasing))
+        )
 
     # --- outbox -----------------------------------------------------------------------------------------------------
 
@@ -83,18 +97,26 @@ class SqliteStore(SqliteFile):
 
         A damaged row is not given out but marked as failed.
         """
-        codec, until = self._codec, to_microseconds(now)
-        return await self._write(lambda connection: take_due(connection, until, limit, codec, besides))
+        codec, until, leasing = self._codec, to_microseconds(now), self.leasing
+        return await self._write(lambda connection: take_due(connection, until, limit, codec, leasing, besides))
 
     async def change_outbox(self, row: OutboxRow) -> None:
-        """Write what delivery changes in a row; nothing happens when the row is gone. Spec: 40 §6.3.
+        """Write what delivery changes in a row; nothing happens when the row is gone or another's. Spec: 40 §6.3.
 
         Raises: `StoreError` for a damaged row: what could not be read of it would be lost.
         """
         if row.damaged:
             raise StoreError("a damaged row of the outbox cannot be changed")
-        values = outbox_change_values(row, Codec())
-        await self._write(lambda connection: connection.execute(statements.CHANGE_OUTBOX, values))
+        values, holder, now = outbox_change_values(row, Codec()), self.leasing.holder, to_microseconds(utc_now())
+        # A row that is rendered, and sent next, stays ours.
+        keeps = row.state is OutboxState.OPEN and row.body and not row.attempts
+        lease = (holder, leased_until(self.leasing, now)) if keeps else ("", 0)
+        key = (row.slot, row.id, now, holder)
+        await self._write(lambda connection: connection.execute(statements.CHANGE_OUTBOX, (*values, *lease, *key)))
+
+    async def release_outbox(self, holder: str) -> int:
+        """End the leases of a holder that has ended; return how many."""
+        return await self._write(lambda connection: connection.execute(statements.RELEASE_OUTBOX, (holder,)).rowcount)
 
     async def remove_outbox(self, slot: int, id: str) -> None:
         """Forget a row that was delivered. Spec: 40 §6.3."""
@@ -110,6 +132,53 @@ class SqliteStore(SqliteFile):
         rows = dict.fromkeys((state.value for state in OutboxState), 0) | {state: count for state, count, _ in found}
         oldest = next((first for state, _, first in found if state == OutboxState.OPEN), None)
         return OutboxFigures(rows, None if oldest is None else from_microseconds(oldest))
+
+    # --- who shares the store ---------------------------------------------------------------------------------------
+
+    async def announce(self, instance: Instance) -> None:
+        """Keep that a worker process runs."""
+        times = to_microseconds(instance.started_at), to_microseconds(instance.seen_at)
+        values = (instance.holder, instance.program, *times)
+        await self._write(lambda connection: connection.execute(statements.ANNOUNCE, values))
+
+    async def withdraw(self, holder: str) -> None:
+        """Forget a worker process, and end its leases."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(statements.WITHDRAW, (holder,))
+            connection.execute(statements.RELEASE_OUTBOX, (holder,))
+
+        await self._write(write)
+
+    async def read_instances(self) -> list[Instance]:
+        """Return every worker process that runs, as it says."""
+        found = await self._report(lambda connection: connection.execute(statements.READ_INSTANCES).fetchall())
+        return [
+            Instance(holder, program, from_microseconds(started), from_microseconds(seen))
+            for holder, program, started, seen in found
+        ]
+
+    async def now(self) -> datetime:
+        """Return the time of this machine: the file has no clock of its own."""
+        return utc_now()
+
+    async def end_session(self, session: str, ended_at: datetime, kept_until: datetime) -> None:
+        """Keep that a session has ended. Spec: 35 §4.2."""
+        values = (session, to_microseconds(ended_at), to_microseconds(kept_until))
+        await self._write(lambda connection: connection.execute(statements.END_SESSION, values))
+
+    async def ended_sessions(self, since: datetime) -> list[tuple[str, datetime]]:
+        """Return the sessions that ended from an instant on. Spec: 35 §4.2."""
+        values = (to_microseconds(since),)
+        found = await self._report(lambda connection: connection.execute(statements.ENDED_SESSIONS, values).fetchall())
+        return [(session, from_microseconds(until)) for session, until in found]
+
+    async def remove_ended_sessions(self, kept_until: datetime) -> int:
+        """Forget the sessions that need not be remembered any longer."""
+        values = (to_microseconds(kept_until),)
+        return await self._write(
+            lambda connection: connection.execute(statements.REMOVE_ENDED_SESSIONS, values).rowcount
+        )
 
     # --- poll results -----------------------------------------------------------------------------------------------
 

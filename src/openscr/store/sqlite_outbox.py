@@ -16,8 +16,8 @@ from typing import Final
 from openscr.errors import StoreError
 from openscr.store import statements
 from openscr.store.compression import Codec
-from openscr.store.interface import OutboxRow, OutboxState
-from openscr.store.rows import Row, bytes_as_stored, read_damaged_outbox, read_outbox, text_as_stored
+from openscr.store.interface import Leasing, OutboxRow, OutboxState
+from openscr.store.rows import Row, bytes_as_stored, leased_until, read_damaged_outbox, read_outbox, text_as_stored
 
 _CREATED_AT: Final = statements.OUTBOX_COLUMNS.split(", ").index("created_at")
 _DUE_AT: Final = -1
@@ -45,22 +45,31 @@ def find(connection: sqlite3.Connection, message_id: str, codec: Codec) -> Outbo
 
 
 def take_due(
-    connection: sqlite3.Connection, until: int, limit: int, codec: Codec, besides: Sequence[str] = ()
+    connection: sqlite3.Connection,
+    until: int,
+    limit: int,
+    codec: Codec,
+    leasing: Leasing,
+    besides: Sequence[str] = (),
 ) -> list[OutboxRow]:
-    """Return open rows that are due by ``until`` (microseconds since 1970), none of the parties ``besides``.
+    """Lease and return open rows that are due by ``until`` (microseconds since 1970), none of the parties ``besides``.
 
     Damaged ones become failed ones.
     """
     due = []
     with any_text(connection):
         found = (
-            _due_besides(connection, until, limit, frozenset(besides))
+            _due_besides(connection, until, limit, leasing.holder, frozenset(besides))
             if besides
-            else connection.execute(statements.DUE_OUTBOX, (until, limit)).fetchall()
+            else connection.execute(statements.DUE_OUTBOX, (until, until, leasing.holder, limit)).fetchall()
         )
     for row in found:
         try:
-            due.append(read_outbox(row, codec))
+            readable = read_outbox(row, codec)
+            due.append(readable)
+            if leasing.holder:
+                key = (readable.slot, readable.id, until, leasing.holder)
+                connection.execute(statements.LEASE_OUTBOX, (leasing.holder, leased_until(leasing, until), *key))
         except StoreError as error:
             slot, id = row[0], bytes_as_stored(row[1])
             values = (OutboxState.FAILED.value, None, error.diagnostics, slot, id)
@@ -68,7 +77,9 @@ def take_due(
     return due
 
 
-def _due_besides(connection: sqlite3.Connection, until: int, limit: int, besides: frozenset[str]) -> list[Row]:
+def _due_besides(
+    connection: sqlite3.Connection, until: int, limit: int, holder: str, besides: frozenset[str]
+) -> list[Row]:
     """Return due rows of other parties, longest due first.
 
     The cost follows from the number of parties that have open rows, never from how many rows one of them has.
@@ -78,7 +89,8 @@ def _due_besides(connection: sqlite3.Connection, until: int, limit: int, besides
     latest = min(until, waiting[limit - 1][0]) if limit <= len(waiting) else until
     parties = [party for due_at, party in waiting if due_at <= latest]
     cursors = [
-        connection.execute(statements.DUE_OUTBOX_OF_PARTY, (bytes_as_stored(party), until, limit)) for party in parties
+        connection.execute(statements.DUE_OUTBOX_OF_PARTY, (bytes_as_stored(party), until, until, holder, limit))
+        for party in parties
     ]
     # Each gives its next row when that is wanted, so that no body is read for nothing.
     rows = [row[:-1] for row in islice(heapq.merge(*cursors, key=itemgetter(_DUE_AT, _CREATED_AT)), limit)]
