@@ -513,8 +513,9 @@ class Store(Protocol):
     async def due_outbox(self, now: datetime, limit: int, *, besides: Sequence[str] = ()) -> list[OutboxRow]:
         """Lease and return open rows whose next attempt is due, oldest first; none of the parties ``besides``.
 
-        Rows that another holder has leased are none of them, those that our own holder has are: whether one of them is
-        being sent is for the caller to know. A row that is damaged is none of them: it becomes a failed one, so that it holds up nobody.
+        Rows that another holder has leased are none of them, those that our own holder has are: whether one of them
+        is being sent is for the caller to know. A row that is damaged is none of them: it becomes a failed one, so that
+        it holds up nobody.
         """
 
     async def change_outbox(self, row: OutboxRow) -> None:
