@@ -109,11 +109,12 @@ class WatchedStore(SqliteStore):
             await self.hold.wait()
         return rows
 
-    async def change_outbox(self, row: OutboxRow) -> None:
+    async def change_outbox(self, row: OutboxRow, *, keep: bool = False, whoever: bool = False) -> bool:
         """Change as the store does."""
-        await super().change_outbox(row)
+        done = await super().change_outbox(row, keep=keep, whoever=whoever)
         self.changes += 1
         await self._tell()
+        return done
 
     async def remove_outbox(self, slot: int, id: str) -> None:
         """Remove as the store does."""

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from openscr.store.interface import Store
+from openscr.store.interface import Leasing, Store
 from openscr.store.opening import open_store
 
-Opening = Callable[[], AbstractAsyncContextManager[Store]]
+Opening = Callable[..., AbstractAsyncContextManager[Store]]
 
 ENGINES = {"sqlite": lambda folder: f"sqlite:///{folder / 'openscr.db'}"}
 
 
 @pytest.fixture(params=ENGINES)
 def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Opening:
-    """Return what opens the store of this test; entered again, it opens the same store again."""
+    """Return what opens the store of this test, by the name of a worker; entered again it is the same store again."""
     url = ENGINES[request.param](tmp_path)
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Store]:
-        store = open_store(url)
+    async def opened(holder: str = "") -> AsyncIterator[Store]:
+        store = open_store(url, leasing=Leasing(holder))
         await store.open()
         try:
             yield store

@@ -61,7 +61,7 @@ def add(connection: Connection, rows: list[OutboxRow]) -> None:
     """Put rows into the database, many at a time."""
     codec = Codec()
     connection.execute("BEGIN")
-    connection.executemany(statements.APPEND_OUTBOX, ((*outbox_values(row, codec), "", 0) for row in rows))
+    connection.executemany(statements.APPEND_OUTBOX, ((*outbox_values(row, codec), "") for row in rows))
     connection.execute("COMMIT")
 
 

@@ -108,9 +108,10 @@ def test_hot_statements_use_an_index(statement: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "step"),
     [
-        (statements.DUE_OUTBOX, "INDEX outbox_due (due_at<?)"),
-        (statements.NEXT_PARTY_WITH_OUTBOX, "INDEX outbox_party (to_party>?)"),
-        (statements.DUE_OUTBOX_OF_PARTY, "INDEX outbox_party (to_party=? AND due_at<?)"),
+        (statements.DUE_OUTBOX, "INDEX outbox_due (holder=? AND due_at<?)"),
+        (statements.NEXT_PARTY_WITH_OUTBOX, "INDEX outbox_party (holder=? AND to_party>?)"),
+        (statements.DUE_OUTBOX_OF_PARTY, "INDEX outbox_party (holder=? AND to_party=? AND due_at<?)"),
+        (statements.NEXT_HOLDER, "INDEX outbox_due (holder>?)"),
     ],
 )
 def test_due_rows_are_found_by_index(tmp_path: Path, statement: str, step: str) -> None:

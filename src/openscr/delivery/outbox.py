@@ -57,6 +57,8 @@ class Outbox:
     ``carriers`` are the ways to send by URL scheme. ``concurrency`` bounds the attempts under way; of these one party
     has no more than it leaves free, so that a receiver that is slow holds up nobody else. What does not fit waits in
     the store, not in memory. ``poll`` is how often, in seconds, the store is asked for due rows.
+
+    Of several workers on one store each sends what it has accepted, and takes what is nobody's when it is due.
     """
 
     def __init__(
@@ -151,11 +153,12 @@ class Outbox:
         if row.id in self._under_way:
             self._refused.add(row.id)
         self._changed_during_scan.add(row.id)
-        await self._store.change_outbox(
-            replace(
-                _spent(row), state=OutboxState.FAILED, next_attempt_at=None, last_error="MessageError, posted later"
-            )
+        failed = replace(
+            _spent(row), state=OutboxState.FAILED, next_attempt_at=None, last_error="MessageError, posted later"
         )
+        # Another worker may be sending it: what its receiver says counts for that one too.
+        if not await self._store.change_outbox(failed, whoever=True):
+            return False
         _log.warning("refused later", message_id=row.id, party_key=row.to_party)
         return True
 
@@ -256,7 +259,8 @@ class Outbox:
             if rendered is None:
                 return
             row = rendered
-            await self._store.change_outbox(row)
+            if not await self._store.change_outbox(row, keep=True):
+                return
         headers = {"SOAPAction": row.soap_action, "Content-Type": row.content_type}
         try:
             party = directory.parties.get(row.to_party)

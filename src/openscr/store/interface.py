@@ -380,15 +380,20 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True)
 class Leasing:
-    """By whom, and for how many seconds, rows of the outbox are leased.
+    """By whom rows of the outbox are leased.
 
-    ``holder`` is one worker process: unique among all that share the store, the same again after its restart. Nobody
-    else is given its rows until their lease ends. An empty holder leases nothing: it only looks.
-    Spec: engine.md "Workers lease outbox rows slot by slot".
+    ``holder`` is one worker process, ``PLACE/NUMBER``: unique among all that share the store. The place, a data folder
+    on a machine, stays the same when its service starts again. Nobody else is given the rows of a holder until it gives
+    them back or is withdrawn: a lease lasts as long as its holder lives, whatever any clock says. An empty holder
+    leases nothing: it only looks. Spec: engine.md "Workers lease outbox rows slot by slot".
     """
 
     holder: str = ""
-    seconds: float = 90.0
+
+    @property
+    def place(self) -> str:
+        """What the holders of one data folder have in common, with the stroke at its end; empty without a holder."""
+        return self.holder[: self.holder.rfind("/") + 1]
 
 
 NOBODY: Final = Leasing()
@@ -397,7 +402,10 @@ NOBODY: Final = Leasing()
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A worker process that runs on the store: its holder, the version of its program, when it last said so."""
+    """A worker process that runs on the store: its holder, the version of its program, when it last said so.
+
+    Both times are those of the store's clock (`Store.now`).
+    """
 
     holder: str
     program: str
@@ -438,7 +446,7 @@ class Transaction(Protocol):
         """Add a version of the consent."""
 
     async def append_outbox(self, row: OutboxRow) -> None:
-        """Keep a message that must be sent; it is leased by the holder of this store, who is about to send it."""
+        """Keep a message that must be sent; it is leased to the holder of this store, who is about to send it."""
 
     async def find_poll_result(self, token: str) -> PollResult | None:
         """Return the result that a token leads to, whether or not it has expired."""
@@ -487,7 +495,11 @@ class Store(Protocol):
     """Who we are among those who share the store."""
 
     async def open(self) -> None:
-        """Connect, bring the schema up to date, be ready for `transact`."""
+        """Connect, bring the schema up to date, be ready for `transact`.
+
+        Raises: `ConfigurationError` when the store is not ours to open, or its schema would have to change while
+        worker processes of another place run on it (`instances.check_alone`); nothing is changed then.
+        """
 
     async def close(self) -> None:
         """Finish what was accepted, then let go of everything."""
@@ -513,22 +525,25 @@ class Store(Protocol):
     async def due_outbox(self, now: datetime, limit: int, *, besides: Sequence[str] = ()) -> list[OutboxRow]:
         """Lease and return open rows whose next attempt is due, oldest first; none of the parties ``besides``.
 
-        Rows that another holder has leased are none of them, those that our own holder has are: whether one of them
-        is being sent is for the caller to know. A row that is damaged is none of them: it becomes a failed one, so that
-        it holds up nobody.
+        They are rows that our own holder has already (whether one of them is being sent is for the caller to know),
+        and rows that nobody has, which become ours; another holder's are not even looked at. Of two who ask at the
+        same time each gets rows of its own; fewer than ``limit`` come only when there are no more. A row that is
+        damaged is none of them: it becomes a failed one, so that it holds up nobody.
         """
 
-    async def change_outbox(self, row: OutboxRow) -> None:
-        """Write state, attempts, times, error and rendered bytes of a row; a row that waits again is leased no more.
+    async def change_outbox(self, row: OutboxRow, *, keep: bool = False, whoever: bool = False) -> bool:
+        """Write state, attempts, times, error and rendered bytes of a row; return whether that was done.
 
-        Nothing happens when the row is gone, or another holder has leased it. Raises: `StoreError` for a damaged one.
+        It is not when the row is gone, or is not ours (a store without a holder: not nobody's), but with ``whoever``,
+        which overrules whoever has it. The row is nobody's afterwards, but with ``keep``. Raises: `StoreError` for a
+        damaged one.
         """
 
-    async def release_outbox(self, holder: str) -> int:
-        """End the leases of a holder that is known to have ended; return how many."""
+    async def outbox_holders(self) -> list[str]:
+        """Return who has open rows of the outbox, whether or not it lives."""
 
     async def remove_outbox(self, slot: int, id: str) -> None:
-        """Forget a row that was delivered."""
+        """Forget a row that was delivered, whoever has it."""
 
     async def list_outbox(self, state: str | None = None) -> list[OutboxRow]:
         """Return the rows of the outbox, or those of one state, oldest first; damaged ones are among them."""
@@ -539,11 +554,11 @@ class Store(Protocol):
     async def announce(self, instance: Instance) -> None:
         """Keep that a worker process runs, in the place of what it said before."""
 
-    async def withdraw(self, holder: str) -> None:
-        """Forget a worker process that ends or has ended, and end its leases."""
+    async def withdraw(self, holder: str) -> int:
+        """Forget a worker process that ends or has ended, and give back its rows of the outbox; return how many."""
 
     async def read_instances(self) -> list[Instance]:
-        """Return every worker process that has said that it runs, and did not withdraw."""
+        """Return every worker process that has said that it runs, and was not withdrawn: the longest running first."""
 
     async def now(self) -> datetime:
         """Return the time by the store's own clock: the database server's, or this machine's."""

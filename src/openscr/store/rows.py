@@ -19,7 +19,6 @@ from openscr.store.compression import Codec
 from openscr.store.interface import (
     ConsentRow,
     EventRow,
-    Leasing,
     OutboxRow,
     OutboxState,
     PatientEntry,
@@ -293,11 +292,6 @@ def outbox_values(row: OutboxRow, codec: Codec) -> Values:
         row.last_error,
         _due_at(row),
     )
-
-
-def leased_until(leasing: Leasing, now: int) -> int:
-    """Return until when a lease taken at ``now`` holds, both in microseconds since 1970; 0 for none."""
-    return now + int(leasing.seconds * 1_000_000) if leasing.holder else 0
 
 
 def outbox_change_values(row: OutboxRow, codec: Codec) -> Values:

@@ -14,12 +14,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from openscr.errors import Conflict, StoreError
 from openscr.identifiers import SLOTS, slot_of, utc_now
 from openscr.store import sqlite_alerts, sqlite_audit, statements
 from openscr.store.compression import Codec
+from openscr.store.instances import check_alone
 from openscr.store.interface import (
     NOBODY,
     AlertRow,
@@ -39,14 +40,13 @@ from openscr.store.interface import (
 )
 from openscr.store.rows import (
     from_microseconds,
-    leased_until,
     outbox_change_values,
     patient_values,
     read_patient_entry,
     to_microseconds,
 )
 from openscr.store.sqlite_file import BUSY_SECONDS, SqliteFile
-from openscr.store.sqlite_outbox import find, read_all, take_due
+from openscr.store.sqlite_outbox import find, holders, read_all, take_due
 from openscr.store.sqlite_transaction import SqliteTransaction, run_to_end
 from openscr.store.sqlite_verification import Findings, check_file, check_schema, check_slots
 
@@ -73,6 +73,13 @@ class SqliteStore(SqliteFile):
         # Used on the event loop alone.
         self._codec = Codec()
 
+    def _before_change(self, connection: sqlite3.Connection, revision: str) -> None:
+        """See that nobody else runs on the file. Raises: `ConfigurationError`."""
+        # Programs of older schemas do not say that they run.
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'instance'").fetchone():
+            found = _read_instances(connection)
+            check_alone(found, self.leasing, utc_now(), found=revision, needed=self.head_revision())
+
     # --- requests ---------------------------------------------------------------------------------------------------
 
     async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
@@ -81,9 +88,9 @@ class SqliteStore(SqliteFile):
         Raises what ``work`` raises, `StoreUnavailable`, `OutcomeUnknown`; `StoreError` when ``work`` awaits anything
         but its transaction.
         """
-        codec, leasing = self._codec, self.leasing
+        codec, holder = self._codec, self.leasing.holder
         return await self._transact(
-            lambda connection: run_to_end(work, SqliteTransaction(connection, codec, slot, leasing))
+            lambda connection: run_to_end(work, SqliteTransaction(connection, codec, slot, holder))
         )
 
     # --- outbox -----------------------------------------------------------------------------------------------------
@@ -100,23 +107,22 @@ class SqliteStore(SqliteFile):
         codec, until, leasing = self._codec, to_microseconds(now), self.leasing
         return await self._write(lambda connection: take_due(connection, until, limit, codec, leasing, besides))
 
-    async def change_outbox(self, row: OutboxRow) -> None:
-        """Write what delivery changes in a row; nothing happens when the row is gone or another's. Spec: 40 §6.3.
+    async def change_outbox(self, row: OutboxRow, *, keep: bool = False, whoever: bool = False) -> bool:
+        """Write what delivery changes in a row that is ours; return whether it was. Spec: 40 §6.3.
 
         Raises: `StoreError` for a damaged row: what could not be read of it would be lost.
         """
         if row.damaged:
             raise StoreError("a damaged row of the outbox cannot be changed")
-        values, holder, now = outbox_change_values(row, Codec()), self.leasing.holder, to_microseconds(utc_now())
-        # A row that is rendered, and sent next, stays ours.
-        keeps = row.state is OutboxState.OPEN and row.body and not row.attempts
-        lease = (holder, leased_until(self.leasing, now)) if keeps else ("", 0)
-        key = (row.slot, row.id, now, holder)
-        await self._write(lambda connection: connection.execute(statements.CHANGE_OUTBOX, (*values, *lease, *key)))
+        holder = self.leasing.holder
+        values: tuple[Any, ...] = (*outbox_change_values(row, Codec()), holder if keep else "", row.slot, row.id)
+        statement = statements.OVERRULE_OUTBOX if whoever else statements.CHANGE_OUTBOX
+        values = values if whoever else (*values, holder)
+        return await self._write(lambda connection: bool(connection.execute(statement, values).rowcount))
 
-    async def release_outbox(self, holder: str) -> int:
-        """End the leases of a holder that has ended; return how many."""
-        return await self._write(lambda connection: connection.execute(statements.RELEASE_OUTBOX, (holder,)).rowcount)
+    async def outbox_holders(self) -> list[str]:
+        """Return who has open rows of the outbox."""
+        return await self._report(holders)
 
     async def remove_outbox(self, slot: int, id: str) -> None:
         """Forget a row that was delivered. Spec: 40 §6.3."""
@@ -141,22 +147,18 @@ class SqliteStore(SqliteFile):
         values = (instance.holder, instance.program, *times)
         await self._write(lambda connection: connection.execute(statements.ANNOUNCE, values))
 
-    async def withdraw(self, holder: str) -> None:
-        """Forget a worker process, and end its leases."""
+    async def withdraw(self, holder: str) -> int:
+        """Forget a worker process, and give back its rows of the outbox; return how many."""
 
-        def write(connection: sqlite3.Connection) -> None:
+        def write(connection: sqlite3.Connection) -> int:
             connection.execute(statements.WITHDRAW, (holder,))
-            connection.execute(statements.RELEASE_OUTBOX, (holder,))
+            return connection.execute(statements.RELEASE_OUTBOX, (holder,)).rowcount
 
-        await self._write(write)
+        return await self._write(write)
 
     async def read_instances(self) -> list[Instance]:
         """Return every worker process that runs, as it says."""
-        found = await self._report(lambda connection: connection.execute(statements.READ_INSTANCES).fetchall())
-        return [
-            Instance(holder, program, from_microseconds(started), from_microseconds(seen))
-            for holder, program, started, seen in found
-        ]
+        return await self._report(_read_instances)
 
     async def now(self) -> datetime:
         """Return the time of this machine: the file has no clock of its own."""
@@ -317,3 +319,10 @@ class SqliteStore(SqliteFile):
             slots = range(start, start + _SLOTS_AT_A_TIME)
             await self._report(partial(check_slots, slots=slots, codec=codec, findings=findings))
         return findings.report()
+
+
+def _read_instances(connection: sqlite3.Connection) -> list[Instance]:
+    return [
+        Instance(holder, program, from_microseconds(started), from_microseconds(seen))
+        for holder, program, started, seen in connection.execute(statements.READ_INSTANCES)
+    ]

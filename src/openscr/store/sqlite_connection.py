@@ -8,6 +8,7 @@ Spec: 90 §6.1; architecture.md "Concurrency".
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -130,7 +131,18 @@ def read_revision(connection: sqlite3.Connection, schema: Schema = SERVICE) -> s
     return None if row is None else str(row[0])
 
 
-def prepare_database(path: Path, busy_timeout: float, *, migrate: bool, schema: Schema = SERVICE) -> None:
+BeforeChange = Callable[[sqlite3.Connection, str], None]
+"""Is asked before the schema of a revision is changed, and raises when it must not be."""
+
+
+def prepare_database(
+    path: Path,
+    busy_timeout: float,
+    *,
+    migrate: bool,
+    schema: Schema = SERVICE,
+    before_change: BeforeChange = lambda _connection, _revision: None,
+) -> None:
     """Make sure that a database with the schema of this program is at ``path``.
 
     Raises: `ConfigurationError` when it cannot be, with nothing changed; `StoreUnavailable` when another program holds
@@ -152,7 +164,7 @@ def prepare_database(path: Path, busy_timeout: float, *, migrate: bool, schema: 
         if not os.access(path, os.R_OK | os.W_OK):
             raise ConfigurationError(f"the store {path} cannot be read and written; check its owner and rights")
         with closing(sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)) as connection:
-            _bring_up_to_date(connection, path, schema, migrate=migrate)
+            _bring_up_to_date(connection, path, schema, before_change, migrate=migrate)
     except OSError as error:
         raise ConfigurationError(f"the store {path} cannot be created: {error.strerror}") from error
     except sqlite3.Error as error:
@@ -164,7 +176,9 @@ def prepare_database(path: Path, busy_timeout: float, *, migrate: bool, schema: 
         raise translate_error(error) from error
 
 
-def _bring_up_to_date(connection: sqlite3.Connection, path: Path, schema: Schema, *, migrate: bool) -> None:
+def _bring_up_to_date(
+    connection: sqlite3.Connection, path: Path, schema: Schema, before_change: BeforeChange, *, migrate: bool
+) -> None:
     revision = read_revision(connection, schema)
     if revision == schema.head:
         return
@@ -177,7 +191,9 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path, schema: Schema
         raise ConfigurationError(
             f"the store {path} has schema {revision or 'none'}, this program needs {schema.head}; run `{schema.remedy}`"
         )
-    if revision is None:
+    if revision is not None:
+        before_change(connection, revision)
+    else:
         # Compressed messages of 2-4 kB fill such pages well; half of the usual smaller ones would stay empty.
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     try:

@@ -48,7 +48,12 @@ class SqliteFile:
         if self._writer is not None:
             return
         await asyncio.to_thread(
-            prepare_database, self.path, self._busy_timeout, migrate=self._migrate, schema=self.schema
+            prepare_database,
+            self.path,
+            self._busy_timeout,
+            migrate=self._migrate,
+            schema=self.schema,
+            before_change=self._before_change,
         )
         writer = GroupCommitWriter(lambda: connect(self.path, 0), patience=self._busy_timeout)
         try:
@@ -57,6 +62,9 @@ class SqliteFile:
             raise ConfigurationError(f"the store {self.path} cannot be opened: {translate_error(error)}") from error
         self._file = _file_at(self.path)
         self._writer = writer
+
+    def _before_change(self, connection: sqlite3.Connection, revision: str) -> None:
+        """See that a schema may be changed, now that it is this revision's. Raises: `ConfigurationError`."""
 
     async def close(self) -> None:
         """Finish what was accepted, then let go of the file."""

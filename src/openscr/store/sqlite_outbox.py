@@ -17,10 +17,10 @@ from openscr.errors import StoreError
 from openscr.store import statements
 from openscr.store.compression import Codec
 from openscr.store.interface import Leasing, OutboxRow, OutboxState
-from openscr.store.rows import Row, bytes_as_stored, leased_until, read_damaged_outbox, read_outbox, text_as_stored
+from openscr.store.rows import Row, bytes_as_stored, read_damaged_outbox, read_outbox, text_as_stored
 
 _CREATED_AT: Final = statements.OUTBOX_COLUMNS.split(", ").index("created_at")
-_DUE_AT: Final = -1
+_DUE_AT: Final = -2
 
 
 @contextmanager
@@ -56,20 +56,16 @@ def take_due(
 
     Damaged ones become failed ones.
     """
-    due = []
+    due: list[OutboxRow] = []
+    ours = leasing.holder
     with any_text(connection):
-        found = (
-            _due_besides(connection, until, limit, leasing.holder, frozenset(besides))
-            if besides
-            else connection.execute(statements.DUE_OUTBOX, (until, until, leasing.holder, limit)).fetchall()
-        )
-    for row in found:
+        found = _longest_due(connection, until, limit, sorted({ours, ""}), frozenset(besides))
+    for *row, _, holder in found:
         try:
-            readable = read_outbox(row, codec)
+            readable = read_outbox(tuple(row), codec)
             due.append(readable)
-            if leasing.holder:
-                key = (readable.slot, readable.id, until, leasing.holder)
-                connection.execute(statements.LEASE_OUTBOX, (leasing.holder, leased_until(leasing, until), *key))
+            if holder != ours:
+                connection.execute(statements.LEASE_OUTBOX, (ours, readable.slot, readable.id))
         except StoreError as error:
             slot, id = row[0], bytes_as_stored(row[1])
             values = (OutboxState.FAILED.value, None, error.diagnostics, slot, id)
@@ -77,34 +73,55 @@ def take_due(
     return due
 
 
-def _due_besides(
-    connection: sqlite3.Connection, until: int, limit: int, holder: str, besides: frozenset[str]
+def _longest_due(
+    connection: sqlite3.Connection, until: int, limit: int, holders: Sequence[str], besides: frozenset[str]
 ) -> list[Row]:
-    """Return due rows of other parties, longest due first.
-
-    The cost follows from the number of parties that have open rows, never from how many rows one of them has.
-    """
-    waiting = sorted((due_at, party) for party, due_at in _first_due(connection) if party not in besides)
-    # A party whose first row is due later than those of so many others cannot be among the rows wanted.
-    latest = min(until, waiting[limit - 1][0]) if limit <= len(waiting) else until
-    parties = [party for due_at, party in waiting if due_at <= latest]
-    cursors = [
-        connection.execute(statements.DUE_OUTBOX_OF_PARTY, (bytes_as_stored(party), until, until, holder, limit))
-        for party in parties
-    ]
+    """Return due rows of these holders, longest due first, each with when it is due and its holder at its end."""
+    cursors: list[sqlite3.Cursor] = []
+    for holder in holders:
+        if besides:
+            cursors += _due_besides(connection, until, limit, holder, besides)
+        else:
+            cursors.append(connection.execute(statements.DUE_OUTBOX, (holder, until, limit)))
     # Each gives its next row when that is wanted, so that no body is read for nothing.
-    rows = [row[:-1] for row in islice(heapq.merge(*cursors, key=itemgetter(_DUE_AT, _CREATED_AT)), limit)]
+    rows = list(islice(heapq.merge(*cursors, key=itemgetter(_DUE_AT, _CREATED_AT)), limit))
     for cursor in cursors:
         cursor.close()
     return rows
 
 
-def _first_due(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
-    """Give every party that has open rows, and when the first of them is due."""
+def _due_besides(
+    connection: sqlite3.Connection, until: int, limit: int, holder: str, besides: frozenset[str]
+) -> list[sqlite3.Cursor]:
+    """Return where due rows of other parties come from, party by party.
+
+    The cost follows from the number of parties that have open rows, never from how many rows one of them has.
+    """
+    waiting = sorted((due_at, party) for party, due_at in _first_due(connection, holder) if party not in besides)
+    # A party whose first row is due later than those of so many others cannot be among the rows wanted.
+    latest = min(until, waiting[limit - 1][0]) if limit <= len(waiting) else until
+    parties = [party for due_at, party in waiting if due_at <= latest]
+    return [
+        connection.execute(statements.DUE_OUTBOX_OF_PARTY, (holder, bytes_as_stored(party), until, limit))
+        for party in parties
+    ]
+
+
+def _first_due(connection: sqlite3.Connection, holder: str) -> Iterator[tuple[str, int]]:
+    """Give every party that a holder has open rows for, and when the first of them is due."""
     party = ""
-    while found := connection.execute(statements.NEXT_PARTY_WITH_OUTBOX, (bytes_as_stored(party),)).fetchone():
+    while found := connection.execute(statements.NEXT_PARTY_WITH_OUTBOX, (holder, bytes_as_stored(party))).fetchone():
         party = found[0]
         yield party, found[1]
+
+
+def holders(connection: sqlite3.Connection) -> list[str]:
+    """Return who has open rows, each found with one look."""
+    found, last = [], ""
+    while row := connection.execute(statements.NEXT_HOLDER, (last,)).fetchone():
+        last = row[0]
+        found.append(last)
+    return found
 
 
 def read_all(connection: sqlite3.Connection, state: str | None, codec: Codec) -> list[OutboxRow]:

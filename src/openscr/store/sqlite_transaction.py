@@ -18,13 +18,11 @@ from openscr.store.chain import GENESIS, link, write_content
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
 from openscr.store.interface import (
-    NOBODY,
     AlertChange,
     AlertRow,
     AuditEntry,
     ConsentRow,
     EventRow,
-    Leasing,
     Notice,
     OutboxRow,
     PatientState,
@@ -37,7 +35,6 @@ from openscr.store.rows import (
     consent_values,
     ended_values,
     event_values,
-    leased_until,
     outbox_values,
     poll_values,
     read_consent,
@@ -73,10 +70,10 @@ def run_to_end(work: Callable[[Work], Awaitable[T]], transaction: Work) -> T:
 class SqliteTransaction:
     """Reads and writes of one slot on the writer's connection."""
 
-    __slots__ = ("_codec", "_event_counts", "_execute", "_leasing", "slot")
+    __slots__ = ("_codec", "_event_counts", "_execute", "_holder", "slot")
 
-    def __init__(self, connection: sqlite3.Connection, codec: Codec, slot: int, leasing: Leasing = NOBODY) -> None:
-        self._leasing = leasing
+    def __init__(self, connection: sqlite3.Connection, codec: Codec, slot: int, holder: str = "") -> None:
+        self._holder = holder
         self._execute = connection.execute
         self._codec = codec
         self._event_counts: dict[str, int] = {}
@@ -191,8 +188,7 @@ class SqliteTransaction:
         """Keep a message that must be sent. Raises: `Conflict`. Spec: 40 §6.3."""
         if row.slot != self.slot:
             raise StoreError("the row belongs to another slot than the transaction")
-        until = leased_until(self._leasing, to_microseconds(row.created_at))
-        self._append(statements.APPEND_OUTBOX, (*outbox_values(row, self._codec), self._leasing.holder, until))
+        self._append(statements.APPEND_OUTBOX, (*outbox_values(row, self._codec), self._holder))
 
     async def keep_poll_result(self, result: PollResult) -> None:
         """Keep a result, instead of the one before. Spec: 40 §7.6."""

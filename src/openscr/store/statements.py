@@ -81,20 +81,20 @@ CHANGE_EVENT: Final = (
 )
 APPEND_CONSENT: Final = f"INSERT INTO consent (slot, {CONSENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 APPEND_OUTBOX: Final = (
-    f"INSERT INTO outbox ({OUTBOX_COLUMNS}, due_at, holder, leased_until)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO outbox ({OUTBOX_COLUMNS}, due_at, holder)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 CHANGE_OUTBOX: Final = (
     "UPDATE outbox SET state = ?, content_type = ?, soap_action = ?, body = ?, attempts = ?, next_attempt_at = ?,"
-    " first_attempt_at = ?, last_error = ?, due_at = ?, holder = ?, leased_until = ?"
-    " WHERE slot = ? AND id = ? AND (leased_until <= ? OR holder = ?)"
+    " first_attempt_at = ?, last_error = ?, due_at = ?, holder = ? WHERE slot = ? AND id = ? AND holder = ?"
 )
-LEASE_OUTBOX: Final = (
-    "UPDATE outbox SET holder = ?, leased_until = ? WHERE slot = ? AND id = ? AND (leased_until <= ? OR holder = ?)"
-)
+# Overrules whoever has the row: a refusal that arrives at another worker than the one that sends.
+OVERRULE_OUTBOX: Final = CHANGE_OUTBOX.removesuffix(" AND holder = ?")
+LEASE_OUTBOX: Final = "UPDATE outbox SET holder = ? WHERE slot = ? AND id = ? AND holder = ''"
 # The id comes as the bytes that are stored: in a damaged row they need not be text.
 FAIL_DAMAGED_OUTBOX: Final = (
-    "UPDATE outbox SET state = ?, next_attempt_at = ?, last_error = ? WHERE slot = ? AND id = CAST(? AS TEXT)"
+    "UPDATE outbox SET state = ?, next_attempt_at = ?, last_error = ?, holder = ''"
+    " WHERE slot = ? AND id = CAST(? AS TEXT)"
 )
 REMOVE_OUTBOX: Final = "DELETE FROM outbox WHERE slot = ? AND id = ?"
 FIND_POLL: Final = f"SELECT {POLL_COLUMNS} FROM poll WHERE slot = ? AND token = ?"
@@ -166,7 +166,7 @@ SLOT_NOTICES: Final = f"SELECT {NOTICE_COLUMNS} FROM notice WHERE slot = ? ORDER
 HOT: Final = (
     FIND_RECEIPT, FIND_BY_WRAPPER, FIND_BY_WSA, READ_RAW, READ_PATIENT, READ_CONSENT, READ_EVENTS, COUNT_EVENTS,
     CONSENT_HISTORY, READ_CHAIN, APPEND_RECEIPT, APPEND_EVENT, CHANGE_EVENT, APPEND_CONSENT, APPEND_OUTBOX,
-    CHANGE_OUTBOX, LEASE_OUTBOX, FAIL_DAMAGED_OUTBOX, REMOVE_OUTBOX, FIND_POLL, POLL_OF_MESSAGE,
+    CHANGE_OUTBOX, OVERRULE_OUTBOX, LEASE_OUTBOX, FAIL_DAMAGED_OUTBOX, REMOVE_OUTBOX, FIND_POLL, POLL_OF_MESSAGE,
     KEEP_POLL, APPEND_ALERT,
     FIND_ALERT, CHANGE_ALERT, APPEND_CHANGE, READ_CHANGES, APPEND_NOTICE, CHANGE_NOTICE, REMOVE_NOTICE, SLOT_CHANGES,
     SLOT_NOTICES,
@@ -178,17 +178,17 @@ HOT: Final = (
 # --- background -----------------------------------------------------------------------------------------------------
 
 DUE_OUTBOX: Final = (
-    f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE state = 'open' AND due_at <= ?"
-    " AND (leased_until <= ? OR holder = ?) ORDER BY due_at, created_at LIMIT ?"
+    f"SELECT {OUTBOX_COLUMNS}, due_at, holder FROM outbox WHERE state = 'open' AND holder = ? AND due_at <= ?"
+    " ORDER BY due_at, created_at LIMIT ?"
 )
 # Party by party: one that has very many rows is stepped over with one look at its first.
 NEXT_PARTY_WITH_OUTBOX: Final = (
-    "SELECT to_party, due_at FROM outbox WHERE state = 'open' AND to_party > CAST(? AS TEXT)"
+    "SELECT to_party, due_at FROM outbox WHERE state = 'open' AND holder = ? AND to_party > CAST(? AS TEXT)"
     " ORDER BY to_party, due_at LIMIT 1"
 )
 DUE_OUTBOX_OF_PARTY: Final = (
-    f"SELECT {OUTBOX_COLUMNS}, due_at FROM outbox"
-    " WHERE state = 'open' AND to_party = CAST(? AS TEXT) AND due_at <= ? AND (leased_until <= ? OR holder = ?)"
+    f"SELECT {OUTBOX_COLUMNS}, due_at, holder FROM outbox"
+    " WHERE state = 'open' AND holder = ? AND to_party = CAST(? AS TEXT) AND due_at <= ?"
     " ORDER BY due_at, created_at LIMIT ?"
 )
 # The slot is found in the key's index alone, without touching the rows and their bodies.
@@ -198,7 +198,8 @@ FIND_OUTBOX: Final = (
 LIST_OUTBOX: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox ORDER BY created_at, id"
 LIST_OUTBOX_OF_STATE: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE state = ? ORDER BY created_at, id"
 OUTBOX_FIGURES: Final = "SELECT state, count(*), min(created_at) FROM outbox GROUP BY state"
-RELEASE_OUTBOX: Final = "UPDATE outbox SET holder = '', leased_until = 0 WHERE holder = ? AND leased_until > 0"
+RELEASE_OUTBOX: Final = "UPDATE outbox SET holder = '' WHERE state = 'open' AND holder = ?"
+NEXT_HOLDER: Final = "SELECT holder FROM outbox WHERE state = 'open' AND holder > ? ORDER BY holder LIMIT 1"
 ANNOUNCE: Final = (
     "INSERT INTO instance (holder, program, started_at, seen_at) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (holder) DO UPDATE SET program = excluded.program, started_at = excluded.started_at,"
@@ -266,7 +267,7 @@ PROBE_LARGE_END: Final = "UPDATE probe SET padding = NULL WHERE id = 1"
 
 BACKGROUND: Final = (
     DUE_OUTBOX, NEXT_PARTY_WITH_OUTBOX, DUE_OUTBOX_OF_PARTY, FIND_OUTBOX, LIST_OUTBOX, LIST_OUTBOX_OF_STATE,
-    OUTBOX_FIGURES, RELEASE_OUTBOX, ANNOUNCE, WITHDRAW, READ_INSTANCES, END_SESSION, ENDED_SESSIONS,
+    OUTBOX_FIGURES, RELEASE_OUTBOX, NEXT_HOLDER, ANNOUNCE, WITHDRAW, READ_INSTANCES, END_SESSION, ENDED_SESSIONS,
     REMOVE_ENDED_SESSIONS,
     REMOVE_POLLS, CHAINS, READ_PATIENTS, SLOT_OF_ALERT, ALERTS_OF_ORGANISATION,
     ALERTS_OF_PERIOD, READ_SUBSCRIPTIONS, APPEND_SUBSCRIPTION, REMOVE_SUBSCRIPTION, REMOVE_ITS_NOTICES, DUE_NOTICES,

@@ -11,9 +11,13 @@ branch_labels = None
 depends_on = None
 
 SQLITE = (
-    # Microseconds since 1970 until which nobody but the holder sends the row.
+    # The worker process that sends the row, and nobody else does; empty: whoever takes it first.
     "ALTER TABLE outbox ADD COLUMN holder TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE outbox ADD COLUMN leased_until INTEGER NOT NULL DEFAULT 0",
+    # What others have is not even stepped over.
+    "DROP INDEX outbox_due",
+    "DROP INDEX outbox_party",
+    "CREATE INDEX outbox_due ON outbox (holder, due_at, created_at) WHERE state = 'open'",
+    "CREATE INDEX outbox_party ON outbox (holder, to_party, due_at, created_at) WHERE state = 'open'",
     # Every worker process that runs on the store, as it last said so itself.
     """
     CREATE TABLE instance (
@@ -39,6 +43,6 @@ SQL = {"sqlite": SQLITE}
 
 
 def upgrade() -> None:
-    """Make what is new; rows that are there are held by nobody."""
+    """Make what is new; rows that are there are nobody's."""
     for statement in SQL[op.get_bind().dialect.name]:
         op.execute(statement)
