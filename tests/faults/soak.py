@@ -14,7 +14,8 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from faults.crash import Plan, crash
+from faults.clients import Plan
+from faults.crash import crash
 from journeys.runner import new_data
 from openscr.access.pki import make_demo_certificates
 
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--json", action="store_true", help="print the report for programs")
     given = parser.parse_args()
-    plan = Plan(given.uploads, given.kills, given.reliable, given.polling, given.seed)
+    plan = Plan(given.uploads, given.kills, given.reliable, given.polling, given.seed, consents=30, viewers=2)
     with tempfile.TemporaryDirectory(prefix="openscr-soak-") as folder:
         make_demo_certificates(Path(folder) / "pki")
         data = new_data(Path(folder) / "data", Path(folder) / "pki")

@@ -6,19 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from faults.crash import (
-    Journal,
-    Message,
-    Plan,
+from faults.clients import Message, Plan, consent_message, polling_message, reliable_message
+from faults.comparing import (
     Report,
+    check_consents,
     check_deliveries,
     check_journals,
     check_lists,
+    check_looks,
     check_store,
-    polling_message,
-    read_journals,
-    reliable_message,
 )
+from faults.journal import Journal, read_journals
 from journeys.endpoint import Delivery
 from journeys.messages import fresh_patient
 from journeys.runner import stored
@@ -29,8 +27,8 @@ from openscr.directory.form import build_directory, read_directory
 from openscr.hl7.psis import write_event_list
 from openscr.hl7.wrapper import Heading
 from openscr.identifiers import mint_uuid, slot_of, utc_now
-from openscr.spine import AckType, Event, EventListOutcome, EventStatus, Outcome
-from openscr.store.interface import AuditEntry
+from openscr.spine import AckType, Consent, Event, EventListOutcome, EventStatus, Outcome
+from openscr.store.interface import AuditEntry, ConsentRow
 from openscr.testbench.world import OWN_ASID, PRACTICE_PARTY, demo_directory
 from openscr.transport.wsa import write_response
 
@@ -70,7 +68,7 @@ def test_journals(case: str, tmp_path: Path, messages: dict[str, Message], repor
     journal = Journal(tmp_path / "client-0.jsonl")
     for message, whats in zip(messages.values(), lines, strict=True):
         for what in whats:
-            journal.write(what, message, success=True)
+            journal.write(what, message.message_id, success=True)
     journal.close()
     check_journals(read_journals(tmp_path), messages, report)
     assert len(report.faults) == faults
@@ -125,12 +123,42 @@ class Listing:
         return Answer(200, (("content-type", "text/xml"),), envelope)
 
 
+LOOKS: dict[str, tuple[list[int], int, int]] = {
+    "all of it": ([0, 1], 0, 0),
+    "what was on its way is not there yet": ([0], 0, 0),
+    "what was acknowledged is not there": ([1], 1, 1),
+    "a stranger's is there": ([0, 2], 0, 1),
+}
+
+
+@pytest.mark.parametrize("case", LOOKS)
+def test_looks(case: str, tmp_path: Path, report: Report) -> None:
+    """Who asks after the first upload was acknowledged, and before the second was, is shown at least the first."""
+    shown, stale, faults = LOOKS[case]
+    number = fresh_patient()
+    uploads = [reliable_message(number, version, None) for version in range(3)]
+    journal = Journal(tmp_path / "client-0.jsonl")
+    journal.write("accepted", uploads[0].message_id)
+    journal.write("ask", "query", patient=number)
+    journal.write("accepted", uploads[1].message_id)
+    journal.write("shown", "query", seconds=0.1, events=[uploads[index].event_id for index in shown])
+    journal.write("ask", "another", patient=number)
+    journal.write("no answer", "another", seconds=5.5)
+    journal.close()
+    journals = read_journals(tmp_path)
+    check_looks(journals, {upload.message_id: upload for upload in uploads[:2]}, report)
+    check_journals(journals, {}, report)
+    assert (report.looks, report.looks_unanswered, report.stale, len(report.faults)) == (1, 1, stale, faults)
+    assert (report.longest, report.later) == (5.5, 1)
+
+
 LISTS: dict[str, tuple[list[tuple[int, EventStatus]], int, int]] = {
     "each once": ([(1, EventStatus.NORMAL), (0, EventStatus.REPLACED)], 2, 0),
     # What is not there once is a fault, and so is the number of events.
     "one is lost": ([(1, EventStatus.NORMAL)], 1, 2),
     "one is there twice": ([(1, EventStatus.NORMAL), (0, EventStatus.REPLACED), (0, EventStatus.REPLACED)], 1, 2),
     "one was not replaced": ([(1, EventStatus.NORMAL), (0, EventStatus.NORMAL)], 1, 1),
+    "all are lost": ([], 0, 3),
     "a stranger is there": ([(1, EventStatus.NORMAL), (0, EventStatus.REPLACED), (2, EventStatus.REPLACED)], 2, 1),
 }
 
@@ -147,6 +175,32 @@ async def test_lists(case: str, report: Report) -> None:
     sent = {upload.message_id: upload for upload in uploads[:2]}
     await check_lists(Listing(*events), sent, report)  # type: ignore[arg-type]
     assert (report.found_once, len(report.faults)) == (found_once, faults)
+    assert (report.missing, report.twice) == (2 - min(2, len(listed)), int("twice" in case))
+
+
+CONSENTS: dict[str, tuple[list[int], int, int]] = {
+    "each once": ([0, 1], 0, 0),
+    "one is lost": ([0], 1, 0),
+    "one was set twice": ([0, 1, 1], 0, 1),
+    "in another order": ([1, 0], 0, 0),
+}
+
+
+@pytest.mark.parametrize("case", CONSENTS)
+async def test_consents(case: str, data: Path, report: Report) -> None:
+    """Each SET makes one version, in the order in which they were sent."""
+    kept, missing, twice = CONSENTS[case]
+    number = fresh_patient()
+    settings = [consent_message(number, version) for version in range(2)]
+    async with stored(data) as store:
+        for version, index in enumerate(kept, 1):
+            row = ConsentRow(
+                number, version, Consent.YES, utc_now(), "", "", None, None, None, settings[index].message_id, "", ""
+            )
+            await store.transact(slot_of(number), lambda transaction, row=row: transaction.append_consent(row))
+        await check_consents(store, {setting.message_id: setting for setting in settings}, report)
+    assert (report.missing, report.twice) == (missing, twice)
+    assert bool(report.faults) is (case != "each once")
 
 
 async def test_store(data: Path, messages: dict[str, Message], report: Report) -> None:

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from faults.crash import Plan, crash
+from faults.clients import Plan
+from faults.crash import AT_WORK, crash
 from journeys.endpoint import ClientEndpoint, Delivery, acknowledge
 from journeys.messages import PRACTICE, fresh_patient
 from journeys.runner import Server, faults_of, import_directory, live_directory, outbox_rows, until
@@ -48,16 +49,19 @@ async def test_an_answer_that_was_owed_when_the_service_died_arrives_after_its_r
 
 async def test_uploads_that_were_acknowledged_survive_every_kill(data: Path) -> None:
     """The crash test in small: five clients on both channels, five kills. ``make soak`` is the large one."""
-    plan = Plan(uploads=150, kills=5, reliable_clients=3, polling_clients=2, seed=20261122)
+    plan = Plan(150, 5, reliable_clients=3, polling_clients=2, seed=20261122, consents=30, viewers=1)
     report = await crash(plan, data)
     assert report.faults == [], "\n".join((*report.lines(), *report.faults[:20]))
-    assert report.kills_while_serving == plan.kills
+    assert report.disturbances[AT_WORK] == plan.disturbances
     # The kills hit clients at work.
     assert report.unanswered + report.unanswered_polls > 0
-    assert report.attempts > plan.uploads
-    assert report.uploads == report.acknowledged == report.found_once == report.audit_rows == plan.uploads
-    assert report.repeated_at_the_end == plan.uploads
+    assert report.attempts > report.messages
+    assert report.uploads == report.found_once == plan.uploads
+    assert report.consents == report.consents_found_once > 0
+    assert report.messages == report.acknowledged == report.audit_rows == report.repeated_at_the_end
     assert report.application_acknowledgements + report.polled == plan.uploads
+    assert report.looks > 0
+    assert (report.missing, report.twice, report.stale) == (0, 0, 0)
     assert report.verified == "the store is intact"
 
 

@@ -8,6 +8,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -150,17 +151,30 @@ def server_context(pki: Path, name: str) -> ssl.SSLContext:
 # --- data folders ---------------------------------------------------------------------------------------------------
 
 
-def new_data(folder: Path, pki: Path) -> Path:
-    """Make a data folder that already has its keys and certificates."""
+def new_data(folder: Path, pki: Path, *, store: str = "") -> Path:
+    """Make a data folder that already has its keys and certificates.
+
+    ``store`` is the URL of a store elsewhere: services, commands and tests of this folder take it from the file of
+    settings in it.
+    """
     folder.mkdir(parents=True)
     shutil.copytree(pki, folder / "pki")
+    if store:
+        (folder / "openscr.toml").write_text(f"store = {json.dumps(store)}\n")
     return folder
+
+
+def store_url(data: Path) -> str:
+    """Return the URL of the store of a data folder."""
+    settings = data / "openscr.toml"
+    given: str | None = tomllib.loads(settings.read_text()).get("store") if settings.exists() else None
+    return given or f"sqlite:///{data / 'openscr.db'}"
 
 
 @asynccontextmanager
 async def stored(data: Path) -> AsyncIterator[Store]:
     """Open the store of a data folder from outside, whether or not a service runs on it."""
-    store = open_store(f"sqlite:///{data / 'openscr.db'}")
+    store = open_store(store_url(data))
     await store.open()
     try:
         yield store
@@ -196,13 +210,18 @@ async def import_patients(data: Path, numbers: Iterable[str]) -> None:
 
 async def outbox_rows(data: Path) -> list[OutboxRow]:
     """Return what still waits to be delivered."""
-    # Reports need no writer of their own: a store that is not open can give them.
-    return await open_store(f"sqlite:///{data / 'openscr.db'}").list_outbox()
+    url = store_url(data)
+    if url.startswith("sqlite:"):
+        # Reports need no writer of their own: a store that is not open can give them.
+        return await open_store(url).list_outbox()
+    async with stored(data) as store:
+        return await store.list_outbox()
 
 
 async def faults_of(data: Path) -> tuple[str, ...]:
     """Return what `Store.verify` finds wrong: nothing, whatever has happened."""
-    return (await open_store(f"sqlite:///{data / 'openscr.db'}").verify()).faults
+    async with stored(data) as store:
+        return (await store.verify()).faults
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
