@@ -50,7 +50,7 @@ class SqliteFile:
         await asyncio.to_thread(
             prepare_database, self.path, self._busy_timeout, migrate=self._migrate, schema=self.schema
         )
-        writer = GroupCommitWriter(lambda: connect(self.path, 0), patience=self._busy_timeout)
+        writer = GroupCommitWriter(lambda: connect(self.path, 0), patience=self._busy_timeout, check=self._check_file)
         try:
             await writer.start()
         except sqlite3.Error as error:
@@ -101,7 +101,6 @@ class SqliteFile:
     async def _write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         if self._writer is None:
             raise StoreUnavailable("the store is not open")
-        self._check_file()
         return await self._writer.run(operation)
 
     def _check_file(self) -> None:
