@@ -189,7 +189,7 @@ async def test_a_cancelled_unit_that_waits_is_not_run(tmp_path: Path) -> None:
     await writer.start()
     # The first group's commit stands behind this, so that the second group has to wait.
     go = Event()
-    writer._sync.submit(go.wait)
+    writer._sync.submit(go.wait, lambda _: None)
     first = asyncio.ensure_future(writer.run(insert(2)))
     for _ in range(3):
         await asyncio.sleep(0)

@@ -21,8 +21,9 @@ import contextvars
 import sqlite3
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -56,31 +57,91 @@ class _GroupLost(Exception):
     """The engine itself has rolled the whole group back."""
 
 
+Step = Callable[[], object]
+Then = Callable[[BaseException | None], None]
+
+
+class _SyncThread:
+    """Runs steps one after the other on a thread of its own; the loop is told of the end of each.
+
+    An executor hands over the same with four locks a step, for which the loop and the thread would wait in turn.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._steps: SimpleQueue[tuple[Step, Then] | None] = SimpleQueue()
+        # Nobody is told of a commit that the end of the process cuts off, so it need not wait for it.
+        self._thread = Thread(target=self._work, name=name, daemon=True)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread.start()
+
+    def submit(self, step: Step, then: Then) -> None:
+        """Run ``step`` after those before it; ``then`` hears on the loop what it raised, or none."""
+        self._steps.put((step, then))
+
+    async def run(self, step: Step) -> None:
+        """Run ``step`` and return when it has ended. Raises whatever it raises."""
+        ended: asyncio.Future[BaseException | None] = self._loop.create_future()
+        self.submit(step, lambda error: None if ended.cancelled() else ended.set_result(error))
+        if (error := await ended) is not None:
+            raise error
+
+    def end(self) -> None:
+        """Take no more steps; those submitted are run."""
+        self._steps.put(None)
+
+    def _work(self) -> None:
+        while (work := self._steps.get()) is not None:
+            step, then = work
+            error: BaseException | None = None
+            try:
+                step()
+            except BaseException as raised:  # noqa: BLE001 - whatever it is, the loop must hear of it
+                error = raised
+            # A closed loop means that nobody is left to hear it.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(then, error)
+            # Nothing of a request is kept until the next one comes.
+            del work, step, then, error
+
+
 class GroupCommitWriter:
     """Runs units of work on the connection that ``connect`` gives, for callers of one event loop.
 
     ``connect`` gives a connection that does not wait for locks; the writer waits for them itself, ``patience`` seconds
-    at most, without holding up the loop.
+    at most, without holding up the loop. ``check`` is asked before each group; what it raises, all that wait are told.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], *, patience: float = 0.0) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        *,
+        patience: float = 0.0,
+        check: Callable[[], None] | None = None,
+    ) -> None:
         self._connect = connect
         self._patience = patience
+        self._check = check
         self._waiting: deque[_Unit] = deque()
         self._accepting = False
         self._busy = False
         self._idle: asyncio.Future[None] | None = None
-        self._sync = ThreadPoolExecutor(1, thread_name_prefix="openscr-store-sync")
+        self._sync = _SyncThread("openscr-store-sync")
 
     async def start(self) -> None:
         """Open the connection and be ready. Raises whatever ``connect`` raises."""
         self._loop = asyncio.get_running_loop()
+        self._sync.start(self._loop)
         try:
-            self._connection = await self._loop.run_in_executor(self._sync, self._connect)
+            await self._sync.run(self._open)
         except BaseException:
-            self._sync.shutdown(wait=False)
+            self._sync.end()
             raise
         self._accepting = True
+
+    def _open(self) -> None:
+        self._connection = self._connect()
 
     async def stop(self) -> None:
         """Finish every accepted unit, close the connection and end the thread."""
@@ -90,8 +151,8 @@ class GroupCommitWriter:
         if self._busy:
             self._idle = self._loop.create_future()
             await self._idle
-        await self._loop.run_in_executor(self._sync, self._connection.close)
-        self._sync.shutdown(wait=False)
+        await self._sync.run(self._connection.close)
+        self._sync.end()
 
     async def run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         """Return what ``operation`` returns, once that is durable.
@@ -115,10 +176,12 @@ class GroupCommitWriter:
 
     def _begin(self) -> None:
         try:
+            if self._check is not None:
+                self._check()
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if self._patience and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-                self._on_sync_thread(self._begin_patiently, self._began)
+                self._sync.submit(self._begin_patiently, self._began)
             else:
                 self._began(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, everybody who waits must hear of it
@@ -152,7 +215,7 @@ class GroupCommitWriter:
             self._fail(group, error)
             self._settle(group)
             return
-        self._on_sync_thread(lambda: self._connection.execute("COMMIT"), lambda error: self._committed(group, error))
+        self._sync.submit(self._commit, lambda error: self._committed(group, error))
 
     def _run(self, unit: _Unit) -> None:
         self._connection.execute("SAVEPOINT unit")
@@ -199,13 +262,8 @@ class GroupCommitWriter:
 
     # --- on the sync thread: whatever may wait ---
 
-    def _on_sync_thread(self, step: Callable[[], object], then: Callable[[BaseException | None], None]) -> None:
-        def done(future: "Future[object]") -> None:
-            # A closed loop means that nobody is left to hear it.
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(then, future.exception())
-
-        self._sync.submit(step).add_done_callback(done)
+    def _commit(self) -> None:
+        self._connection.execute("COMMIT")
 
     def _begin_patiently(self) -> None:
         self._connection.execute(f"PRAGMA busy_timeout = {int(self._patience * 1000)}")

@@ -55,7 +55,7 @@ class SqliteFile:
             schema=self.schema,
             before_change=self._before_change,
         )
-        writer = GroupCommitWriter(lambda: connect(self.path, 0), patience=self._busy_timeout)
+        writer = GroupCommitWriter(lambda: connect(self.path, 0), patience=self._busy_timeout, check=self._check_file)
         try:
             await writer.start()
         except sqlite3.Error as error:
@@ -109,7 +109,6 @@ class SqliteFile:
     async def _write(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         if self._writer is None:
             raise StoreUnavailable("the store is not open")
-        self._check_file()
         return await self._writer.run(operation)
 
     def _check_file(self) -> None:

@@ -170,6 +170,11 @@ class Scenarios:
         if len(self._twice) > _MOST_REPEATS:
             del self._twice[next(iter(self._twice))]
 
+    @property
+    def awaits_repeats(self) -> bool:
+        """Whether there is any message whose answer is to be delivered twice."""
+        return bool(self._twice)
+
     def goes_twice(self, message_id: str) -> bool:
         """Whether the answer to this message is to be delivered once more; asked once, it is so no longer."""
         return self._twice.pop(message_id.upper(), False) is None
