@@ -105,6 +105,7 @@ EXCEPTIONS = {
     "DeliveryError": "Check that the address answers; for a message that asks for an acknowledgement try again.",
     "DirectoryUnavailable": "See whether the directory server runs; what it said last counts meanwhile.",
     "DirectoryTimeout": "The directory server is slow or overloaded; it is asked again by itself.",
+    "Overloaded": "Send it again a little later; when it comes often, `openscr_shed_total` says which limit it is.",
     "EndpointUnknown": "Register an endpoint of that party for that interaction: `openscr directory import`.",
     "NotConnected": "Check address, certificates and proxy; nothing was sent, so send it again.",
     "RetriesExhausted": "When the receiver is back, `openscr admin outbox` shows and re-sends what waits.",

@@ -10,6 +10,7 @@
     ├── StoreError          ├── StoreUnavailable (└── StoreFull)  ├── OutcomeUnknown  └── Conflict
     ├── DeliveryError       ├── EndpointUnknown  ├── NotConnected  └── RetriesExhausted
     ├── DirectoryUnavailable  └── DirectoryTimeout
+    ├── Overloaded          a request that is not taken on now; the same one is welcome later
     └── ConfigurationError  which setting, where it came from, what would be right
 
 What the record or a rule refuses is not an exception: it is an `Issue` in an outcome, and all of them are reported.
@@ -203,6 +204,20 @@ class DirectoryTimeout(DirectoryUnavailable):
     """The directory server did not answer in time."""
 
     code = "DIRECTORY_TIMEOUT"
+
+
+class Overloaded(OpenSCRError):
+    """A request that is not taken on now, because of others or of too many before it; nothing was done of it.
+
+    ``reason`` is a short constant for figures; ``retry_after`` are the seconds after which it may come again.
+    """
+
+    code = "OVERLOADED"
+
+    def __init__(self, reason: str, retry_after: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
 
 
 class ConfigurationError(OpenSCRError):

@@ -49,6 +49,19 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._shed = Counter(
+            "openscr_shed",
+            "Requests and connections that were not taken on, and why; their senders may come again.",
+            ("face", "reason"),
+            registry=self.registry,
+        )
+        self._requests_held = Gauge(
+            "openscr_requests_held", "Requests that are worked on, and that wait.", ("state",), registry=self.registry
+        )
+        self._connections = Gauge(
+            "openscr_connections", "Open connections of a listener.", ("listener",), registry=self.registry
+        )
+
     def request(self, face: str, interaction: str, outcome: str, seconds: float) -> None:
         """Count one answered request; ``interaction`` must be one we know, or ``unknown``."""
         self._requests.labels(face, interaction, outcome).inc()
@@ -71,3 +84,16 @@ class Metrics:
         for state, count in rows.items():
             self._outbox_rows.labels(state).set(count)
         self._outbox_oldest.set(oldest_seconds)
+
+    def shed(self, face: str, reason: str) -> None:
+        """Count what was not taken on; ``reason`` is one of a few words."""
+        self._shed.labels(face, reason).inc()
+
+    def held(self, at_work: int, waiting: int) -> None:
+        """Set how many requests are worked on, and how many wait."""
+        self._requests_held.labels("at-work").set(at_work)
+        self._requests_held.labels("waiting").set(waiting)
+
+    def connections(self, listener: str, count: int) -> None:
+        """Set how many connections a listener has."""
+        self._connections.labels(listener).set(count)

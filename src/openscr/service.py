@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import socket
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import IO
@@ -25,6 +26,7 @@ from openscr.access.matrix import load_matrix, with_claim_activity
 from openscr.access.pki_revocation import revocation_list
 from openscr.access.policy import AccessPolicy
 from openscr.access.verification import Verification
+from openscr.admission.work import Admission, Bounds
 from openscr.codes import LOCAL_REALM, SCR_PERMISSIONS, SUBJECT_ACCESS
 from openscr.delivery.carrier import Carrier
 from openscr.delivery.carriers import HttpCarrier
@@ -89,6 +91,7 @@ class Service:
     def __init__(self, settings: Settings, *, clock: Clock = utc_now, mint: UuidFactory = mint_uuid) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.admission = Admission(_bounds_of(settings), shed=partial(self.metrics.shed, "spine"))
         self.started_at: datetime = datetime.now(UTC)
         self._clock = clock
         self._mint = mint
@@ -349,6 +352,7 @@ class Service:
             mint=self._mint,
             interference=self.scenarios,
             smartcards=self._verify().smartcards,
+            admission=self.admission,
         )
 
     def _spine_listener(self, context: SpineContext, listener: socket.socket) -> Listener:
@@ -472,7 +476,8 @@ class Service:
         return None if await self.store.writable() else "store"
 
     async def refresh_metrics(self) -> None:
-        """Bring the figures of the outbox up to date."""
+        """Bring the figures of the outbox, and of what is taken on, up to date."""
+        self.metrics.held(self.admission.at_work, self.admission.waiting)
         try:
             figures = await self.store.outbox_figures()
         except StoreError:
@@ -480,6 +485,21 @@ class Service:
         rows = {state.value: figures.rows.get(state.value, 0) for state in OutboxState}
         age = (self._clock() - figures.oldest).total_seconds() if figures.oldest is not None else 0.0
         self.metrics.outbox(rows, max(0.0, age))
+
+
+def _bounds_of(settings: Settings) -> Bounds:
+    """Return how much the Spine paths take on. Spec: 90 §6.3."""
+    return Bounds(
+        at_work=settings.requests_at_work,
+        waiting=settings.requests_waiting,
+        patience=settings.waiting_seconds,
+        answer=settings.answer_seconds,
+        bodies=settings.body_memory,
+        sender_rate=settings.sender_rate,
+        sender_burst=settings.sender_burst,
+        system_rate=settings.system_rate,
+        system_burst=settings.system_burst,
+    )
 
 
 def _ldap_client(settings: Settings) -> LdapClient | None:

@@ -193,6 +193,35 @@ class Settings(SourcedSettings):
     )
     max_body_bytes: int = Field(5_242_880, ge=1024, le=1 << 30, description="largest request on Spine paths (00 §7)")
 
+    requests_at_work: int = Field(64, ge=4, le=4096, description="requests that a process works on at once (90 §6.3)")
+    requests_waiting: int = Field(
+        512, ge=1, le=65_536, description="queries, and messages, that may wait for that; more are told to come again"
+    )
+    waiting_seconds: float = Field(2.0, gt=0, le=60, description="how long they may wait before they are told so")
+    answer_seconds: float = Field(
+        4.5, gt=0, le=60, description="after how long a request of the Spine paths is answered in any case (90 §6.2)"
+    )
+    body_memory: int = Field(
+        268_435_456, ge=1 << 20, le=1 << 36, description="bytes of request bodies that a process holds at once"
+    )
+    sender_rate: float = Field(
+        0.0, ge=0, le=100_000, description="requests a second of one client certificate on the Spine paths; 0: any"
+    )
+    sender_burst: float = Field(
+        0.0, ge=0, le=1_000_000, description="requests of it at once before that counts; 0: twice the rate"
+    )
+    system_rate: float = Field(
+        0.0, ge=0, le=100_000, description="requests a second of one ASID on the Spine paths; 0: any number"
+    )
+    system_burst: float = Field(0.0, ge=0, le=1_000_000, description="requests of it at once; 0: twice the rate")
+    connections: int = Field(2048, ge=8, le=65_536, description="connections of a listener; more are refused")
+    connections_per_address: int = Field(
+        512,
+        ge=0,
+        le=65_536,
+        description="of these, connections of one network address that is no trusted proxy; 0: any",
+    )
+
     patient_index: Literal["open", "closed"] = Field(
         default_factory=_from("demo", lambda demo: "open" if demo else "closed"),
         description="whether a number must be listed (10 §15 step 3); default open in a demo, else closed",

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from journeys.wire import Connection, Ended, connected, request_bytes
+from openscr.admission.work import Bodies
 from openscr.faces.spine.exchange import BodyCutOff, BodyTooLarge, Reply, read_body, send_reply
 from openscr.http_protocol import Limits
 from openscr.listeners import Listener, bind
@@ -56,7 +57,7 @@ class Echo:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
-            body = await read_body(dict(scope["headers"]), receive, LIMIT)
+            body = await read_body(dict(scope["headers"]), receive, LIMIT, Bodies(LIMIT * 100))
         except BodyTooLarge:
             await send_reply(send, Reply(500, b"too large", close=True))
         except BodyCutOff:
@@ -216,7 +217,7 @@ async def test_a_request_that_waits_for_its_turn_is_not_late() -> None:
     gate = asyncio.Event()
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(dict(scope["headers"]), receive, LIMIT)
+        body = await read_body(dict(scope["headers"]), receive, LIMIT, Bodies(LIMIT * 100))
         await gate.wait()
         await send_reply(send, Reply(200, str(len(body)).encode()))
 

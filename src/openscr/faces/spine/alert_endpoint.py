@@ -8,15 +8,17 @@ Spec: 40 §2, 60 §8.2, §12.5; 35 §6.1, §9.2.
 """
 
 import hashlib
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
 import structlog
 
 from openscr.access.registration import check_sender
+from openscr.admission.work import Shed
 from openscr.codes import ALERT, ALERT_FHIR
 from openscr.directory.model import System
-from openscr.errors import AccessRefused, WireError
+from openscr.errors import AccessRefused, Overloaded, WireError
 from openscr.faces.spine.arrival import caller_at
 from openscr.faces.spine.context import SpineContext, parties_behind
 from openscr.faces.spine.exchange import Handled, Reply, Request
@@ -75,6 +77,16 @@ def refuse_failed(failure: Failure, limit: int) -> Reply:
     return refuse(status, issue, code, display.format(limit=limit), close=broken)
 
 
+def refuse_overloaded(overload: Overloaded) -> Reply:
+    """Make the answer to an alert that is not taken on now; 429 if its sender is too fast. Spec: 90 §6.3, 60 §4.2."""
+    again = (("retry-after", str(overload.retry_after)),)
+    if overload.reason in (Shed.SENDER_RATE, Shed.SYSTEM_RATE):
+        return replace(refuse(429, "throttled", "TOO_MANY_REQUESTS", "Too many requests"), headers=again)
+    return replace(
+        refuse(503, "transient", "SERVICE_UNAVAILABLE", "The service is busy; send the alert again"), headers=again
+    )
+
+
 class AlertEndpoint:
     """Handles the path of alerts in FHIR."""
 
@@ -82,7 +94,7 @@ class AlertEndpoint:
         self._context = context
 
     async def handle(self, request: Request) -> Handled:
-        """Answer an alert: 200 with an empty body, or an OperationOutcome. Raises: `StoreError`."""
+        """Answer an alert: 200 with an empty body, or an OperationOutcome. Raises: `StoreError`, `Overloaded`."""
         media_type = (request.header(b"content-type") or "").partition(";")[0].strip().lower()
         if media_type not in _MEDIA_TYPES:
             text = f"The content type of an alert is {MEDIA_TYPE}"
@@ -96,6 +108,7 @@ class AlertEndpoint:
         except AccessRefused as refused:
             await self._audit(event, request, refused.diagnostics, Outcome(AckType.REJECTED))
             return Handled(ALERT_FHIR, "403", refuse(403, "forbidden", "ASID_CHECK_FAILED", _NOT_ENTITLED))
+        self._context.admission.check_system(system.asid)
         failed = check_audit_event(event)
         if failed is not None:
             await self._audit(event, request, "invalid", Outcome(AckType.REJECTED), system)

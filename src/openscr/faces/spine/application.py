@@ -3,7 +3,8 @@
 Spec: 40 §2, 35 §3.2.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
@@ -13,8 +14,10 @@ from starlette.types import Receive, Scope, Send
 
 from openscr.access.forwarded import ForwardedCertificates
 from openscr.access.registration import Cause
-from openscr.errors import AccessRefused, StoreError, StoreFull
-from openscr.faces.spine.alert_endpoint import AlertEndpoint, Failure, refuse_failed
+from openscr.admission.work import AGAIN, Kind, Shed
+from openscr.codes import ALERT_FHIR
+from openscr.errors import AccessRefused, Overloaded, StoreError, StoreFull
+from openscr.faces.spine.alert_endpoint import AlertEndpoint, Failure, refuse_failed, refuse_overloaded
 from openscr.faces.spine.context import SpineContext, fault, parties_behind, too_large
 from openscr.faces.spine.ebxml_endpoint import EbxmlEndpoint
 from openscr.faces.spine.exchange import (
@@ -29,7 +32,7 @@ from openscr.faces.spine.exchange import (
     send_reply,
 )
 from openscr.faces.spine.interference import SCENARIO, Treatment
-from openscr.faces.spine.polling_endpoint import PollingEndpoint
+from openscr.faces.spine.polling_endpoint import POLL, PollingEndpoint, ask_again
 from openscr.faces.spine.soap_endpoint import SoapEndpoint
 from openscr.faces.spine.strangers import Strangers
 from openscr.faces.spine.treated_answers import send_treated
@@ -46,6 +49,8 @@ _DECIDING_HEADERS = (
     b"nhsd-identity-uuid",
     b"ssotoken",
 )
+_QUERIED = frozenset(SYNC_PATHS)
+_BUSY = fault("200")
 _log = structlog.get_logger("spine")
 
 Answering = Callable[[Request], Awaitable[Handled]]
@@ -104,6 +109,12 @@ class SpineApplication:
             await send_treated(scope, receive, send, handled.reply, handled.treatment)
         self._context.metrics.request("spine", handled.interaction, handled.outcome, perf_counter() - started)
 
+    async def overloaded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request on a connection for which there is no room, and end the connection."""
+        self._context.admission.refused(Shed.CONNECTIONS)
+        refused = _refuse_overloaded(scope, Overloaded(Shed.CONNECTIONS, AGAIN))
+        await send_reply(send, replace(refused.reply, close=True))
+
     async def _let_in(self, peer: Peer, scope: Scope) -> Peer:
         """Return who asks, by a certificate of a registered party. Raises: `AccessRefused`. Spec: 35 §3.2, §9.4."""
         own = peer.certificate
@@ -143,7 +154,7 @@ class SpineApplication:
                 # FHIR knows no SOAP faults, but what our own failure is there.
                 failure = refuse_failed(Failure.STORE, self._context.max_body_bytes)
                 reply = failure if channel is Channel.FHIR else fault(treatment.fault)
-            handled = Handled(_interaction_of(request), SCENARIO, reply)
+            handled = Handled(_interaction_of(request.headers), SCENARIO, reply)
         else:
             handled = await answer(replace(request, treatment=treatment))
         name, peer, behaviour = handled.interaction, request.peer, treatment.behaviour
@@ -159,48 +170,100 @@ class SpineApplication:
         return Handled(name, SCENARIO, handled.reply, treatment)
 
     async def _handle(self, answer: Answering, scope: Scope, receive: Receive) -> Handled:
-        """Read the body and let an endpoint answer; whatever goes wrong becomes an answer here."""
+        """Let a request in, read its body and let an endpoint answer; whatever goes wrong becomes an answer here."""
         context = self._context
         peer = peer_of(scope)
-        failed = refuse_failed if scope["path"] == ALERT_PATH else _soap_failure
-        limit = context.max_body_bytes
         if self._mutual_tls:
             try:
                 peer = await self._let_in(peer, scope)
             except AccessRefused:
-                return Handled("unknown", "403", failed(Failure.STRANGER, limit))
+                return Handled("unknown", "403", self._fail(scope, Failure.STRANGER))
+        admission, sender = context.admission, _sender_of(peer)
+        kind = Kind.QUERY if scope["path"] in _QUERIED or scope["method"] == "GET" else Kind.MESSAGE
         headers = _single_headers(scope["headers"])
         try:
-            body = await read_body(headers, receive, context.max_body_bytes)
+            admission.check(sender, kind)
+            body = await read_body(headers, receive, context.max_body_bytes, admission.bodies)
+        except Overloaded as overload:
+            admission.refused(Shed(overload.reason))
+            return _refuse_overloaded(scope, overload)
         except BodyTooLarge:
-            return Handled("unknown", "fault-201", failed(Failure.TOO_LARGE, limit))
+            return Handled("unknown", "fault-201", self._fail(scope, Failure.TOO_LARGE))
         except BodyCutOff:
-            return Handled("unknown", "cut-off", failed(Failure.CUT_OFF, limit))
-        correlation_id = context.mint()
-        request = Request(headers, body, peer, correlation_id)
+            return Handled("unknown", "cut-off", self._fail(scope, Failure.CUT_OFF))
+        until = asyncio.get_running_loop().time() + admission.bounds.answer
+        try:
+            if not admission.begin(kind):
+                await admission.wait(sender, kind)
+            try:
+                async with asyncio.timeout_at(until):
+                    return await self._answer(answer, scope, Request(headers, body, peer, context.mint()))
+            except TimeoutError:
+                # Whether it was stored may be open: who sends it again hears what became of it.
+                raise Overloaded(Shed.TIME, AGAIN) from None
+            finally:
+                admission.end(kind)
+        except Overloaded as overload:
+            admission.refused(Shed(overload.reason))
+            return _refuse_overloaded(scope, overload)
+        finally:
+            admission.bodies.give_back(len(body))
+
+    async def _answer(self, answer: Answering, scope: Scope, request: Request) -> Handled:
+        """Let an endpoint answer a request that is here. Raises: `Overloaded`."""
+        context, path, correlation_id = self._context, scope["path"], request.correlation_id
         try:
             if context.interference is None:
                 handled = await answer(request)
             else:
-                channel = _channel_of(scope["path"])
-                treatment = context.interference.treat(channel, headers, body)
+                channel = _channel_of(path)
+                treatment = context.interference.treat(channel, request.headers, request.body)
                 handled = await self._interfere(answer, request, channel, treatment)
+        except Overloaded:
+            raise
         except StoreError as error:
-            name = _interaction_of(request)
+            name = _interaction_of(request.headers)
             _log.error("store failed", error=error.code, interaction=name, correlation_id=correlation_id)
             failure = Failure.STORE_FULL if isinstance(error, StoreFull) else Failure.STORE
             code = "208" if failure is Failure.STORE_FULL else "200"
-            handled = Handled(name, f"fault-{code}", failed(failure, limit))
+            handled = Handled(name, f"fault-{code}", self._fail(scope, failure))
         except Exception as error:  # noqa: BLE001 the one place where nothing may escape
             # Nothing is stored, and the sender may retry. The error's own text could hold patient data.
-            name = _interaction_of(request)
+            name = _interaction_of(request.headers)
             _log.error("request failed", error=type(error).__name__, interaction=name, correlation_id=correlation_id)
-            handled = Handled(name, "fault-200", failed(Failure.UNEXPECTED, limit))
-        path = scope["path"]
+            handled = Handled(name, "fault-200", self._fail(scope, Failure.UNEXPECTED))
         if path in EBXML_PATHS and CONTRACT_PATHS.get(handled.interaction, path) != path:
             _log.warning("not the path of its contract", interaction=handled.interaction, path=path)
         _log.info("answered", interaction=handled.interaction, outcome=handled.outcome, correlation_id=correlation_id)
         return handled
+
+    def _fail(self, scope: Scope, failure: Failure) -> Reply:
+        """Make the answer to a request that ended early, in the words of its channel."""
+        limit = self._context.max_body_bytes
+        return refuse_failed(failure, limit) if scope["path"] == ALERT_PATH else _soap_failure(failure, limit)
+
+
+def _refuse_overloaded(scope: Scope, overload: Overloaded) -> Handled:
+    """Make the answer to a request that is not taken on now, in the words of its channel: it may come again.
+
+    Spec: 40 §6.4, §7.6; 90 §6.3.
+    """
+    path, headers = scope["path"], dict(scope["headers"])
+    if path.startswith(POLL_PREFIX):
+        return Handled(POLL, "202", ask_again(path.removeprefix(POLL_PREFIX).lower()))
+    if path == ALERT_PATH:
+        reply = refuse_overloaded(overload)
+        return Handled(ALERT_FHIR, str(reply.status), reply)
+    # Who waits to be told to go on with the body must not take the next request for it.
+    return Handled(_interaction_of(headers), "fault-200", replace(_BUSY, close=b"expect" in headers))
+
+
+def _sender_of(peer: Peer) -> str:
+    """Return whose turn a request takes: a certificate's, or a network address's where there is none."""
+    certificate = peer.certificate
+    if certificate is None:
+        return peer.address or ""
+    return certificate.common_name or certificate.identity
 
 
 def _soap_failure(failure: Failure, limit: int) -> Reply:
@@ -236,7 +299,7 @@ def _single_headers(pairs: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return headers
 
 
-def _interaction_of(request: Request) -> str:
+def _interaction_of(headers: Mapping[bytes, bytes]) -> str:
     """Return the interaction that a request names, if it is one that we know: what it says stands in no log."""
-    action = parse_soap_action(request.header(b"soapaction"))
+    action = parse_soap_action(headers.get(b"soapaction", b"").decode("latin-1"))
     return action[1] if action in INTERACTIONS else "unknown"

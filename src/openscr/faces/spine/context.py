@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from openscr.access.certificates import ClientCertificate
 from openscr.access.registration import parties_of
 from openscr.access.smartcard import SmartcardBroker
+from openscr.admission.work import Admission
 from openscr.delivery.outbox import Outbox
 from openscr.directory.model import CurrentDirectory, Directory
 from openscr.faces.spine.exchange import Reply
@@ -26,7 +27,7 @@ class SpineContext:
     ``accept_ask_in_set`` takes ``Ask`` in a SET for ``Clear``; without ``namespace_of_permissions`` the payload of GET
     and HAS answers is in no namespace. Spec: 30 §4.3.
     ``interference`` is none but in a test environment. ``smartcards`` verifies smartcard tokens that come with SOAP
-    requests; without it they are not looked at.
+    requests; without it they are not looked at. ``admission`` says how much is taken on at once.
     """
 
     record: Record
@@ -42,6 +43,7 @@ class SpineContext:
     mint: UuidFactory = field(default=mint_uuid)
     interference: Interference | None = None
     smartcards: SmartcardBroker | None = None
+    admission: Admission = field(default_factory=Admission)
 
 
 def fault(code: str, *locations: str, description: str | None = None, close: bool = False) -> Reply:

@@ -51,7 +51,10 @@ class EbxmlEndpoint:
         self._context = context
 
     async def handle(self, request: Request) -> Handled:
-        """Answer one request; what must be delivered is on its way before that. Raises: `StoreError`."""
+        """Answer one request; what must be delivered is on its way before that.
+
+        Raises: `StoreError`, `Overloaded`.
+        """
         soap_action = request.header(b"soapaction")
         if soap_action is not None and soap_action.strip().strip('"').endswith(("/Acknowledgment", "/MessageError")):
             return await self._take_late_signal(request)
@@ -119,6 +122,7 @@ class EbxmlEndpoint:
             except AccessRefused as refused:
                 await self._audit_refusal(arrival, payload, refused.diagnostics)
                 return "fault-300", fault("300"), None
+        context.admission.check_system(payload.sender_asid or envelope.from_party)
         now = context.clock()
         if time_to_live_passed(envelope, now):
             await self._audit_refusal(arrival, payload, "expired")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from starlette.types import Message, Receive, Scope, Send
 
 from openscr.access.certificates import ClientCertificate
+from openscr.admission.work import Bodies
 from openscr.faces.spine.interference import Treatment
 from openscr.spine import Outcome
 
@@ -85,10 +86,11 @@ def peer_of(scope: Scope) -> Peer:
     return Peer(tls.get("client_certificate"), client[0] if client else None)
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, room: Bodies) -> bytes:
     """Read the body; over ``limit`` bytes is decided from its announced length or while reading. Spec: 40 §6.6.
 
-    Raises: `BodyTooLarge`, `BodyCutOff`.
+    ``room`` is what it takes its place in; whoever gets a body must give that back.
+    Raises: `BodyTooLarge`, `BodyCutOff`, `Overloaded`.
     """
     announced = headers.get(b"content-length")
     if announced is not None and announced.isdigit() and int(announced) > limit:
@@ -98,18 +100,24 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         raise BodyCutOff
     body: bytes = message.get("body", b"")
     if not message.get("more_body", False):
+        room.take(len(body))
         return body
-    collected = bytearray(body)
-    while message.get("more_body", False):
-        if len(collected) > limit:
-            raise BodyTooLarge
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise BodyCutOff
-        collected += message.get("body", b"")
-    if len(collected) > limit:
-        raise BodyTooLarge
-    return bytes(collected)
+    collected = bytearray()
+    try:
+        while True:
+            room.take(len(body), len(collected))
+            collected += body
+            if len(collected) > limit:
+                raise BodyTooLarge
+            if not message.get("more_body", False):
+                return bytes(collected)
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise BodyCutOff
+            body = message.get("body", b"")
+    except BaseException:
+        room.give_back(len(collected))
+        raise
 
 
 def write_head(reply: Reply) -> Message:

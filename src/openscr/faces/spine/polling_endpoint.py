@@ -72,7 +72,7 @@ class PollingEndpoint:
     # --- uploads ----------------------------------------------------------------------------------------------------
 
     async def handle(self, request: Request) -> Handled:
-        """Answer an upload: 202 with the place of its result, or a SOAP fault. Raises: `StoreError`.
+        """Answer an upload: 202 with the place of its result, or a SOAP fault. Raises: `StoreError`, `Overloaded`.
 
         Any other interaction is unsupported here (101), whatever other channel takes it. Spec: 40 §3.
         """
@@ -109,6 +109,7 @@ class PollingEndpoint:
                 nhs_number=payload.nhs_number,
             )
             return "fault-300", fault("300")
+        context.admission.check_system(payload.sender_asid or envelope.from_party)
         if payload.rules:
             _log.info("rules broken", rules=" ".join(payload.rules), correlation_id=request.correlation_id)
         return await self._receive(arrival, payload, request)
@@ -205,15 +206,14 @@ class PollingEndpoint:
         context = self._context
         token = token.lower()
         slot = slot_of_token(token)
-        again = (("content-location", POLL_PREFIX + token), ("retry-after", str(NEXT_RETRY_AFTER)))
         if self._put_off and self._is_put_off(token):
-            return Handled(POLL, SCENARIO, Reply(202, content_type=None, headers=again))
+            return Handled(POLL, SCENARIO, ask_again(token))
         try:
             found = await context.record.fetch(slot, token) if slot is not None else None
         except StoreError as error:
             # It may well be there: the client asks again, as long as it has patience.
             _log.error("store failed", error=error.code, correlation_id=request.correlation_id)
-            return Handled(POLL, "202", Reply(202, content_type=None, headers=again))
+            return Handled(POLL, "202", ask_again(token))
         if found is None:
             return Handled(POLL, "404", Reply(404, content_type=None))
         shown = request.header(_ASID) or ""
@@ -240,6 +240,12 @@ class PollingEndpoint:
         now = self._context.clock()
         self._put_off = {each: until for each, until in self._put_off.items() if until > now}
         return token in self._put_off
+
+
+def ask_again(token: str) -> Reply:
+    """Make the answer to who asks for a result that cannot be given now. Spec: 40 §7.6 step 4a."""
+    again = (("content-location", POLL_PREFIX + token), ("retry-after", str(NEXT_RETRY_AFTER)))
+    return Reply(202, content_type=None, headers=again)
 
 
 def _payload_part(multipart: Multipart, envelope: Envelope) -> Part:

@@ -146,7 +146,7 @@ class SoapEndpoint:
         self._context = context
 
     async def handle(self, request: Request) -> Handled:
-        """Answer one request. Raises: `StoreError`."""
+        """Answer one request. Raises: `StoreError`, `Overloaded`."""
         action = parse_soap_action(request.header(b"soapaction"))
         row = INTERACTIONS.get(action) if action is not None else None
         if row is None or not row.soap or row.name in self._context.switched_off:
@@ -176,6 +176,7 @@ class SoapEndpoint:
         exchange.request = request
         wrapper = read_wrapper(request.body)
         await self._check_registration(exchange, arrived.header(b"nhsd-asid"), wrapper)
+        exchange.context.admission.check_system(exchange.system.asid)
         if request.body.tag != f"{{{HL7_NS}}}{row.name}":
             await self._audit_fault(exchange, wrapper)
             raise _refuse("101")

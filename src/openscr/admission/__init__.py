@@ -1,0 +1,1 @@
+"""How much a process takes on at once, who waits, and who is told to come back later."""
