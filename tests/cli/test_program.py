@@ -56,6 +56,7 @@ def test_these_are_the_commands_of_this_release() -> None:
         "directory show",
         "directory import",
         "directory export",
+        "bench load",
         "mhs serve",
         "mhs outbound",
         "mhs inbound",

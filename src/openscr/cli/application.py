@@ -16,6 +16,7 @@ from openscr import __version__
 from openscr.cli import (
     admin,
     alert,
+    bench,
     consent,
     demo,
     directory,
@@ -47,7 +48,7 @@ OpenSCR: a complete Summary Care Record service.
   openscr alert NHS --type 2 --reason 5 --user URP          tell the privacy officer of an access
 
   openscr validate FILE...      what is wrong with a message, and how to mend it
-  openscr scenario              make a demo service answer badly, late or not at all
+  openscr scenario              bad answers, late or none   openscr bench      load, cost, planning
 
   openscr directory|patients    who is registered           openscr pki        development certificates
   openscr admin                 schema, checks, outbox      openscr identity   tokens, without a browser
@@ -109,6 +110,7 @@ for register in (
     patients,
     identity,
     mhs,
+    bench,
     admin,
 ):
     register.register(app)
