@@ -1,15 +1,19 @@
-"""Commands run as their users run them: as programs of their own."""
+"""Commands run as their users run them: as programs of their own.
+
+The first run of each command is a start from nothing; later ones are copies of a process that has its imports already.
+"""
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from forking import ForkingProgram
 from serving import clean_environment
 
 PATIENCE = 60
@@ -48,20 +52,40 @@ class Ended:
 Run = Callable[..., Ended]
 
 
+_started: set[str] = set()
+
+
+@pytest.fixture(scope="session")
+def program() -> Iterator[ForkingProgram]:
+    """Give what runs commands that were started from nothing before."""
+    forking = ForkingProgram()
+    yield forking
+    forking.end()
+
+
 @pytest.fixture
-def openscr(tmp_path: Path) -> Run:
+def openscr(tmp_path: Path, program: ForkingProgram) -> Run:
     """Run ``openscr`` with arguments, in a folder of the test's own."""
 
     def run(*arguments: object, stdin: bytes = b"", **variables: str) -> Ended:
-        ended = subprocess.run(
-            [sys.executable, "-m", "openscr", *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            cwd=tmp_path,
-            env=clean_environment(**variables),
-            timeout=PATIENCE,
-            check=False,
-        )
+        words = [str(argument) for argument in arguments]
+        environment = clean_environment(**variables)
+        command = words[0] if words else ""
+        # What other variables mean, such as the width of the terminal, is looked at when libraries are imported.
+        ours = all(name.startswith(("OPENSCR_", "MHS_")) for name in variables)
+        if ours and command in _started:
+            ended = program.run(words, stdin=stdin, cwd=tmp_path, env=environment, timeout=PATIENCE)
+        else:
+            _started.add(command)
+            ended = subprocess.run(
+                [sys.executable, "-m", "openscr", *words],
+                input=stdin,
+                capture_output=True,
+                cwd=tmp_path,
+                env=environment,
+                timeout=PATIENCE,
+                check=False,
+            )
         return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
     return run
