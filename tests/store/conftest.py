@@ -8,16 +8,25 @@ import pytest
 
 from openscr.store.interface import Leasing, Store
 from openscr.store.opening import open_store
+from postgres import PostgresServer
 
 Opening = Callable[..., AbstractAsyncContextManager[Store]]
 
-ENGINES = {"sqlite": lambda folder: f"sqlite:///{folder / 'openscr.db'}"}
+ENGINES = ("sqlite", "postgresql")
+
+
+def url_of(engine: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """Return the URL of a store of its own for one test."""
+    if engine == "sqlite":
+        return f"sqlite:///{folder / 'openscr.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.create_database()
 
 
 @pytest.fixture(params=ENGINES)
 def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Opening:
     """Return what opens the store of this test, by the name of a worker; entered again it is the same store again."""
-    url = ENGINES[request.param](tmp_path)
+    url = url_of(request.param, request, tmp_path)
 
     @asynccontextmanager
     async def opened(holder: str = "") -> AsyncIterator[Store]:

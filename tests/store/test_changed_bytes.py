@@ -20,7 +20,8 @@ from openscr.store.interface import AuditEntry
 from openscr.store.rows import to_microseconds
 from openscr.store.sqlite import SqliteStore
 from openscr.store.sqlite_connection import connect, prepare_database
-from openscr.store.sqlite_verification import Findings, check_slots
+from openscr.store.sqlite_verification import check_slots
+from openscr.store.verification import Findings
 
 from .samples import OTHER_PATIENT, PATIENT, an_id, at
 

@@ -243,23 +243,6 @@ async def test_a_key_exists_once(store: Store, row: object) -> None:
     assert await find_receipt(store, 50) is None
 
 
-async def test_a_conflict_that_the_work_settles_does_no_harm(store: Store) -> None:
-    """A unit may try, learn of the conflict and go on: what it wrote before and after is stored."""
-    await upload(store, 1)
-
-    async def work(transaction: Transaction) -> str:
-        await transaction.append_receipt(a_receipt(2))
-        try:
-            await transaction.append_event(an_event(1))
-        except Conflict:
-            await transaction.append_event(an_event(2))
-            return "settled"
-        return "stored"
-
-    assert await store.transact(SLOT, work) == "settled"
-    assert [event.event_id for event in (await read_patient(store)).events] == [an_id(1), an_id(2)]
-
-
 async def test_an_event_needs_its_receipt(store: Store) -> None:
     """No event without the message that its document lies in."""
     with pytest.raises(StoreError, match="receipt"):
@@ -310,18 +293,6 @@ async def test_work_that_raises_does_not_hurt_its_neighbours(store: Store) -> No
     report = await store.verify()
     assert report.intact
     assert report.audit_rows == 80
-
-
-async def test_work_may_await_its_transaction_alone(store: Store) -> None:
-    """Work that waits for something else is an error and leaves nothing; the store goes on."""
-
-    async def work(transaction: Transaction) -> None:
-        await transaction.append_receipt(a_receipt(1))
-        await asyncio.sleep(0)
-
-    with pytest.raises(StoreError, match="await"):
-        await store.transact(SLOT, work)
-    assert await find_receipt(store, 1) is None
 
 
 async def test_transactions_of_a_slot_do_not_interleave(store: Store) -> None:
@@ -449,7 +420,7 @@ ROWS = st.builds(
     attempts=st.integers(0, 3),
     body=st.sampled_from([b"", SUMMARY[:300]]),
     next_attempt_at=st.none() | st.integers(-100, 100).map(at),
-    last_error=st.text(max_size=5),
+    last_error=st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=5),
 )
 STEPS = st.lists(st.tuples(st.sampled_from(["append", "change", "remove"]), ROWS), max_size=15)
 

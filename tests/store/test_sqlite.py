@@ -35,6 +35,18 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await opened.close()
 
 
+async def test_work_may_await_its_transaction_alone(store: SqliteStore) -> None:
+    """Work that waits for something else is an error and leaves nothing; the store goes on."""
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.append_receipt(a_receipt(1))
+        await asyncio.sleep(0)
+
+    with pytest.raises(StoreError, match="await"):
+        await store.transact(SLOT, work)
+    assert await find_receipt(store, 1) is None
+
+
 # --- opening --------------------------------------------------------------------------------------------------------
 
 

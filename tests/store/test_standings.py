@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - statements that damage rows are put together here
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from openscr.store.sqlite import SqliteStore
 
 from .conftest import Opening
 from .samples import OTHER_PATIENT, PATIENT, SLOT, a_standing, an_id, append, at
-from .test_verification import tamper
+from .tampering import tamper
 
 EVERYTHING = a_standing(
     1,
@@ -109,20 +110,31 @@ def test_a_record_holds_from_its_start_until_its_end(second: float, holds: bool)
 
 @pytest.mark.parametrize(
     "change",
-    ["kind = 'other'", f"starts_at = {2**62}", "holder_kind = ''", "text = CAST(x'ff' AS TEXT)", "basis = 'x'"],
+    ["kind = 'other'", f"starts_at = {2**62}", "holder_kind = ''", "basis = 'x'"],
 )
-async def test_a_damaged_record_is_found(store: SqliteStore, change: str) -> None:
+async def test_a_damaged_record_is_found(store: Store, change: str) -> None:
     """Permissions and relationships can be read."""
     await append(store, [a_standing(1), a_standing(2)])
-    tamper(store, f"UPDATE standing SET {change} WHERE id = '{an_id(2)}'")
+    await tamper(store, f"UPDATE standing SET {change} WHERE id = '{an_id(2)}'")
     (found,) = (await store.verify()).faults
     assert found.startswith(f"slot {SLOT}: permission or relationship {an_id(2)}: ")
     assert PATIENT not in found
 
 
-async def test_a_record_in_another_slot_is_found(store: SqliteStore) -> None:
+async def test_a_record_in_another_slot_is_found(store: Store) -> None:
     """A row that stands in another slot than its patient's holds for nobody: that is a fault."""
     await append(store, [a_standing(1)])
-    tamper(store, f"UPDATE standing SET slot = {SLOT + 1}")
+    await tamper(store, f"UPDATE standing SET slot = {SLOT + 1}")
     (found,) = (await store.verify()).faults
     assert found.endswith("it is not in the slot of its patient")
+
+
+async def test_a_text_that_is_none_is_found(tmp_path: Path) -> None:
+    """SQLite keeps any bytes where a text should be; other engines do not."""
+    store = SqliteStore(tmp_path / "openscr.db")
+    await store.open()
+    await append(store, [a_standing(1)])
+    await tamper(store, "UPDATE standing SET text = CAST(x'ff' AS TEXT)")
+    (found,) = (await store.verify()).faults
+    assert found == f"slot {SLOT}: permission or relationship {an_id(1)}: a stored text is not UTF-8"
+    await store.close()

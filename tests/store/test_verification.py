@@ -21,7 +21,8 @@ from openscr.store.compression import Codec
 from openscr.store.interface import AlertChange, RawMessage, Transaction
 from openscr.store.sqlite import SqliteStore
 from openscr.store.sqlite_connection import connect
-from openscr.store.sqlite_verification import FAULT_LIMIT, Findings, check_slots
+from openscr.store.sqlite_verification import check_slots
+from openscr.store.verification import FAULT_LIMIT, Findings
 
 from .samples import (
     OTHER_PATIENT,

@@ -5,11 +5,12 @@ Invariants that every engine keeps:
 * A `Transaction` reads and writes one slot. It is atomic: all of its rows are durable before `Store.transact` returns,
   or none is there and it raises.
 * Two transactions of one slot never interleave.
+* Texts come back as they were; none of them holds the character NUL, which not every engine can keep.
 * Raw messages come back byte for byte; audit rows are append-only and chained per slot (``hash`` covers the previous
   hash), so that one changed byte is found by `Store.verify`.
 
 ``work`` is a coroutine function that only awaits methods of the transaction it is given: an embedded engine runs it to
-its end without ever suspending.
+its end without ever suspending. It lets every error of the transaction through: an engine may be unable to go on.
 
 Spec: architecture "Data", engine.md, 40 §6.3, §6.5, 35 §7.
 """

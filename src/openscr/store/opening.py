@@ -5,6 +5,8 @@ Spec: 00 §4 ``--store``; engine.md "four levels".
 
 from openscr.errors import ConfigurationError
 from openscr.store.interface import NOBODY, Leasing, Store
+from openscr.store.postgres import PostgresStore
+from openscr.store.postgres_connection import SCHEMES
 from openscr.store.sqlite import SqliteStore
 
 _SCHEME = "sqlite:///"
@@ -17,11 +19,13 @@ def open_store(url_or_path: str, *, migrate: bool = True, leasing: Leasing = NOB
     ``sqlite:///data/openscr.db`` is a path relative to the working folder, ``sqlite:////srv/openscr.db`` an absolute
     one. Raises: `ConfigurationError` when the engine is not one of ours.
     """
+    if url_or_path.startswith(SCHEMES):
+        return PostgresStore(url_or_path, migrate=migrate, leasing=leasing)
     path = url_or_path.removeprefix(_SCHEME)
     if path == url_or_path and "://" in url_or_path:
         raise ConfigurationError(
             f"the store's engine {url_or_path.partition('://')[0]!r} is not supported;"
-            " name sqlite:///PATH or the path of a database file"
+            " name sqlite:///PATH, the path of a database file, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         )
     if not path or path == ":memory:":
         raise ConfigurationError("the store needs the path of a database file: sqlite:///PATH or PATH")

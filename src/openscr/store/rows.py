@@ -55,6 +55,19 @@ def read_optional_time(value: int | None) -> datetime | None:
     return None if value is None else from_microseconds(value)
 
 
+EARLIEST: Final = -(2**63)
+LATEST: Final = 2**63 - 1
+"""The ends of time as the engine counts it."""
+
+
+def period(since: datetime | None, until: datetime | None) -> tuple[int, int]:
+    """Return both ends of a period as the columns have them."""
+    return (
+        EARLIEST if since is None else to_microseconds(since),
+        LATEST if until is None else to_microseconds(until),
+    )
+
+
 # --- texts that may be damaged ----------------------------------------------------------------------------------------
 
 

@@ -48,7 +48,8 @@ from openscr.store.rows import (
 from openscr.store.sqlite_file import BUSY_SECONDS, SqliteFile
 from openscr.store.sqlite_outbox import find, holders, read_all, take_due
 from openscr.store.sqlite_transaction import SqliteTransaction, run_to_end
-from openscr.store.sqlite_verification import Findings, check_file, check_schema, check_slots
+from openscr.store.sqlite_verification import check_file, check_schema, check_slots
+from openscr.store.verification import Findings
 
 T = TypeVar("T")
 

@@ -7,24 +7,11 @@ import sqlite3
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final
 
 from openscr.store import statements
 from openscr.store.alert_rows import notice_values, read_alert, read_notice, read_subscription, subscription_values
 from openscr.store.interface import AlertRow, Notice, Subscription
-from openscr.store.rows import to_microseconds
-
-EARLIEST: Final = -(2**63)
-LATEST: Final = 2**63 - 1
-"""The ends of time as the engine counts it."""
-
-
-def period(since: datetime | None, until: datetime | None) -> tuple[int, int]:
-    """Return both ends of a period as the columns have them."""
-    return (
-        EARLIEST if since is None else to_microseconds(since),
-        LATEST if until is None else to_microseconds(until),
-    )
+from openscr.store.rows import period, to_microseconds
 
 
 def read_alerts(

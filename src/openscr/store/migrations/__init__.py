@@ -1,14 +1,17 @@
 """Changes of the schema: forward only, plain SQL per engine, run by alembic.
 
-Alembic is imported only by `upgrade_sqlite`; finding out that nothing has to be done is one plain query on the store's
-own connection, so that a start stays fast.
+Alembic is imported only by `upgrade_sqlite` and `postgres_script`; finding out that nothing has to be done is one plain
+query on the store's own connection, so that a start stays fast.
 
 Spec: dependencies.md "migrations"; architecture.md "Data".
 """
 
 import sqlite3
 from dataclasses import dataclass
+from io import StringIO
 from typing import Final
+
+from openscr.store.migrations.postgres_schema import CREATION
 
 REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every revision that this program knows, oldest first."""
@@ -22,7 +25,8 @@ class Schema:
     """What a database holds: where the scripts of its revisions are, their names (oldest first), a table of its own.
 
     ``creation`` are statements that make an empty database one of the newest revision without alembic, whose import
-    takes most of a second; none: alembic makes it. ``remedy`` is the command that brings it up to date.
+    takes most of a second; none: alembic makes it; ``postgres_creation`` those on PostgreSQL.
+    ``remedy`` is the command that brings it up to date.
     """
 
     scripts: str
@@ -30,6 +34,7 @@ class Schema:
     landmark: str
     remedy: str
     creation: tuple[str, ...] = ()
+    postgres_creation: tuple[str, ...] = ()
 
     @property
     def head(self) -> str:
@@ -37,7 +42,7 @@ class Schema:
         return self.revisions[-1]
 
 
-SERVICE: Final = Schema(_SCRIPTS, REVISIONS, "receipt", "openscr admin migrate")
+SERVICE: Final = Schema(_SCRIPTS, REVISIONS, "receipt", "openscr admin migrate", postgres_creation=CREATION)
 """The schema of the service's store."""
 
 
@@ -70,3 +75,18 @@ def upgrade_sqlite(connection: sqlite3.Connection, target: str = "head", scripts
         if isinstance(error.orig, sqlite3.Error):
             raise error.orig from error
         raise
+
+
+def postgres_script(revision: str, target: str = "head", scripts: str = _SCRIPTS) -> str:
+    """Return the statements that bring a PostgreSQL database from ``revision`` to ``target``, as alembic writes them.
+
+    The store runs them on its own connection, in one transaction.
+    """
+    from alembic import command  # noqa: PLC0415 - a start with an up-to-date schema must not pay for this import
+    from alembic.config import Config  # noqa: PLC0415
+
+    script = StringIO()
+    configuration = Config(output_buffer=script)
+    configuration.set_main_option("script_location", scripts)
+    command.upgrade(configuration, f"{revision}:{target}", sql=True)
+    return script.getvalue()

@@ -5,6 +5,8 @@ Revision ID: 0001
 
 from alembic import op
 
+from openscr.store.migrations import postgres_schema
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -193,10 +195,10 @@ SQLITE = (
     "INSERT INTO probe (id, written) VALUES (1, 0)",
 )
 
-SQL = {"sqlite": SQLITE}
+SQL = {"sqlite": SQLITE, "postgresql": postgres_schema.STEPS[revision]}
 
 
 def upgrade() -> None:
     """Create every table."""
-    for statement in SQL[op.get_bind().dialect.name]:
+    for statement in SQL[op.get_context().dialect.name]:
         op.execute(statement)

@@ -5,6 +5,8 @@ Revision ID: 0002
 
 from alembic import op
 
+from openscr.store.migrations import postgres_schema
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -28,10 +30,10 @@ SQLITE = (
     "CREATE INDEX poll_expiry ON poll (expires_at)",
 )
 
-SQL = {"sqlite": SQLITE}
+SQL = {"sqlite": SQLITE, "postgresql": postgres_schema.STEPS[revision]}
 
 
 def upgrade() -> None:
     """Create the table of poll results."""
-    for statement in SQL[op.get_bind().dialect.name]:
+    for statement in SQL[op.get_context().dialect.name]:
         op.execute(statement)

@@ -5,6 +5,8 @@ Revision ID: 0003
 
 from alembic import op
 
+from openscr.store.migrations import postgres_schema
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -42,10 +44,10 @@ SQLITE = (
     "DROP TABLE alert_before",
 )
 
-SQL = {"sqlite": SQLITE}
+SQL = {"sqlite": SQLITE, "postgresql": postgres_schema.STEPS[revision]}
 
 
 def upgrade() -> None:
     """Give alerts a source and details; those that are there were raised by overrides."""
-    for statement in SQL[op.get_bind().dialect.name]:
+    for statement in SQL[op.get_context().dialect.name]:
         op.execute(statement)

@@ -5,6 +5,8 @@ Revision ID: 0004
 
 from alembic import op
 
+from openscr.store.migrations import postgres_schema
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
@@ -38,10 +40,10 @@ SQLITE = (
     "CREATE INDEX standing_of_patient ON standing (slot, nhs_number, ended_at)",
 )
 
-SQL = {"sqlite": SQLITE}
+SQL = {"sqlite": SQLITE, "postgresql": postgres_schema.STEPS[revision]}
 
 
 def upgrade() -> None:
     """Make the table."""
-    for statement in SQL[op.get_bind().dialect.name]:
+    for statement in SQL[op.get_context().dialect.name]:
         op.execute(statement)

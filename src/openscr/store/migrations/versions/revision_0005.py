@@ -5,6 +5,8 @@ Revision ID: 0005
 
 from alembic import op
 
+from openscr.store.migrations import postgres_schema
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
@@ -92,10 +94,10 @@ SQLITE = (
     "CREATE INDEX notice_due ON notice (due_at) WHERE due_at IS NOT NULL",
 )
 
-SQL = {"sqlite": SQLITE}
+SQL = {"sqlite": SQLITE, "postgresql": postgres_schema.STEPS[revision]}
 
 
 def upgrade() -> None:
     """Make what is new; alerts that are there are in their first version, and nobody is told of them."""
-    for statement in SQL[op.get_bind().dialect.name]:
+    for statement in SQL[op.get_context().dialect.name]:
         op.execute(statement)

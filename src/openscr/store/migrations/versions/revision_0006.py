@@ -5,6 +5,8 @@ Revision ID: 0006
 
 from alembic import op
 
+from openscr.store.migrations import postgres_schema
+
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
@@ -39,10 +41,10 @@ SQLITE = (
     """,
 )
 
-SQL = {"sqlite": SQLITE}
+SQL = {"sqlite": SQLITE, "postgresql": postgres_schema.STEPS[revision]}
 
 
 def upgrade() -> None:
     """Make what is new; rows that are there are nobody's."""
-    for statement in SQL[op.get_bind().dialect.name]:
+    for statement in SQL[op.get_context().dialect.name]:
         op.execute(statement)

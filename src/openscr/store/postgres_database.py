@@ -1,0 +1,201 @@
+"""One PostgreSQL database that is a store: opened and brought up to date, its units of work run on a few connections.
+
+Invariants: a unit ends by its deadline, whatever the server does; a connection whose unit failed in any other way than
+by the unit's own doing is never used again; what was accepted before `close` is finished, what comes later is refused.
+
+Spec: engine.md level 1, "What the protocol layer does with it"; 40 §8.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from openscr.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from openscr.store import postgres_statements as statements
+from openscr.store.migrations import SERVICE, Schema
+from openscr.store.postgres_connection import PATIENCE, Connection, Connections, read_place
+from openscr.store.postgres_errors import CONNECTION_ERRORS, sqlstate_of, translate_commit_error, translate_error
+from openscr.store.postgres_preparation import open_connection, prepare_database, read_revision
+
+T = TypeVar("T")
+
+Operation = Callable[[Connection], Awaitable[T]]
+
+_STANDBY: Final = "25006"
+_PADDING: Final = bytes(65536)
+
+
+def count_of(status: str) -> int:
+    """Return the number of rows that a statement touched, from what the server said of it (``UPDATE 3``)."""
+    return int(status.rpartition(" ")[2])
+
+
+class PostgresDatabase:
+    """What the stores in PostgreSQL databases have in common.
+
+    With ``migrate`` the schema is made or brought up to date when the store opens; without, an outdated one is a
+    `ConfigurationError`. A store belongs to the event loop that opened it.
+    """
+
+    schema: Schema = SERVICE
+
+    def __init__(self, url: str, *, migrate: bool = True) -> None:
+        self.place = read_place(url)
+        self._migrate = migrate
+        self._connections: Connections | None = None
+        self._active = 0
+        self._idle: asyncio.Future[None] | None = None
+        self._slots: dict[int, asyncio.Lock] = {}
+        # Whether a transaction failed for a reason of the store, and no large write has succeeded since.
+        self._refused = False
+
+    async def open(self) -> None:
+        """Check the database, bring its schema up to date, be ready.
+
+        Raises: `ConfigurationError`, `StoreUnavailable`.
+        """
+        if self._connections is not None:
+            return
+        await prepare_database(self.place, migrate=self._migrate, schema=self.schema)
+        self._connections = Connections(self.place)
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go of every connection."""
+        connections, self._connections = self._connections, None
+        if connections is None:
+            return
+        if self._active:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+            self._idle = None
+        await connections.close()
+
+    async def current_revision(self) -> str | None:
+        """Return the revision of the database's schema, none while there is none; the store need not be open."""
+        connection = await open_connection(self.place)
+        try:
+            return await read_revision(connection, self.schema)
+        except CONNECTION_ERRORS as error:
+            raise translate_error(error) from error
+        finally:
+            connection.terminate()
+
+    def head_revision(self) -> str:
+        """Return the revision of the schema that this program needs."""
+        return self.schema.head
+
+    async def writable(self) -> bool:
+        """Whether the store takes writes now; found out by writing.
+
+        After a transaction that was refused a little write proves nothing: then it is as large as a big message.
+        """
+        try:
+            if self._refused:
+                await self._execute(statements.PROBE_LARGE, _PADDING)
+                await self._execute(statements.PROBE_LARGE, None)
+                self._refused = False
+            else:
+                await self._execute(statements.PROBE)
+        except StoreError:
+            return False
+        return True
+
+    # --- units of work ----------------------------------------------------------------------------------------------
+
+    async def _fetch(self, statement: str, *values: Any) -> list[Any]:
+        return list(await self._once(lambda connection: connection.fetch(statement, *values)))
+
+    async def _execute(self, statement: str, *values: Any) -> str:
+        return str(await self._once(lambda connection: connection.execute(statement, *values)))
+
+    async def _once(self, operation: Operation[T], patience: float = PATIENCE) -> T:
+        """Run what is no transaction, or one by itself. Raises: `StoreError`."""
+        async with self._borrowed(patience) as connection:
+            try:
+                return await operation(connection)
+            except CONNECTION_ERRORS as error:
+                raise self._translated(error) from error
+
+    async def _in_transaction(
+        self,
+        begin: Callable[[Connection], Awaitable[None]] | None,
+        work: Operation[T],
+        *,
+        slot: int | None = None,
+        patience: float = PATIENCE,
+    ) -> T:
+        """Run ``work`` in a transaction that ``begin`` opens; return its result once that is durable.
+
+        Raises: what ``work`` raises, with nothing stored; `StoreUnavailable`, `OutcomeUnknown`.
+        """
+        async with self._borrowed(patience, slot) as connection:
+            try:
+                await connection.execute("BEGIN")
+                if begin is not None:
+                    await begin(connection)
+                result = await work(connection)
+            except CONNECTION_ERRORS as error:
+                await self._roll_back(connection)
+                raise self._translated(error) from error
+            except BaseException as error:
+                await self._roll_back(connection)
+                if isinstance(error, StoreUnavailable):
+                    self._refused = True
+                raise
+            await self._commit(connection)
+        return result
+
+    async def _commit(self, connection: Connection) -> None:
+        try:
+            status = await connection.execute("COMMIT")
+        except CONNECTION_ERRORS as error:
+            self._refused = True
+            raise translate_commit_error(error) from error
+        if status != "COMMIT":
+            # A statement had failed, and ``work`` made nothing of it: the server has rolled all of it back.
+            raise StoreError("a statement of the transaction had failed")
+
+    async def _roll_back(self, connection: Connection) -> None:
+        try:
+            await connection.execute("ROLLBACK")
+        except CONNECTION_ERRORS:
+            connection.terminate()
+        except asyncio.CancelledError:
+            connection.terminate()
+            raise
+
+    def _translated(self, error: BaseException) -> StoreError:
+        translated = translate_error(error)
+        if isinstance(translated, (StoreUnavailable, OutcomeUnknown)):
+            self._refused = True
+        if sqlstate_of(error) == _STANDBY and self._connections is not None:
+            # After a fail-over the others lead to the same server.
+            self._connections.drop_idle()
+        return translated
+
+    @asynccontextmanager
+    async def _borrowed(self, patience: float, slot: int | None = None) -> AsyncIterator[Connection]:
+        """Lend a connection; it is cut when the unit has not ended after ``patience`` seconds."""
+        connections = self._connections
+        if connections is None:
+            raise StoreUnavailable("the store is not open")
+        self._active += 1
+        try:
+            loop = asyncio.get_running_loop()
+            deadline = loop.time() + patience
+            connection = await connections.acquire(deadline)
+            # Cut, not cancelled: a cancelled COMMIT may have been made durable on one machine only, and say so.
+            alarm = loop.call_at(deadline, connection.terminate)
+            try:
+                yield connection
+            except asyncio.CancelledError:
+                connection.terminate()
+                raise
+            finally:
+                alarm.cancel()
+                connections.release(connection)
+        finally:
+            self._active -= 1
+            if not self._active and self._idle is not None:
+                self._idle.set_result(None)

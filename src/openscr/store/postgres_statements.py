@@ -1,0 +1,163 @@
+"""Every SQL statement of the PostgreSQL store: those of `openscr.store.statements` in the engine's own notation.
+
+What both engines say alike is written once, there; here is only what differs. The same lint holds both.
+
+Spec: engine.md "SQL that stays portable up to Citus".
+"""
+
+# Every part of every statement is a constant; values are parameters.
+# ruff: noqa: S608
+
+import re
+from itertools import count
+from typing import Final
+
+from openscr.store import statements as shared
+
+_PLACE = re.compile(r"\?")
+
+
+def numbered(statement: str) -> str:
+    """Return a statement with its parameters in PostgreSQL's notation: ``$1``, ``$2``, … in the order of values."""
+    numbers = count(1)
+    return _PLACE.sub(lambda _: f"${next(numbers)}", statement)
+
+
+# --- hot ------------------------------------------------------------------------------------------------------------
+
+LOCK_CHAIN: Final = "SELECT sequence, hash FROM chain WHERE slot = $1 FOR UPDATE"
+"""Whoever holds the row of a slot is alone in it until the transaction ends."""
+
+START_CHAIN: Final = "INSERT INTO chain (slot, sequence, hash) VALUES ($1, 0, $2) ON CONFLICT (slot) DO NOTHING"
+MOVE_CHAIN: Final = "UPDATE chain SET sequence = $2, hash = $3 WHERE slot = $1"
+
+FIND_RECEIPT: Final = numbered(shared.FIND_RECEIPT)
+FIND_BY_WRAPPER: Final = numbered(shared.FIND_BY_WRAPPER)
+FIND_BY_WSA: Final = numbered(shared.FIND_BY_WSA)
+READ_RAW: Final = numbered(shared.READ_RAW)
+READ_PATIENT: Final = numbered(shared.READ_PATIENT)
+READ_CONSENT: Final = numbered(shared.READ_CONSENT)
+READ_EVENTS: Final = numbered(shared.READ_EVENTS)
+COUNT_EVENTS: Final = numbered(shared.COUNT_EVENTS)
+CONSENT_HISTORY: Final = numbered(shared.CONSENT_HISTORY)
+APPEND_RECEIPT: Final = numbered(shared.APPEND_RECEIPT)
+APPEND_EVENT: Final = numbered(shared.APPEND_EVENT)
+CHANGE_EVENT: Final = numbered(shared.CHANGE_EVENT)
+APPEND_CONSENT: Final = numbered(shared.APPEND_CONSENT)
+APPEND_OUTBOX: Final = numbered(shared.APPEND_OUTBOX)
+CHANGE_OUTBOX: Final = numbered(shared.CHANGE_OUTBOX)
+LEASE_OUTBOX: Final = numbered(shared.LEASE_OUTBOX)
+FAIL_DAMAGED_OUTBOX: Final = numbered(shared.FAIL_DAMAGED_OUTBOX)
+REMOVE_OUTBOX: Final = numbered(shared.REMOVE_OUTBOX)
+FIND_POLL: Final = numbered(shared.FIND_POLL)
+POLL_OF_MESSAGE: Final = numbered(shared.POLL_OF_MESSAGE)
+KEEP_POLL: Final = numbered(shared.KEEP_POLL)
+FIND_STANDING: Final = numbered(shared.FIND_STANDING)
+READ_STANDINGS: Final = numbered(shared.READ_STANDINGS)
+APPEND_STANDING: Final = numbered(shared.APPEND_STANDING)
+END_STANDING: Final = numbered(shared.END_STANDING)
+APPEND_ALERT: Final = numbered(shared.APPEND_ALERT)
+FIND_ALERT: Final = numbered(shared.FIND_ALERT)
+CHANGE_ALERT: Final = numbered(shared.CHANGE_ALERT)
+APPEND_CHANGE: Final = numbered(shared.APPEND_CHANGE)
+READ_CHANGES: Final = numbered(shared.READ_CHANGES)
+APPEND_NOTICE: Final = numbered(shared.APPEND_NOTICE)
+CHANGE_NOTICE: Final = numbered(shared.CHANGE_NOTICE)
+REMOVE_NOTICE: Final = numbered(shared.REMOVE_NOTICE)
+APPEND_AUDIT: Final = numbered(shared.APPEND_AUDIT)
+WRITE_PATIENT: Final = numbered(shared.WRITE_PATIENT)
+READ_AUDIT: Final = numbered(shared.READ_AUDIT)
+
+HOT: Final = (
+    LOCK_CHAIN, START_CHAIN, MOVE_CHAIN, FIND_RECEIPT, FIND_BY_WRAPPER, FIND_BY_WSA, READ_RAW, READ_PATIENT,
+    READ_CONSENT, READ_EVENTS, COUNT_EVENTS, CONSENT_HISTORY, APPEND_RECEIPT, APPEND_EVENT, CHANGE_EVENT,
+    APPEND_CONSENT, APPEND_OUTBOX, CHANGE_OUTBOX, LEASE_OUTBOX, FAIL_DAMAGED_OUTBOX, REMOVE_OUTBOX, FIND_POLL,
+    POLL_OF_MESSAGE, KEEP_POLL, FIND_STANDING, READ_STANDINGS, APPEND_STANDING, END_STANDING, APPEND_ALERT, FIND_ALERT,
+    CHANGE_ALERT, APPEND_CHANGE, READ_CHANGES, APPEND_NOTICE, CHANGE_NOTICE, REMOVE_NOTICE, APPEND_AUDIT,
+    WRITE_PATIENT, READ_AUDIT,
+)  # fmt: skip
+
+# --- background -----------------------------------------------------------------------------------------------------
+
+DUE_OUTBOX: Final = numbered(shared.DUE_OUTBOX)
+NEXT_PARTY_WITH_OUTBOX: Final = numbered(shared.NEXT_PARTY_WITH_OUTBOX)
+DUE_OUTBOX_OF_PARTIES: Final = (
+    "SELECT due.* FROM unnest($1::text[]) AS party CROSS JOIN LATERAL"
+    f" (SELECT {shared.OUTBOX_COLUMNS} FROM outbox WHERE state = 'open' AND to_party = party AND due_at <= $2"
+    " AND (leased_until <= $3 OR holder = $4) ORDER BY due_at, created_at LIMIT $5) AS due"
+    " ORDER BY coalesce(due.next_attempt_at, due.created_at), due.created_at LIMIT $5"
+)
+FIND_OUTBOX: Final = numbered(shared.FIND_OUTBOX)
+LIST_OUTBOX: Final = numbered(shared.LIST_OUTBOX)
+LIST_OUTBOX_OF_STATE: Final = numbered(shared.LIST_OUTBOX_OF_STATE)
+OUTBOX_FIGURES: Final = numbered(shared.OUTBOX_FIGURES)
+RELEASE_OUTBOX: Final = numbered(shared.RELEASE_OUTBOX)
+ANNOUNCE: Final = numbered(shared.ANNOUNCE)
+WITHDRAW: Final = numbered(shared.WITHDRAW)
+READ_INSTANCES: Final = numbered(shared.READ_INSTANCES)
+END_SESSION: Final = numbered(shared.END_SESSION)
+ENDED_SESSIONS: Final = numbered(shared.ENDED_SESSIONS)
+REMOVE_ENDED_SESSIONS: Final = numbered(shared.REMOVE_ENDED_SESSIONS)
+REMOVE_POLLS: Final = numbered(shared.REMOVE_POLLS)
+SLOT_OF_ALERT: Final = numbered(shared.SLOT_OF_ALERT)
+ALERTS_OF_ORGANISATION: Final = numbered(shared.ALERTS_OF_ORGANISATION)
+ALERTS_OF_PERIOD: Final = numbered(shared.ALERTS_OF_PERIOD)
+READ_SUBSCRIPTIONS: Final = numbered(shared.READ_SUBSCRIPTIONS)
+APPEND_SUBSCRIPTION: Final = numbered(shared.APPEND_SUBSCRIPTION)
+REMOVE_SUBSCRIPTION: Final = numbered(shared.REMOVE_SUBSCRIPTION)
+REMOVE_ITS_NOTICES: Final = numbered(shared.REMOVE_ITS_NOTICES)
+DUE_NOTICES: Final = numbered(shared.DUE_NOTICES)
+POSTPONE_NOTICES: Final = numbered(shared.POSTPONE_NOTICES)
+READ_NOTICES: Final = numbered(shared.READ_NOTICES)
+AUDIT_FORWARDS: Final = numbered(shared.AUDIT_FORWARDS)
+AUDIT_BACKWARDS: Final = numbered(shared.AUDIT_BACKWARDS)
+AUDIT_OF_PATIENT: Final = numbered(shared.AUDIT_OF_PATIENT)
+AUDIT_OF_PATIENT_BACKWARDS: Final = numbered(shared.AUDIT_OF_PATIENT_BACKWARDS)
+READ_PATIENTS: Final = numbered(shared.READ_PATIENTS)
+DIRECTORY_REVISION: Final = numbered(shared.DIRECTORY_REVISION)
+READ_DIRECTORY: Final = numbered(shared.READ_DIRECTORY)
+CLEAR_DIRECTORY: Final = numbered(shared.CLEAR_DIRECTORY)
+WRITE_DIRECTORY: Final = numbered(shared.WRITE_DIRECTORY)
+# A slot that was only looked into has a row without a hash yet.
+CHAINS: Final = "SELECT slot FROM chain WHERE sequence > 0 ORDER BY slot"
+HEADS: Final = "SELECT slot, sequence, hash FROM chain WHERE sequence > 0 ORDER BY slot"
+MOVE_DIRECTORY_REVISION: Final = "UPDATE directory_revision SET revision = revision + 1 WHERE id = 1 RETURNING revision"
+NOW: Final = "SELECT (extract(epoch FROM now()) * 1000000)::bigint"
+
+
+def _of_slots(statement: str, slot: str = "slot") -> str:
+    """Return a statement that reads one slot as one that reads a range of them, the slot before the other columns."""
+    return numbered(
+        statement.replace("SELECT ", f"SELECT {slot}, ", 1)
+        .replace(f"WHERE {slot} = ?", f"WHERE {slot} BETWEEN ? AND ?")
+        .replace("ORDER BY ", f"ORDER BY {slot}, ")
+    )
+
+
+OF_SLOTS: Final = {
+    "READ_CHAIN": _of_slots(shared.READ_CHAIN),
+    "SLOT_AUDIT": _of_slots(shared.SLOT_AUDIT),
+    "SLOT_RECEIPTS": _of_slots(shared.SLOT_RECEIPTS),
+    "SLOT_EVENTS": _of_slots(shared.SLOT_EVENTS, "e.slot"),
+    "SLOT_CONSENTS": _of_slots(shared.SLOT_CONSENTS),
+    "SLOT_OUTBOX": _of_slots(shared.SLOT_OUTBOX),
+    "SLOT_POLLS": _of_slots(shared.SLOT_POLLS),
+    "SLOT_CHANGES": _of_slots(shared.SLOT_CHANGES),
+    "SLOT_ALERTS": _of_slots(shared.SLOT_ALERTS),
+    "SLOT_NOTICES": _of_slots(shared.SLOT_NOTICES),
+    "SLOT_STANDINGS": _of_slots(shared.SLOT_STANDINGS),
+}
+"""What verification reads, by its name among the statements that both engines share."""
+
+PROBE: Final = numbered(shared.PROBE)
+PROBE_LARGE: Final = "UPDATE probe SET written = written + 1, padding = $1 WHERE id = 1"
+
+BACKGROUND: Final = (
+    DUE_OUTBOX, NEXT_PARTY_WITH_OUTBOX, DUE_OUTBOX_OF_PARTIES, FIND_OUTBOX, LIST_OUTBOX, LIST_OUTBOX_OF_STATE,
+    OUTBOX_FIGURES, RELEASE_OUTBOX, ANNOUNCE, WITHDRAW, READ_INSTANCES, END_SESSION, ENDED_SESSIONS,
+    REMOVE_ENDED_SESSIONS, REMOVE_POLLS, SLOT_OF_ALERT, ALERTS_OF_ORGANISATION, ALERTS_OF_PERIOD, READ_SUBSCRIPTIONS,
+    APPEND_SUBSCRIPTION, REMOVE_SUBSCRIPTION, REMOVE_ITS_NOTICES, DUE_NOTICES, POSTPONE_NOTICES, READ_NOTICES,
+    AUDIT_FORWARDS, AUDIT_BACKWARDS, AUDIT_OF_PATIENT, AUDIT_OF_PATIENT_BACKWARDS, READ_PATIENTS, DIRECTORY_REVISION,
+    READ_DIRECTORY, CLEAR_DIRECTORY, WRITE_DIRECTORY, CHAINS, HEADS, MOVE_DIRECTORY_REVISION, NOW, PROBE, PROBE_LARGE,
+    *OF_SLOTS.values(),
+)  # fmt: skip
