@@ -111,7 +111,7 @@ class PostgresServer:
 
     def initialise(self) -> None:
         """Make the cluster, with a superuser who needs a password."""
-        self._own(self.folder)
+        self.adopt_folder()
         secret = self.folder / "password"
         secret.write_text(PASSWORD + "\n")
         self._own(secret)
@@ -120,6 +120,10 @@ class PostgresServer:
             "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions",
         )  # fmt: skip
         self.configure(self.settings)
+
+    def adopt_folder(self) -> None:
+        """Give the folder to the server's user."""
+        self._own(self.folder)
 
     def configure(self, settings: dict[str, str]) -> None:
         """Append settings to the configuration; in force after the next start."""
