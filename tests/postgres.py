@@ -121,9 +121,9 @@ class PostgresServer:
         )  # fmt: skip
         self.configure(self.settings)
 
-    def adopt_folder(self) -> None:
-        """Give the folder to the server's user."""
-        self._own(self.folder)
+    def adopt_folder(self, folder: Path | None = None) -> None:
+        """Give a folder, by default its own, to the server's user."""
+        self._own(folder or self.folder)
 
     def configure(self, settings: dict[str, str]) -> None:
         """Append settings to the configuration; in force after the next start."""
