@@ -163,6 +163,12 @@ class PostgresServer:
         self._process.wait(PATIENCE)
         self._process = None
 
+    def ended(self) -> None:
+        """Wait until it has ended by itself."""
+        assert self._process is not None
+        self._process.wait(PATIENCE)
+        self._process = None
+
     def freeze(self) -> None:
         """Let no process of it run: connections stay, nothing answers."""
         for pid in self.pids():

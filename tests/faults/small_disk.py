@@ -66,6 +66,6 @@ def server_on_small_disk() -> Iterator[tuple[PostgresServer, SmallDisk]]:
             finally:
                 server.stop()
         finally:
-            subprocess.run(["umount", str(data)], check=True)
+            subprocess.run(["umount", "--lazy", str(data)], check=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
