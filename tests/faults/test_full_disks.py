@@ -25,6 +25,9 @@ MOST = 400
 """Uploads within which a full disk must show."""
 
 
+FILL_THE_LOG = "SELECT pg_logical_emit_message(true, 'filler', repeat('x', 1000000)) FROM generate_series(1, 500)"
+
+
 @pytest.fixture(scope="module")
 def small() -> Iterator[tuple[PostgresServer, SmallDisk]]:
     with server_on_small_disk() as found:
@@ -114,8 +117,7 @@ async def test_a_server_that_stops_because_its_log_is_full_loses_nothing(
     try:
         # Whatever room is left in the log's present file is soon used up.
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
-            while True:
-                await connection.execute("SELECT pg_logical_emit_message(true, 'filler', repeat('x', 1000000))")
+            await connection.execute(FILL_THE_LOG)
         await asyncio.to_thread(server.ended)
         assert "No space left on device" in server.log()
         messages, code = await upload_until_refused(site)
