@@ -17,7 +17,6 @@ from openscr.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
     from openscr.store.backup_file import Written
-    from openscr.store.copying import Source
     from openscr.store.interface import ChainHead, VerifyReport
     from openscr.store.moving import Moved
 
@@ -61,24 +60,16 @@ def move(source: str, target: str, *, as_json: bool) -> None:
 
 async def _move(source: str, target: str) -> "Moved":
     from openscr.store.copying import Access, opened_source, refuse_served
-    from openscr.store.opening import same_store, whole_store
-
-    if same_store(source, target):
-        raise ConfigurationError("--from and --to name the same store; name another one to move to")
-    database = whole_store(source, Access.ALONE)
-    async with opened_source(database) as opened:
-        await refuse_served(database, "the store that is to be moved")
-        return await _fill(opened, target)
-
-
-async def _fill(source: "Source", target: str) -> "Moved":
-    from openscr.store.copying import Access
     from openscr.store.moving import fill
     from openscr.store.opening import whole_store
 
-    async with whole_store(target, Access.FILL) as database:
-        with _progress(source.snapshot.rows) as advance:
-            return await fill(source, database, advance)
+    original = whole_store(source, Access.ALONE)
+    async with whole_store(target, Access.FILL) as copy, opened_source(original) as opened:
+        if await original.identity() == await copy.identity():
+            raise ConfigurationError("--from and --to name the same store; name another one to move to")
+        await refuse_served(original, "the store that is to be moved")
+        with _progress(opened.snapshot.rows) as advance:
+            return await fill(opened, copy, advance)
 
 
 async def _prove(store: str) -> "VerifyReport":
@@ -187,9 +178,14 @@ def restore(
 
 async def _restore(source: Path, target: str) -> "Moved":
     from openscr.store.backup_file import BackupFile
+    from openscr.store.copying import Access
+    from openscr.store.moving import fill
+    from openscr.store.opening import whole_store
 
     with BackupFile(source) as opened:
-        return await _fill(opened, target)
+        async with whole_store(target, Access.FILL) as database:
+            with _progress(opened.snapshot.rows) as advance:
+                return await fill(opened, database, advance)
 
 
 # --- proof of a backup ------------------------------------------------------------------------------------------------

@@ -136,6 +136,9 @@ class Database(Writer, AbstractAsyncContextManager["Database"], Protocol):
     async def now(self) -> datetime:
         """Return the time by the database's own clock."""
 
+    async def identity(self) -> str:
+        """Return what no other database of the engine has."""
+
 
 class Source(Protocol):
     """Whole contents of a store: a database or a backup of one."""

@@ -115,6 +115,10 @@ class SqliteDatabase:
         """Return the time of this machine: the file has no clock of its own."""
         return utc_now()
 
+    async def identity(self) -> str:
+        """Return which file this is."""
+        return str(await asyncio.to_thread(self.path.resolve))
+
     # --- writing ---
 
     async def create(self, revision: str) -> None:

@@ -58,7 +58,8 @@ TABLES: Final = (
     RECEIPT,
     _of_slots("event", f"ordinal, {EVENT_COLUMNS}", large=True),
     _of_slots("consent", CONSENT_COLUMNS),
-    Table("outbox", _columns(f"{OUTBOX_COLUMNS}, due_at, holder"), large=True),
+    # Who sends it is for the installation to decide in which it lies: everybody may.
+    Table("outbox", _columns(f"{OUTBOX_COLUMNS}, due_at"), large=True),
     _of_slots("poll", POLL_COLUMNS, large=True),
     _of_slots("alert", ALERT_COLUMNS),
     _of_slots("alert_change", CHANGE_COLUMNS),
@@ -73,5 +74,5 @@ TABLES: Final = (
 MADE: Final = {"chain": ("slot", "sequence > 0"), "directory_revision": ("id", "revision > 0")}
 """Tables that a new store has rows in already: their key, and what holds for a row once it means something."""
 
-LEFT_BEHIND: Final = frozenset({"alembic_version", "instance", "probe"})
-"""Tables whose rows say something of one installation only."""
+LEFT_BEHIND: Final = frozenset({"alembic_version", "instance", "probe", "outbox.holder"})
+"""Tables and columns that say something of one installation only."""
