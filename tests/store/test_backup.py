@@ -23,9 +23,11 @@ from openscr.store.opening import open_store, whole_store
 from openscr.store.sqlite_connection import prepare_database
 from openscr.store.tables import TABLES
 
-from .conftest import ENGINES
+from .conftest import ENGINES, url_of
 from .samples import a_receipt, append, receive
 from .whole import NUMBERS, contents, populated
+
+Url = Callable[[str, str], str]
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -60,9 +62,20 @@ async def verify(path: Path) -> VerifyReport:
 
 
 @pytest.fixture
+def url(tmp_path: Path, request: pytest.FixtureRequest) -> Url:
+    """Return the URL of a database of this test's own, which is not there or empty."""
+
+    def make(engine: str, name: str) -> str:
+        (tmp_path / name).mkdir()
+        return url_of(engine, request, tmp_path / name)
+
+    return make
+
+
+@pytest.fixture
 async def full(tmp_path: Path) -> tuple[str, Path]:
     """Return a populated store, and a backup of it."""
-    url = ENGINES["sqlite"](tmp_path)
+    url = f"sqlite:///{tmp_path}/openscr.db"
     await populated(url)
     await back_up(url, tmp_path / "one.backup")
     return url, tmp_path / "one.backup"
@@ -70,10 +83,8 @@ async def full(tmp_path: Path) -> tuple[str, Path]:
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("to_engine", ENGINES)
-async def test_a_backup_becomes_the_store_again(engine: str, to_engine: str, tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    source, target, path = ENGINES[engine](tmp_path / "a"), ENGINES[to_engine](tmp_path / "b"), tmp_path / "backup"
+async def test_a_backup_becomes_the_store_again(engine: str, to_engine: str, tmp_path: Path, url: Url) -> None:
+    source, target, path = url(engine, "a"), url(to_engine, "b"), tmp_path / "backup"
     await populated(source)
     written = await back_up(source, path)
     found = await contents(source)
@@ -96,12 +107,12 @@ async def test_a_backup_becomes_the_store_again(engine: str, to_engine: str, tmp
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-async def test_a_backup_is_one_state_while_others_write(engine: str, tmp_path: Path) -> None:
+async def test_a_backup_is_one_state_while_others_write(engine: str, tmp_path: Path, url: Url) -> None:
     """What is written after it began is not in it; nobody waits for it."""
-    url = ENGINES[engine](tmp_path)
-    await populated(url)
-    before = await contents(url)
-    store = open_store(url)
+    source = url(engine, "a")
+    await populated(source)
+    before = await contents(source)
+    store = open_store(source)
     await store.open()
     written = 0
 
@@ -116,14 +127,13 @@ async def test_a_backup_is_one_state_while_others_write(engine: str, tmp_path: P
             async for piece in super().pieces(part):
                 yield piece
 
-    async with whole_store(url, Access.SNAPSHOT) as database:
-        source = Source(database, await take_snapshot(database, head_revision()))
-        head = Head(made_at=NOON, program="0.1.0", engine="SQLite", snapshot=source.snapshot)
-        await write_backup(source, head, tmp_path / "backup", nobody)
+    async with whole_store(source, Access.SNAPSHOT) as database:
+        contents_of = Source(database, await take_snapshot(database, head_revision()))
+        head = Head(made_at=NOON, program="0.1.0", engine="SQLite", snapshot=contents_of.snapshot)
+        await write_backup(contents_of, head, tmp_path / "backup", nobody)
     await store.close()
     assert written >= 2 * len(NUMBERS)
-    (tmp_path / "b").mkdir()
-    await restore(tmp_path / "backup", target := ENGINES[engine](tmp_path / "b"))
+    await restore(tmp_path / "backup", target := url(engine, "b"))
     assert await contents(target) == before
     assert (await verify(tmp_path / "backup")).intact
 
@@ -146,7 +156,7 @@ async def test_every_changed_byte_and_every_cut_is_found(full: tuple[str, Path],
     damaged.write_bytes(content + b"x")
     with pytest.raises(StoreError, match="is damaged"):
         await _read_through(damaged)
-    target = ENGINES["sqlite"](tmp_path)[: -len("openscr.db")] + "new.db"
+    target = str(tmp_path / "new.db")
     with pytest.raises(StoreError, match="is damaged"):
         await restore(damaged, target)
     with pytest.raises(ConfigurationError, match="half filled"):

@@ -19,7 +19,7 @@ from openscr.store.opening import open_store, whole_store
 from openscr.store.tables import LEFT_BEHIND, TABLES
 from serving import clean_environment
 
-from .conftest import ENGINES
+from .conftest import ENGINES, url_of
 from .samples import NOON, upload
 from .whole import contents, populated
 
@@ -60,7 +60,7 @@ def url(tmp_path: Path, request: pytest.FixtureRequest) -> Url:
     def make(engine: str, name: str) -> str:
         folder = tmp_path / name
         folder.mkdir()
-        return ENGINES[engine](folder)
+        return url_of(engine, request, folder)
 
     return make
 

@@ -17,8 +17,9 @@ from openscr.store.compression import Codec
 from openscr.store.copying import Piece
 from openscr.store.interface import ChainHead, VerifyReport
 from openscr.store.migrations import REVISIONS, head_revision, upgrade_sqlite
-from openscr.store.sqlite_verification import Findings, check_slots
+from openscr.store.sqlite_verification import check_slots
 from openscr.store.tables import Table
+from openscr.store.verification import Findings
 
 
 async def verify_backup(

@@ -30,7 +30,7 @@ T = TypeVar("T")
 _BEGINS: Final = {Access.SNAPSHOT: "BEGIN", Access.ALONE: "BEGIN IMMEDIATE"}
 
 
-class SqliteDatabase:
+class SqliteCopy:
     """A connection to the file ``path``, for as long as the ``async with`` lasts.
 
     Only one that is filled may be new or empty.
