@@ -74,6 +74,8 @@ def test_these_are_the_commands_of_this_release() -> None:
         "patients import",
         "patients make",
         "admin migrate",
+        "admin backup",
+        "admin restore",
         "admin verify",
         "admin alerts list",
         "admin alerts show",

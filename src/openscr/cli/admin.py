@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openscr.cli import alerts, audit
+from openscr.cli import alerts, audit, whole_store
 from openscr.cli.console import fail, note, say, say_json, say_table
 from openscr.cli.options import Data, Json, StoreUrl, Verbose, opened_store, read_settings
 from openscr.errors import StoreError
@@ -31,9 +31,33 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands, name="admin")
 
 
+commands.command("backup", epilog="Example:  openscr admin backup --to /var/backups/openscr")(whole_store.backup)
+commands.command("restore", epilog="Example:  openscr admin restore --from FILE --to sqlite:////srv/new/openscr.db")(
+    whole_store.restore
+)
+
+
 @commands.command("migrate", epilog="Example:  openscr admin migrate --data /var/lib/openscr")
-def migrate(data: Data = None, store: StoreUrl = None, as_json: Json = False, verbose: Verbose = False) -> None:
-    """Create the schema, or bring it up to date, and say what was done."""
+def migrate(
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="URL", help="Move everything from this store, which nobody serves …")
+    ] = None,
+    target: Annotated[str | None, typer.Option("--to", metavar="URL", help="… to this one, which is empty.")] = None,
+    data: Data = None,
+    store: StoreUrl = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Create the schema, or bring it up to date, and say what was done; with --from and --to, move a store.
+
+    A move copies every row, compares it with the original, and leaves the original as it is. Stopped on its way, it
+    goes on where it was when the same command is given again.
+    """
+    if source is not None or target is not None:
+        if source is None or target is None or data is not None or store is not None:
+            raise typer.BadParameter("--from and --to go together, and without --data and --store")
+        whole_store.move(source, target, as_json=as_json)
+        return
     before, after = asyncio.run(_migrate(data, store))
     if as_json:
         say_json({"before": before, "after": after, "changed": before != after})
@@ -68,13 +92,20 @@ def verify(
         Path | None,
         typer.Option("--checkpoint", metavar="FILE", help="Hold the audit against a checkpoint made earlier too."),
     ] = None,
+    backup: Annotated[
+        Path | None, typer.Option("--backup", metavar="FILE", help="Look at a backup instead of the store.")
+    ] = None,
     data: Data = None,
     store: StoreUrl = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Prove that the store and its audit chain are intact; exits with 1 when they are not."""
-    report = asyncio.run(_verify(data, store, checkpoint.read_bytes() if checkpoint is not None else None))
+    if backup is not None and (data is not None or store is not None):
+        raise typer.BadParameter("--backup goes without --data and --store")
+    heads = checkpoint.read_bytes() if checkpoint is not None else None
+    report = asyncio.run(_verify(data, store, backup, heads, as_json=as_json))
+    what = "store" if backup is None else "backup"
     if as_json:
         say_json(
             {
@@ -90,15 +121,19 @@ def verify(
         for fault in report.faults:
             say(f"  {fault}")
     if not report.intact:
-        fail(f"the store is NOT intact: {len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}")
+        fail(f"the {what} is NOT intact: {len(report.faults)} fault{'s' if len(report.faults) > 1 else ''}")
     if not as_json:
-        say("the store is intact")
+        say(f"the {what} is intact")
 
 
-async def _verify(data: Path | None, store: str | None, checkpoint: bytes | None) -> "VerifyReport":
+async def _verify(
+    data: Path | None, store: str | None, backup: Path | None, checkpoint: bytes | None, *, as_json: bool
+) -> "VerifyReport":
     from openscr.store.checkpoint import read_checkpoint
 
     heads = read_checkpoint(checkpoint).heads if checkpoint is not None else ()
+    if backup is not None:
+        return await whole_store.verify_file(backup, heads, as_json=as_json)
     async with opened_store(data, store) as opened:
         return await opened.verify(heads)
 

@@ -3,11 +3,16 @@
 Spec: 00 §4 ``--store``; engine.md "four levels".
 """
 
+from pathlib import Path
+
 from openscr.errors import ConfigurationError
+from openscr.store.copying import Access, Database
 from openscr.store.interface import NOBODY, Leasing, Store
 from openscr.store.postgres import PostgresStore
 from openscr.store.postgres_connection import SCHEMES
+from openscr.store.postgres_copying import PostgresCopy
 from openscr.store.sqlite import SqliteStore
+from openscr.store.sqlite_copying import SqliteCopy
 
 _SCHEME = "sqlite:///"
 
@@ -21,6 +26,20 @@ def open_store(url_or_path: str, *, migrate: bool = True, leasing: Leasing = NOB
     """
     if url_or_path.startswith(SCHEMES):
         return PostgresStore(url_or_path, migrate=migrate, leasing=leasing)
+    return SqliteStore(_path_of(url_or_path), migrate=migrate, leasing=leasing)
+
+
+def whole_store(url_or_path: str, access: Access) -> Database:
+    """Return the database of a URL or a bare path, to be read out or filled whole; it is still to be entered.
+
+    Raises: `ConfigurationError` when the engine is not one of ours.
+    """
+    if url_or_path.startswith(SCHEMES):
+        return PostgresCopy(url_or_path, access)
+    return SqliteCopy(Path(_path_of(url_or_path)), access)
+
+
+def _path_of(url_or_path: str) -> str:
     path = url_or_path.removeprefix(_SCHEME)
     if path == url_or_path and "://" in url_or_path:
         raise ConfigurationError(
@@ -29,4 +48,4 @@ def open_store(url_or_path: str, *, migrate: bool = True, leasing: Leasing = NOB
         )
     if not path or path == ":memory:":
         raise ConfigurationError("the store needs the path of a database file: sqlite:///PATH or PATH")
-    return SqliteStore(path, migrate=migrate, leasing=leasing)
+    return path

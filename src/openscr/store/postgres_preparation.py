@@ -11,7 +11,7 @@ from typing import Final
 import asyncpg
 
 from openscr.errors import ConfigurationError
-from openscr.store.migrations import SERVICE, Schema, postgres_script
+from openscr.store.migrations import SERVICE, UNFINISHED, Schema, postgres_script, unfinished
 from openscr.store.postgres_connection import Connection, Place, connect
 from openscr.store.postgres_errors import CONNECTION_ERRORS, sqlstate_of, translate_error
 
@@ -121,6 +121,8 @@ async def _bring_up_to_date(connection: Connection, place: Place, schema: Schema
         revision = await read_revision(connection, schema)
         if revision == schema.head:
             return
+        if revision == UNFINISHED:
+            raise ConfigurationError(unfinished(f"the store {place.name}"))
         if revision is not None and revision not in schema.revisions:
             raise ConfigurationError(
                 f"the store {place.name} has schema {revision}, newer than this program knows ({schema.head});"

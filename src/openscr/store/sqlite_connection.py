@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from openscr.errors import ConfigurationError, Conflict, OutcomeUnknown, StoreError, StoreFull, StoreUnavailable
-from openscr.store.migrations import SERVICE, Schema, upgrade_sqlite
+from openscr.store.migrations import SERVICE, UNFINISHED, Schema, unfinished, upgrade_sqlite
 
 _CACHE_KIB: Final = 32 * 1024
 _OPENING_SECONDS: Final = 5.0
@@ -142,9 +142,11 @@ def prepare_database(
     migrate: bool,
     schema: Schema = SERVICE,
     before_change: BeforeChange = lambda _connection, _revision: None,
+    revision: str | None = None,
 ) -> None:
     """Make sure that a database with the schema of this program is at ``path``.
 
+    ``revision`` is that of a new database which is to take what comes from an older store; none: the newest.
     Raises: `ConfigurationError` when it cannot be, with nothing changed; `StoreUnavailable` when another program holds
     it for too long.
     """
@@ -164,7 +166,7 @@ def prepare_database(
         if not os.access(path, os.R_OK | os.W_OK):
             raise ConfigurationError(f"the store {path} cannot be read and written; check its owner and rights")
         with closing(sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)) as connection:
-            _bring_up_to_date(connection, path, schema, before_change, migrate=migrate)
+            _bring_up_to_date(connection, path, schema, before_change, migrate=migrate, new=revision or schema.head)
     except OSError as error:
         raise ConfigurationError(f"the store {path} cannot be created: {error.strerror}") from error
     except sqlite3.Error as error:
@@ -177,11 +179,13 @@ def prepare_database(
 
 
 def _bring_up_to_date(
-    connection: sqlite3.Connection, path: Path, schema: Schema, before_change: BeforeChange, *, migrate: bool
+    connection: sqlite3.Connection, path: Path, schema: Schema, before_change: BeforeChange, *, migrate: bool, new: str
 ) -> None:
     revision = read_revision(connection, schema)
     if revision == schema.head:
         return
+    if revision == UNFINISHED:
+        raise ConfigurationError(unfinished(f"the store {path}"))
     if revision is not None and revision not in schema.revisions:
         raise ConfigurationError(
             f"the store {path} has schema {revision}, newer than this program knows ({schema.head});"
@@ -197,10 +201,10 @@ def _bring_up_to_date(
         # Compressed messages of 2-4 kB fill such pages well; half of the usual smaller ones would stay empty.
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     try:
-        if revision is None and schema.creation:
+        if revision is None and schema.creation and new == schema.head:
             _create(connection, schema)
         else:
-            upgrade_sqlite(connection, scripts=schema.scripts)
+            upgrade_sqlite(connection, new if revision is None else "head", scripts=schema.scripts)
     except sqlite3.OperationalError as error:
         if _code(error) != sqlite3.SQLITE_ERROR:
             raise

@@ -16,6 +16,8 @@ from openscr.store.migrations.postgres_schema import CREATION
 REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every revision that this program knows, oldest first."""
 
+UNFINISHED: Final = "unfinished"
+"""Stands in the place of a revision while a store is filled with what another one or a backup holds."""
 
 _SCRIPTS: Final = "openscr.store:migrations"
 
@@ -49,6 +51,14 @@ SERVICE: Final = Schema(_SCRIPTS, REVISIONS, "receipt", "openscr admin migrate",
 def head_revision() -> str:
     """Return the revision of the schema that this program works with."""
     return SERVICE.head
+
+
+def unfinished(store: str) -> str:
+    """Return what to say of a store that is half filled."""
+    return (
+        f"{store} is half filled: an `openscr admin migrate` or `restore` into it did not come to its end;"
+        " run the same command again"
+    )
 
 
 def upgrade_sqlite(connection: sqlite3.Connection, target: str = "head", scripts: str = _SCRIPTS) -> None:
