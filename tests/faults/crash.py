@@ -98,19 +98,14 @@ class MortalService:
 
     def logged(self, outcome: str) -> int:
         """Return how often its logs say that a request ended so, over all its lives."""
-        return logged(self._data, outcome)
-
-
-def logged(data: Path, outcome: str) -> int:
-    """Return how often the logs of a data folder's services say that a request ended so."""
-    found = 0
-    for log in data.glob("service-*.log"):
-        for line in log.read_text("utf-8").splitlines():
-            # The last line of a life may be cut off.
-            with contextlib.suppress(ValueError):
-                entry = json.loads(line)
-                found += entry.get("event") == "answered" and entry.get("outcome") == outcome
-    return found
+        found = 0
+        for log in self._data.glob("service-*.log"):
+            for line in log.read_text("utf-8").splitlines():
+                # The last line of a life may be cut off.
+                with contextlib.suppress(ValueError):
+                    entry = json.loads(line)
+                    found += entry.get("event") == "answered" and entry.get("outcome") == outcome
+        return found
 
 
 # --- the test -------------------------------------------------------------------------------------------------------
