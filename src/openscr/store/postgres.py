@@ -16,6 +16,7 @@ from openscr.identifiers import SLOTS, slot_of
 from openscr.store import postgres_alerts, postgres_audit, postgres_outbox
 from openscr.store import postgres_statements as statements
 from openscr.store.compression import Codec
+from openscr.store.instances import check_alone
 from openscr.store.interface import (
     NOBODY,
     AlertRow,
@@ -39,7 +40,6 @@ from openscr.store.postgres_transaction import PostgresTransaction
 from openscr.store.postgres_verification import check_schema, check_slots
 from openscr.store.rows import (
     from_microseconds,
-    leased_until,
     outbox_change_values,
     patient_values,
     read_patient_entry,
@@ -64,6 +64,15 @@ class PostgresStore(PostgresDatabase):
         self.leasing = leasing
         self._codec = Codec()
 
+    async def _before_change(self, connection: Connection, revision: str) -> None:
+        """See that nobody else runs on the database. Raises: `ConfigurationError`."""
+        # Programs of older schemas do not say that they run.
+        if await connection.fetchval(statements.HAS_INSTANCES) is None:
+            return
+        found = list(map(_read_instance, await connection.fetch(statements.READ_INSTANCES)))
+        now = from_microseconds(await connection.fetchval(statements.NOW))
+        check_alone(found, self.leasing, now, found=revision, needed=self.head_revision())
+
     # --- requests ---------------------------------------------------------------------------------------------------
 
     async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
@@ -75,7 +84,7 @@ class PostgresStore(PostgresDatabase):
 
         async def begin(connection: Connection) -> None:
             nonlocal transaction
-            transaction = PostgresTransaction(connection, self._codec, slot, self.leasing)
+            transaction = PostgresTransaction(connection, self._codec, slot, self.leasing.holder)
             await transaction.begin()
 
         return await self._in_transaction(begin, lambda _: work(transaction), slot=slot)
@@ -92,27 +101,27 @@ class PostgresStore(PostgresDatabase):
         A damaged row is not given out but marked as failed.
         """
         until = to_microseconds(now)
-        return await self._once(
-            lambda connection: postgres_outbox.take_due(connection, until, limit, self._codec, self.leasing, besides)
+        return await self._in_transaction(
+            None,
+            lambda connection: postgres_outbox.take_due(connection, until, limit, self._codec, self.leasing, besides),
         )
 
-    async def change_outbox(self, row: OutboxRow) -> None:
-        """Write what delivery changes in a row; nothing happens when the row is gone or another's. Spec: 40 §6.3.
+    async def change_outbox(self, row: OutboxRow, *, keep: bool = False, whoever: bool = False) -> bool:
+        """Write what delivery changes in a row that is ours; return whether it was. Spec: 40 §6.3.
 
         Raises: `StoreError` for a damaged row: what could not be read of it would be lost.
         """
         if row.damaged:
             raise StoreError("a damaged row of the outbox cannot be changed")
-        values, holder = outbox_change_values(row, self._codec), self.leasing.holder
-        now = await self._now()
-        # A row that is rendered, and sent next, stays ours.
-        keeps = row.state is OutboxState.OPEN and row.body and not row.attempts
-        lease = (holder, leased_until(self.leasing, now)) if keeps else ("", 0)
-        await self._execute(statements.CHANGE_OUTBOX, *values, *lease, row.slot, row.id, now, holder)
+        holder = self.leasing.holder
+        values = (*outbox_change_values(row, self._codec), holder if keep else "", row.slot, row.id)
+        if whoever:
+            return count_of(await self._execute(statements.OVERRULE_OUTBOX, *values)) > 0
+        return count_of(await self._execute(statements.CHANGE_OUTBOX, *values, holder)) > 0
 
-    async def release_outbox(self, holder: str) -> int:
-        """End the leases of a holder that has ended; return how many."""
-        return count_of(await self._execute(statements.RELEASE_OUTBOX, holder))
+    async def outbox_holders(self) -> list[str]:
+        """Return who has open rows of the outbox."""
+        return await self._once(postgres_outbox.holders)
 
     async def remove_outbox(self, slot: int, id: str) -> None:
         """Forget a row that was delivered. Spec: 40 §6.3."""
@@ -136,21 +145,18 @@ class PostgresStore(PostgresDatabase):
         times = to_microseconds(instance.started_at), to_microseconds(instance.seen_at)
         await self._execute(statements.ANNOUNCE, instance.holder, instance.program, *times)
 
-    async def withdraw(self, holder: str) -> None:
-        """Forget a worker process, and end its leases."""
+    async def withdraw(self, holder: str) -> int:
+        """Forget a worker process, and give back its rows of the outbox; return how many."""
 
-        async def write(connection: Connection) -> None:
+        async def write(connection: Connection) -> int:
             await connection.execute(statements.WITHDRAW, holder)
-            await connection.execute(statements.RELEASE_OUTBOX, holder)
+            return count_of(await connection.execute(statements.RELEASE_OUTBOX, holder))
 
-        await self._in_transaction(None, write)
+        return await self._in_transaction(None, write)
 
     async def read_instances(self) -> list[Instance]:
         """Return every worker process that runs, as it says."""
-        return [
-            Instance(holder, program, from_microseconds(started), from_microseconds(seen))
-            for holder, program, started, seen in await self._fetch(statements.READ_INSTANCES)
-        ]
+        return list(map(_read_instance, await self._fetch(statements.READ_INSTANCES)))
 
     async def now(self) -> datetime:
         """Return the time of the database server."""
@@ -313,3 +319,8 @@ class PostgresStore(PostgresDatabase):
             slots = range(start, start + _SLOTS_AT_A_TIME)
             await self._once(partial(check_slots, slots=slots, codec=codec, findings=findings), patience=_LONG)
         return findings.report()
+
+
+def _read_instance(row: Any) -> Instance:
+    holder, program, started, seen = row
+    return Instance(holder, program, from_microseconds(started), from_microseconds(seen))

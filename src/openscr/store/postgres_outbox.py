@@ -6,6 +6,8 @@ Spec: 40 §6.3; 00 §4 ``admin outbox``.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from openscr.errors import StoreError
@@ -13,9 +15,10 @@ from openscr.store import postgres_statements as statements
 from openscr.store.compression import Codec
 from openscr.store.interface import Leasing, OutboxRow, OutboxState
 from openscr.store.postgres_connection import Connection
-from openscr.store.rows import leased_until, read_damaged_outbox, read_outbox
+from openscr.store.rows import read_damaged_outbox, read_outbox
+from openscr.store.statements import OUTBOX_COLUMNS
 
-_LEASED: Final = "UPDATE 1"
+_WIDTH: Final = len(OUTBOX_COLUMNS.split(","))
 
 
 def _read(row: Any, codec: Codec) -> OutboxRow:
@@ -51,39 +54,85 @@ async def take_due(
 ) -> list[OutboxRow]:
     """Lease and return open rows that are due by ``until`` (microseconds since 1970), none of the parties ``besides``.
 
-    Damaged ones become failed ones. A row that another holder has leased meanwhile is left to it.
+    The connection is in a transaction. Damaged rows become failed ones. What another holder is just taking is not
+    waited for: as many others are looked at in its place.
     """
-    due = []
-    for row in await _read_due(connection, until, limit, leasing.holder, besides):
-        try:
-            readable = read_outbox(row, codec)
-        except StoreError as error:
-            values = (OutboxState.FAILED.value, None, error.diagnostics, row["slot"], row["id"])
-            await connection.execute(statements.FAIL_DAMAGED_OUTBOX, *values)
-            continue
-        if leasing.holder:
-            key = (readable.slot, readable.id, until, leasing.holder)
-            lease = (leasing.holder, leased_until(leasing, until))
-            if await connection.execute(statements.LEASE_OUTBOX, *lease, *key) != _LEASED:
+    due: dict[tuple[int, str], OutboxRow] = {}
+    elsewhere: set[tuple[int, str]] = set()
+    while True:
+        wanted = limit + len(elsewhere)
+        found = await _longest_due(connection, until, wanted, leasing.holder, besides)
+        fresh = [row for row in found if _key(row) not in due and _key(row) not in elsewhere][: limit - len(due)]
+        taken = await _take(connection, leasing.holder, [_key(row) for row in fresh if row["holder"] != leasing.holder])
+        for row in fresh:
+            key = _key(row)
+            if row["holder"] != leasing.holder and key not in taken:
+                elsewhere.add(key)
                 continue
-        due.append(readable)
-    return due
+            try:
+                due[key] = read_outbox(tuple(row)[:_WIDTH], codec)
+            except StoreError as error:
+                values = (OutboxState.FAILED.value, None, error.diagnostics, *key)
+                await connection.execute(statements.FAIL_DAMAGED_OUTBOX, *values)
+                elsewhere.add(key)
+        if not fresh or len(due) >= limit:
+            return list(due.values())
 
 
-async def _read_due(connection: Connection, until: int, limit: int, holder: str, besides: Sequence[str]) -> list[Any]:
-    if not besides:
-        return list(await connection.fetch(statements.DUE_OUTBOX, until, until, holder, limit))
-    waiting = sorted([(due_at, party) for party, due_at in await _first_due(connection) if party not in besides])
+def _key(row: Any) -> tuple[int, str]:
+    return row["slot"], row["id"]
+
+
+async def _take(connection: Connection, holder: str, keys: list[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Make rows ours that are nobody's, slot by slot; return those that are ours now."""
+    if not holder:
+        return set(keys)
+    taken = set()
+    for slot, group in groupby(sorted(keys), key=itemgetter(0)):
+        ids = [id for _, id in group]
+        taken |= {(slot, row["id"]) for row in await connection.fetch(statements.LEASE_OUTBOX, holder, slot, ids)}
+    return taken
+
+
+async def _longest_due(connection: Connection, until: int, limit: int, ours: str, besides: Sequence[str]) -> list[Any]:
+    """Return due rows, ours and nobody's, longest due first, each with when it is due and its holder."""
+    found: list[Any] = []
+    for holder in sorted({ours, ""}):
+        if besides:
+            found += await _due_besides(connection, until, limit, holder, frozenset(besides))
+        else:
+            found += await connection.fetch(statements.DUE_OUTBOX, holder, until, limit)
+    return sorted(found, key=itemgetter("due_at", "created_at"))[:limit]
+
+
+async def _due_besides(
+    connection: Connection, until: int, limit: int, holder: str, besides: frozenset[str]
+) -> list[Any]:
+    """Return due rows of other parties.
+
+    The cost follows from the number of parties that have open rows, never from how many rows one of them has.
+    """
+    first = await _first_due(connection, holder)
+    waiting = sorted([(due_at, party) for party, due_at in first if party not in besides])
     # A party whose first row is due later than those of so many others cannot be among the rows wanted.
     latest = min(until, waiting[limit - 1][0]) if limit <= len(waiting) else until
     parties = [party for due_at, party in waiting if due_at <= latest]
-    return list(await connection.fetch(statements.DUE_OUTBOX_OF_PARTIES, parties, until, until, holder, limit))
+    return list(await connection.fetch(statements.DUE_OUTBOX_OF_PARTIES, parties, holder, until, limit))
 
 
-async def _first_due(connection: Connection) -> list[tuple[str, int]]:
-    """Return every party that has open rows, and when the first of them is due; one look at the index for each."""
+async def _first_due(connection: Connection, holder: str) -> list[tuple[str, int]]:
+    """Return every party that a holder has open rows for, and when the first is due; one look at the index for each."""
     parties, party = [], ""
-    while (found := await connection.fetchrow(statements.NEXT_PARTY_WITH_OUTBOX, party)) is not None:
+    while (found := await connection.fetchrow(statements.NEXT_PARTY_WITH_OUTBOX, holder, party)) is not None:
         party = found[0]
         parties.append((party, int(found[1])))
     return parties
+
+
+async def holders(connection: Connection) -> list[str]:
+    """Return who has open rows, each found with one look."""
+    found, last = [], ""
+    while (row := await connection.fetchrow(statements.NEXT_HOLDER, last)) is not None:
+        last = row[0]
+        found.append(last)
+    return found

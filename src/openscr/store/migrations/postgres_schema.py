@@ -303,9 +303,13 @@ _0005: Final = (
 )
 
 _0006: Final = (
-    # Microseconds since 1970 until which nobody but the holder sends the row.
+    # The worker process that sends the row, and nobody else does; empty: whoever takes it first.
     "ALTER TABLE outbox ADD COLUMN holder TEXT COLLATE \"C\" NOT NULL DEFAULT ''",
-    "ALTER TABLE outbox ADD COLUMN leased_until BIGINT NOT NULL DEFAULT 0",
+    # What others have is not even stepped over.
+    "DROP INDEX outbox_due",
+    "DROP INDEX outbox_party",
+    "CREATE INDEX outbox_due ON outbox (holder, due_at, created_at) WHERE state = 'open'",
+    "CREATE INDEX outbox_party ON outbox (holder, to_party, due_at, created_at) WHERE state = 'open'",
     # Every worker process that runs on the store, as it last said so itself.
     """
     CREATE TABLE instance (
