@@ -46,10 +46,12 @@ async def open_connection(place: Place) -> Connection:
     """Return a connection for the opening of a store. Raises: `ConfigurationError`, `StoreUnavailable`."""
     try:
         return await connect(place, _OPENING_SECONDS, _MIGRATION_SETTINGS)
+    except (ValueError, asyncpg.ClientConfigurationError) as error:
+        raise ConfigurationError(
+            f"the URL of the store's database {place.name} has an option that PostgreSQL does not know or allow"
+        ) from error
     except CONNECTION_ERRORS as error:
         raise explain(error, place) from error
-    except (ValueError, asyncpg.ClientConfigurationError) as error:
-        raise ConfigurationError(f"the store's URL cannot be used: {place.name}") from error
 
 
 def explain(error: BaseException, place: Place) -> Exception:
