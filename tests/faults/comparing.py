@@ -75,7 +75,7 @@ class Report:
         yield f"seed {plan.seed}: {self.uploads} uploads for {self.patients} patients in {self.seconds:.0f} s"
         clients = f"{plan.reliable_clients} reliable, {plan.polling_clients} polling, {plan.viewers} viewing"
         yield f"clients                          {clients}"
-        for what, often in self.disturbances.items():
+        for what, often in sorted(self.disturbances.items()):
             yield f"{what:33}{often}"
         yield f"settings of consent              {self.consents}"
         yield f"posts                            {self.attempts}, of them repeated {self.attempts - self.messages}"

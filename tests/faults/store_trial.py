@@ -1,4 +1,4 @@
-"""Clients at work while the store under their service fails: the crash test's comparison, with other troubles.
+"""Clients at work while their service and the store under it fail: the crash test's comparison, with other troubles.
 
 See `faults.crash.trial` for what is compared at the end.
 """
@@ -9,14 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fault_proxy import AtCommit
 from faults.ailing_store import ILLNESSES, AilingStore
 from faults.clients import Plan
 from faults.comparing import Report
-from faults.crash import SETTINGS, Work, logged, trial
+from faults.crash import SETTINGS, MortalService, Subject, Work, limits_of, logged, trial
 from journeys.runner import Server
 
 SHORTEST, LONGEST = 0.3, 4.0
 """Seconds for which the store ails."""
+
+KILLED = "service killed"
+WORKER_KILLED = "worker killed"
 
 
 class SteadyService:
@@ -47,30 +51,42 @@ class SteadyService:
         return logged(self._data, outcome)
 
 
-def limits_of(plan: Plan, dice: random.Random) -> list[int]:
-    """Return after how many acknowledgements something goes wrong; the last tenth is left alone."""
-    return sorted(dice.sample(range(1, max(plan.disturbances + 1, plan.uploads * 9 // 10)), plan.disturbances))
-
-
 async def suffer(
     plan: Plan,
     data: Path,
     store: AilingStore,
-    illnesses: Sequence[str] = tuple(ILLNESSES),
+    troubles: Sequence[str] = tuple(ILLNESSES),
     progress: Callable[[str], None] = lambda _: None,
     **settings: object,
 ) -> Report:
-    """Let the store suffer from one illness after the other, as often as the plan says; return the report."""
+    """Let one trouble after the other happen, as often as the plan says; return the report.
+
+    A trouble is an illness of the store, `KILLED` or `WORKER_KILLED`. Between any two of them the line to the store
+    breaks at the commit of some message.
+    """
     dice = random.Random(plan.seed + 3)
-    service = SteadyService(data, {"store": store.url, **settings})
+    given = {"store": store.url, **settings}
+    mortal = MortalService(data, random.Random(plan.seed + 1), given) if KILLED in troubles else None
+    service: Subject = mortal or SteadyService(data, given)
+    breaks = list(AtCommit)
 
     async def trouble(work: Work) -> None:
         for count, limit in enumerate(limits_of(plan, dice)):
             await work.reached(limit)
-            name = illnesses[count % len(illnesses)]
-            async with ILLNESSES[name](store):
-                await asyncio.sleep(dice.uniform(SHORTEST, LONGEST))
-            service.disturbances[name.replace("_", " ")] += 1
+            broken = breaks[count % len(breaks)]
+            struck = store.proxy.strike(broken, statement="INSERT INTO receipt")
+            await asyncio.wait([asyncio.create_task(struck.wait())], timeout=LONGEST)
+            if struck.is_set():
+                service.disturbances[f"commit: {broken.name.lower().replace('_', ' ')}"] += 1
+            name = troubles[count % len(troubles)]
+            if name == KILLED and mortal is not None:
+                await mortal.die()
+            elif name == WORKER_KILLED and mortal is not None:
+                await mortal.lose_worker()
+            else:
+                async with ILLNESSES[name](store):
+                    await asyncio.sleep(dice.uniform(SHORTEST, LONGEST))
+                service.disturbances[f"store {name.replace('_', ' ')}"] += 1
             progress(f"{name}, {work.done} of {work.messages} acknowledged")
 
     return await trial(plan, data, service, trouble)
