@@ -49,7 +49,7 @@ bench: $(STAMP)  ## measure the cost of every operation (minutes)
 	@$(BIN)/python -m benchmarks.authorisation
 	@$(BIN)/python -m benchmarks.mhs
 
-soak: $(STAMP)   ## kill -9 during a thousand uploads, then look at what is left (minutes)
+soak: $(STAMP)   ## kill -9 and failing stores during a thousand uploads, then look at what is left (minutes)
 	@PYTHONPATH=tests $(BIN)/python -m faults.soak $(ARGS)
 
 fuzz: $(STAMP)   ## try hard input on every reader, a minute each

@@ -132,7 +132,9 @@ class FaultProxy:
     def strike(self, kind: AtCommit, *, statement: str = "", ahead: int = 0) -> asyncio.Event:
         """Let a fault hit the next commit whose transaction has run a statement like this (a regular expression).
 
-        ``ahead`` such commits pass before it. Returns the event that is set when it has struck.
+        It looks at the text of a statement and, from the next line on, at its values as they are sent: a MessageId
+        finds the transaction of a message. ``ahead`` such commits pass before. Returns the event that is set when it
+        has struck.
         """
         fault = _Fault(kind, re.compile(statement, re.IGNORECASE | re.DOTALL), ahead)
         self._faults.append(fault)
@@ -285,8 +287,8 @@ class _Line:
             name, text, _ = body.split(b"\0", 2)
             self._statements[name] = text.decode()
         elif kind == b"B":
-            portal, name, _ = body.split(b"\0", 2)
-            self._portals[portal] = self._statements.get(name, "")
+            portal, name, values = body.split(b"\0", 2)
+            self._portals[portal] = f"{self._statements.get(name, '')}\n{values.decode('latin-1')}"
         elif kind == b"E":
             text = self._portals.get(body.split(b"\0", 1)[0], "")
             if _COMMIT.match(text):

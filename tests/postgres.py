@@ -111,7 +111,7 @@ class PostgresServer:
 
     def initialise(self) -> None:
         """Make the cluster, with a superuser who needs a password."""
-        self._own(self.folder)
+        self.adopt_folder()
         secret = self.folder / "password"
         secret.write_text(PASSWORD + "\n")
         self._own(secret)
@@ -120,6 +120,10 @@ class PostgresServer:
             "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions",
         )  # fmt: skip
         self.configure(self.settings)
+
+    def adopt_folder(self, folder: Path | None = None) -> None:
+        """Give a folder, by default its own, to the server's user."""
+        self._own(folder or self.folder)
 
     def configure(self, settings: dict[str, str]) -> None:
         """Append settings to the configuration; in force after the next start."""
@@ -156,6 +160,12 @@ class PostgresServer:
         for pid in self._children():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        self._process.wait(PATIENCE)
+        self._process = None
+
+    def ended(self) -> None:
+        """Wait until it has ended by itself."""
+        assert self._process is not None
         self._process.wait(PATIENCE)
         self._process = None
 

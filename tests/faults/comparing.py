@@ -48,8 +48,8 @@ class Report:
     acknowledged: int = 0
     recognised: int = 0
     found_once: int = 0
-    missing: int = 0
-    twice: int = 0
+    missing: set[str] = field(default_factory=set)
+    twice: set[str] = field(default_factory=set)
     consents_found_once: int = 0
     polled: int = 0
     unanswered_polls: int = 0
@@ -75,7 +75,7 @@ class Report:
         yield f"seed {plan.seed}: {self.uploads} uploads for {self.patients} patients in {self.seconds:.0f} s"
         clients = f"{plan.reliable_clients} reliable, {plan.polling_clients} polling, {plan.viewers} viewing"
         yield f"clients                          {clients}"
-        for what, often in self.disturbances.items():
+        for what, often in sorted(self.disturbances.items()):
             yield f"{what:33}{often}"
         yield f"settings of consent              {self.consents}"
         yield f"posts                            {self.attempts}, of them repeated {self.attempts - self.messages}"
@@ -84,8 +84,8 @@ class Report:
         yield f"acknowledged                     {self.acknowledged}"
         yield f"recognised as repetitions        {self.recognised}"
         yield f"found exactly once               {self.found_once} uploads, {self.consents_found_once} consents"
-        yield f"acknowledged and missing         {self.missing}"
-        yield f"done twice                       {self.twice}"
+        yield f"acknowledged and missing         {len(self.missing)}"
+        yield f"done twice                       {len(self.twice)}"
         yield f"results polled                   {self.polled}, polls without an answer {self.unanswered_polls}"
         yield f"lists looked at                  {self.looks}, unanswered {self.looks_unanswered}, stale {self.stale}"
         yield f"acknowledgements delivered       {self.application_acknowledgements}, each under one MessageId"
@@ -184,8 +184,8 @@ async def check_lists(line: Line, messages: Mapping[str, Message], report: Repor
             last = upload.version == len(uploads) - 1
             expected = EventStatus.NORMAL if last else EventStatus.REPLACED
             times = listed[upload.event_id]
-            report.missing += times == 0
-            report.twice += times > 1
+            if times != 1:
+                (report.twice if times else report.missing).add(upload.message_id)
             if times == 1 and status[upload.event_id] is expected:
                 report.found_once += 1
             else:
@@ -215,22 +215,12 @@ def check_deliveries(deliveries: list[Delivery], messages: Mapping[str, Message]
 
 
 async def check_store(data: Path, messages: Mapping[str, Message], report: Report) -> None:
-    """Hold that each message was processed once, by the audit and the consents, and that store and chains are whole."""
-    processed: Counter[str] = Counter()
-    shown: set[str] = set()
+    """Hold that each message was processed once, nobody else's was, and that the store and its chains are whole."""
     async with stored(data) as store:
-        async for row in store.read_audit():
-            if row.entry.action in (UPLOAD, POLLING_UPLOAD, ACS_SET):
-                processed[row.entry.content["transport_id"]] += 1
-            elif row.entry.action == EVENT_LIST:
-                shown.add(row.entry.content["transport_id"])
+        processed, shown = await check_audit(store, messages, report)
         await check_consents(store, messages, report)
-    report.audit_rows = processed.total()
-    report.twice += sum(times > 1 for times in processed.values())
     report.faults += [
-        f"message {message_id}: processed {processed[message_id]} times"
-        for message_id in messages.keys() | processed.keys()
-        if processed[message_id] != 1 or message_id not in messages
+        f"message {message_id}: processed, and nobody sent it" for message_id in processed.keys() - messages.keys()
     ]
     report.faults += [
         f"query {query_id}: its answer stands in no audit"
@@ -242,6 +232,28 @@ async def check_store(data: Path, messages: Mapping[str, Message], report: Repor
     except AssertionError as error:
         report.verified = "not whole"
         report.faults.append(f"openscr admin verify: {error}")
+
+
+async def check_audit(
+    store: Store, messages: Mapping[str, Message], report: Report
+) -> tuple[Counter[str], frozenset[str]]:
+    """Hold that each message was processed once; return how often any was, and which queries were answered."""
+    processed: Counter[str] = Counter()
+    shown: set[str] = set()
+    async for row in store.read_audit():
+        if row.entry.action in (UPLOAD, POLLING_UPLOAD, ACS_SET):
+            processed[row.entry.content["transport_id"]] += 1
+        elif row.entry.action == EVENT_LIST:
+            shown.add(row.entry.content["transport_id"])
+    report.audit_rows = processed.total()
+    report.twice |= {message_id for message_id in messages if processed[message_id] > 1}
+    report.missing |= {message_id for message_id in messages if processed[message_id] == 0}
+    report.faults += [
+        f"message {message_id}: processed {processed[message_id]} times"
+        for message_id in messages
+        if processed[message_id] != 1
+    ]
+    return processed, frozenset(shown)
 
 
 async def check_consents(store: Store, messages: Mapping[str, Message], report: Report) -> None:
@@ -257,8 +269,8 @@ async def check_consents(store: Store, messages: Mapping[str, Message], report: 
     for number, expected in patients.items():
         stored_ids = [row.message_id for row in await store.transact(slot_of(number), partial(versions, number=number))]
         times = Counter(stored_ids)
-        report.missing += sum(times[message_id] == 0 for message_id in expected)
-        report.twice += sum(times[message_id] > 1 for message_id in expected)
+        report.missing |= {message_id for message_id in expected if times[message_id] == 0}
+        report.twice |= {message_id for message_id in expected if times[message_id] > 1}
         report.consents_found_once += sum(times[message_id] == 1 for message_id in expected)
         if stored_ids != expected:
             report.faults.append(f"message {expected[0]}: {len(stored_ids)} versions for {len(expected)} settings")

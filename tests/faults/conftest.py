@@ -10,7 +10,7 @@ from journeys.runner import Server, new_data
 
 __all__ = ["data", "pki", "start"]
 
-ENGINES = ("sqlite",)
+ENGINES = ("sqlite", "postgresql")
 
 
 @pytest.fixture(params=ENGINES)

@@ -11,7 +11,9 @@ Spec: 00 §7; 40 §6.3, §6.5, §7.6, §8; 90 §6.1.
 import asyncio
 import contextlib
 import json
+import os
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -46,6 +48,7 @@ SETTINGS = {"patient_index": "open", "unknown_author": "accept"}
 
 AT_WORK = "killed at work"
 STARTING = "killed while it started"
+WORKER = "worker killed"
 
 
 # --- the service that dies ------------------------------------------------------------------------------------------
@@ -85,6 +88,12 @@ class MortalService:
             self.disturbances[STARTING] += 1
         await self.begin()
 
+    async def lose_worker(self) -> None:
+        """Kill one of its workers; the others go on, and it has another one soon."""
+        assert self._server is not None
+        os.kill(self._dice.choice(children_of(self._server.process.pid)), signal.SIGKILL)
+        self.disturbances[WORKER] += 1
+
     async def stop(self) -> int:
         """End it as its operator would; return its exit code."""
         assert self._server is not None
@@ -98,14 +107,24 @@ class MortalService:
 
     def logged(self, outcome: str) -> int:
         """Return how often its logs say that a request ended so, over all its lives."""
-        found = 0
-        for log in self._data.glob("service-*.log"):
-            for line in log.read_text("utf-8").splitlines():
-                # The last line of a life may be cut off.
-                with contextlib.suppress(ValueError):
-                    entry = json.loads(line)
-                    found += entry.get("event") == "answered" and entry.get("outcome") == outcome
-        return found
+        return logged(self._data, outcome)
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def logged(data: Path, outcome: str) -> int:
+    """Return how often the logs of a data folder's services say that a request ended so."""
+    found = 0
+    for log in data.glob("service-*.log"):
+        for line in log.read_text("utf-8").splitlines():
+            # The last line of a life may be cut off.
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                found += entry.get("event") == "answered" and entry.get("outcome") == outcome
+    return found
 
 
 # --- the test -------------------------------------------------------------------------------------------------------
@@ -158,20 +177,29 @@ def moody(dice: random.Random) -> Callable[[Delivery], Reply | None]:
 
 
 async def crash(plan: Plan, data: Path, progress: Callable[[str], None] = lambda _: None, **settings: object) -> Report:
-    """Kill a service as often as the plan says; return the report, faults and all. See `trial`."""
+    """Kill a service, or in turn one of its workers, as often as the plan says; return the report. See `trial`."""
     dice = random.Random(plan.seed + 2)
     service = MortalService(data, random.Random(plan.seed + 1), settings)
 
+    workers = int(str(settings.get("workers", 1))) > 1
+
     async def kill(work: Work) -> None:
-        # The last tenth is left alone, so that every kill hits clients at work.
-        limits = sorted(dice.sample(range(1, max(plan.disturbances + 1, plan.uploads * 9 // 10)), plan.disturbances))
-        for count, limit in enumerate(limits, 1):
+        for count, limit in enumerate(limits_of(plan, dice), 1):
             await work.reached(limit)
             await asyncio.sleep(dice.uniform(0, 0.05))
-            await service.die()
+            if workers and count % 2:
+                await service.lose_worker()
+            else:
+                await service.die()
             progress(f"kill {count} of {plan.disturbances}, {work.done} of {work.messages} acknowledged")
 
     return await trial(plan, data, service, kill)
+
+
+def limits_of(plan: Plan, dice: random.Random) -> list[int]:
+    """Return after how many acknowledgements something goes wrong, so that it always hits clients at work."""
+    # The last tenth is left alone.
+    return sorted(dice.sample(range(1, max(plan.disturbances + 1, plan.uploads * 9 // 10)), plan.disturbances))
 
 
 async def trial(plan: Plan, data: Path, service: Subject, trouble: Trouble) -> Report:

@@ -60,7 +60,7 @@ async def test_acknowledgements_wait_for_an_endpoint_that_is_dead_for_an_hour(
         return mail
 
     async def hour_over() -> bool:
-        await asyncio.sleep(0.1)  # between two looks: the machine is for the service
+        await asyncio.sleep(0.25)  # between two looks: the machine is for the service
         rows = await owed(any_data)
         patient = [row.attempts for row in rows[PRACTICE_PARTY]]
         return min(patient) >= AN_HOUR and {row.state for row in rows[HOSPITAL_PARTY]} == {OutboxState.FAILED}

@@ -65,7 +65,8 @@ async def test_a_statement_without_a_transaction_of_its_own_commits_too(
 ) -> None:
     connection = await asyncpg.connect(proxy.url(url))
     statement = await connection.prepare("INSERT INTO paper VALUES ($1)")
-    proxy.strike(kind, statement="INSERT INTO paper")
+    proxy.strike(kind, statement=f"alone {kind.name}")
+    await statement.fetch(f"before {kind.name}")
     with pytest.raises(LOST):
         await statement.fetch(f"alone {kind.name}")
     assert await written(url, f"alone {kind.name}") is kind.committed

@@ -61,7 +61,7 @@ async def test_uploads_that_were_acknowledged_survive_every_kill(data: Path) -> 
     assert report.messages == report.acknowledged == report.audit_rows == report.repeated_at_the_end
     assert report.application_acknowledgements + report.polled == plan.uploads
     assert report.looks > 0
-    assert (report.missing, report.twice, report.stale) == (0, 0, 0)
+    assert (report.missing, report.twice, report.stale) == (set(), set(), 0)
     assert report.verified == "the store is intact"
 
 

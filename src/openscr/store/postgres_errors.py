@@ -14,7 +14,7 @@ from openscr.errors import Conflict, OutcomeUnknown, StoreError, StoreFull, Stor
 CONNECTION_ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    # That none of the addresses takes writes is one of the driver's inner errors.
+    # Where no address of the URL takes writes.
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,

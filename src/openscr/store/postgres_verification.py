@@ -20,13 +20,18 @@ _ROWS_AT_A_TIME: Final = 50
 
 async def check_schema(connection: Connection, findings: Findings) -> bool:
     """See whether everything is there that the service's statements speak of: without it no slot can be read."""
-    for statement in (*statements.HOT, *statements.BACKGROUND):
-        try:
+    # In a transaction: what the driver prepares stays under way, on the server's side, until one ends.
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        for statement in (*statements.HOT, *statements.BACKGROUND):
             await connection.prepare(statement)
-        except asyncpg.SyntaxOrAccessError as error:
-            # The engine's words name a table or a column of the schema, nothing that is in it.
-            findings.add(f"schema: {error}; nothing further was looked at")
-            return False
+    except asyncpg.SyntaxOrAccessError as error:
+        # The engine's words name a table or a column of the schema, nothing that is in it.
+        findings.add(f"schema: {error}; nothing further was looked at")
+        return False
+    finally:
+        await transaction.rollback()
     return True
 
 
