@@ -11,7 +11,14 @@ import asyncpg
 
 from openscr.errors import Conflict, OutcomeUnknown, StoreError, StoreFull, StoreUnavailable
 
-CONNECTION_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+CONNECTION_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # No address is the right one; or the server has ended just as it was asked.
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 """Everything that a connection raises."""
 
 _EXISTS: Final = "23505"
