@@ -14,7 +14,7 @@ from openscr.errors import Conflict, OutcomeUnknown, StoreError, StoreFull, Stor
 CONNECTION_ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    # Where no address of the URL takes writes.
+    # No address is the right one; or the server has ended just as it was asked.
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,
