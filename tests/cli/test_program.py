@@ -59,6 +59,7 @@ def test_these_are_the_commands_of_this_release() -> None:
         "bench cost",
         "bench load",
         "bench mix",
+        "bench plan",
         "mhs serve",
         "mhs outbound",
         "mhs inbound",

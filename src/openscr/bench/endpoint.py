@@ -28,7 +28,8 @@ _REF: Final = re.compile(rb"<eb:RefToMessageId>([0-9A-Fa-f-]{36})</eb:RefToMessa
 class Endpoint:
     """Listens for the acknowledgements of ``party_key`` from ``from_party``; ``received`` has when each came, by id.
 
-    The id is that of the message that was acknowledged, the time that of `time.monotonic`.
+    The id is that of the message that was acknowledged, the time that of `time.monotonic`. ``repeated`` are those that
+    came more than once, ``bytes`` is the length of all bodies.
     """
 
     def __init__(self, party_key: str, from_party: str, tls: ssl.SSLContext | None = None) -> None:
@@ -46,6 +47,7 @@ class Endpoint:
         )
         self.received: dict[str, float] = {}
         self.repeated = 0
+        self.bytes = 0
         self.url = ""
         self._server: asyncio.Server | None = None
         self._arrived = asyncio.Event()
@@ -71,6 +73,7 @@ class Endpoint:
         message, reference = _ID.search(body), _REF.search(body)
         if message is None or reference is None:
             return None
+        self.bytes += len(body)
         key = reference.group(1).decode().upper()
         if key in self.received:
             self.repeated += 1

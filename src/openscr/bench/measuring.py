@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from time import process_time
 from typing import Final
 
 from openscr.bench.figures import Figures, latencies, percentile
@@ -40,15 +41,19 @@ _FRESH: Final = 1_000_000
 class Measured:
     """One run: what was seen, what the service used for it, and by how much the store grew.
 
-    ``usage`` is none when nobody knows the service's processes; ``unacknowledged`` are uploads that got no application
-    acknowledgement, ``answers`` the seconds until the others had theirs.
+    ``usage`` is the service's, none when nobody knows its processes, ``database`` that of a database beside it, and
+    ``load_cpu`` the CPU seconds of the load itself. ``unacknowledged`` are uploads that got no application
+    acknowledgement, ``answers`` the seconds until the others had theirs, ``delivered`` the bytes of all of them.
     """
 
     samples: Samples
     usage: Usage | None
+    database: Usage | None
+    load_cpu: float
     grown: int | None
     unacknowledged: int
     answers: tuple[float, ...]
+    delivered: int
 
     @property
     def messages(self) -> int:
@@ -57,8 +62,10 @@ class Measured:
 
     @property
     def cost(self) -> float | None:
-        """The service's CPU milliseconds for each message."""
-        return self.usage.cpu * 1000 / self.messages if self.usage is not None and self.messages else None
+        """CPU milliseconds for each message, of the service and of its database."""
+        if self.usage is None or not self.messages:
+            return None
+        return (self.usage.cpu + (self.database.cpu if self.database is not None else 0.0)) * 1000 / self.messages
 
     @property
     def rate(self) -> float:
@@ -150,23 +157,30 @@ class Bench:
             count=count,
         )
         size = await size_of(subject.store) if subject.store else None
-        before = usage_of(subject.pids) if subject.pids else None
+        before, database = usage_of(subject.pids), usage_of(subject.database)
+        endpoint, own = subject.endpoint, process_time()
+        delivered = -endpoint.bytes if endpoint is not None else 0
         samples = await self.senders.run(plan)
         if mix.fresh is not None:
             self._fresh += max(count, int(rate * seconds * 1.2)) + 1000
         missing, answers = 0, tuple[float, ...]()
-        endpoint = subject.endpoint
         if endpoint is not None and samples.uploads:
             missing = await endpoint.wait_for(samples.uploads, ACKNOWLEDGED)
             received = endpoint.received
             answers = tuple(received[id] - due for id, due in samples.uploads.items() if id in received)
             received.clear()
-        after = usage_of(subject.pids) if subject.pids else None
-        usage = None
-        if before is not None and after is not None:
-            usage = Usage(after.cpu - before.cpu, after.memory, after.written - before.written)
-        grown = await size_of(subject.store) - size if size is not None else None
-        return Measured(samples, usage, grown, missing, answers)
+        delivered += endpoint.bytes if endpoint is not None else 0
+        usage, load_cpu = usage_of(subject.pids).since(before), process_time() - own + samples.cpu
+        return Measured(
+            samples,
+            usage if subject.pids else None,
+            usage_of(subject.database).since(database) if subject.database else None,
+            load_cpu,
+            await size_of(subject.store) - size if size is not None else None,
+            missing,
+            answers,
+            delivered,
+        )
 
 
 def figures_of(name: str, engine: str | None, runs: list[Measured], steady: Measured | None = None) -> Figures:

@@ -24,6 +24,10 @@ class Usage:
     memory: float = 0.0
     written: int = 0
 
+    def since(self, before: "Usage") -> "Usage":
+        """Return what was used since an earlier look; memory is that of now."""
+        return Usage(self.cpu - before.cpu, self.memory, self.written - before.written)
+
 
 def usage_of(pids: Iterable[int]) -> Usage:
     """Return what processes and all that they have started use together; what they waited for is counted with them.

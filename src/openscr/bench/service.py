@@ -45,7 +45,8 @@ STOPPING: Final = 20.0
 class Subject:
     """What is measured: where it is, how it is asked, which processes serve it, what its store is.
 
-    ``pids`` are the first processes of service and database, none when nobody knows them; ``store`` is empty likewise.
+    ``pids`` are the processes of the service, none when nobody knows them, ``database`` those of a database beside it;
+    ``store`` is its URL, empty likewise.
     ``endpoint`` has the application acknowledgements, where they come to us.
     """
 
@@ -53,6 +54,7 @@ class Subject:
     profile: Profile
     tls: Tls | None = None
     pids: tuple[int, ...] = ()
+    database: tuple[int, ...] = ()
     store: str = ""
     endpoint: Endpoint | None = None
 
@@ -63,7 +65,8 @@ class Wanted:
 
     Without a ``data`` folder it has one that is thrown away; ``store`` is a URL, SQLite in that folder by default.
     ``tls`` false means a demo service, whose web listener takes the Spine paths without certificates.
-    ``patients`` are loaded before it starts. ``pids`` are further processes that serve it.
+    ``patients`` are loaded before it starts. ``database`` are the processes of its database, where those
+    cannot be found.
     """
 
     data: Path | None = None
@@ -73,7 +76,7 @@ class Wanted:
     patients: int = 0
     mixed_sizes: bool = False
     log_level: str = "info"
-    pids: tuple[int, ...] = ()
+    database: tuple[int, ...] = ()
 
 
 def practice_profile(directory: Directory) -> Profile:
@@ -116,10 +119,10 @@ async def own_service(wanted: Wanted) -> AsyncIterator[Subject]:
             # A password is for no list of processes.
             variables = {"OPENSCR_STORE": store, "OPENSCR_PATIENT_INDEX": "open"}
             async with started(_serve_command(wanted, data.absolute()), variables, Path(folder)) as (pid, urls):
-                server = await server_of(store)
-                pids = (pid, *wanted.pids, *([server] if server is not None and not wanted.pids else ()))
+                found = await server_of(store)
+                database = wanted.database or ((found,) if found is not None else ())
                 at = urls[1] if wanted.tls else urls[0]
-                yield Subject(at, profile, files, pids, store, endpoint)
+                yield Subject(at, profile, files, (pid,), database, store, endpoint)
         finally:
             endpoint.stop()
 
@@ -201,7 +204,7 @@ async def floor_beside(subject: Subject) -> AsyncIterator[Subject]:
         plan = FloorPlan(folder, subject.store, endpoint.url if endpoint is not None else "", *paths)
         command = [sys.executable, "-m", "openscr.bench.floor"]
         async with started(command, plan.environment(), Path(folder)) as (pid, urls):
-            yield replace(subject, at=urls[0], pids=(pid, *subject.pids[1:]), store="")
+            yield replace(subject, at=urls[0], pids=(pid,), store="")
 
 
 def _last_words(log: Path) -> str:

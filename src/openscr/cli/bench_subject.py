@@ -105,7 +105,7 @@ async def benched(target: Target) -> "AsyncIterator[tuple[Bench, Subject]]":
         tls=target.tls,
         patients=target.patients if target.load else 0,
         mixed_sizes=target.mixed_sizes,
-        pids=target.pids,
+        database=target.pids,
     )
     async with own_service(wanted) as subject:
         with generators(target.generators, mixed_sizes=target.mixed_sizes) as senders:
@@ -141,7 +141,7 @@ async def _attached(target: Target, at: str) -> "AsyncIterator[Subject]":
         endpoint = Endpoint(profile.party_key, profile.receiver_party, tls)
         await endpoint.start(address)
     try:
-        yield Subject(at, profile, files, target.pids, _store_url(target.store), endpoint)
+        yield Subject(at, profile, files, target.pids, (), _store_url(target.store), endpoint)
     finally:
         if endpoint is not None:
             endpoint.stop()
