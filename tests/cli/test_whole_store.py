@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -10,7 +12,9 @@ import pytest
 from cli.conftest import Run
 from client.stories import document_of, new_patient, summary
 from openscr.cli.whole_store import _move
+from openscr.client import Client, SpineClient
 from openscr.errors import ConfigurationError
+from postgres import PostgresServer
 from serving import DemoServer, serving
 from store.whole import populated
 
@@ -75,26 +79,84 @@ def test_a_move_that_cannot_be_is_told_in_one_line(
     openscr("admin", "migrate", "--from", "a.db", "--to", "c.db", "--data", "x").failed("without --data", status=2)
 
 
-def test_a_backup_is_made_while_the_service_runs_and_becomes_a_service(
-    openscr: Run, demo_server: DemoServer, tmp_path: Path
+class Uploads:
+    """Uploads summaries, one after the other, for as long as the ``with`` lasts; ``done`` are those acknowledged."""
+
+    def __init__(self, at: str) -> None:
+        self.done: list[str] = []
+        self._at = at
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Uploads":
+        self._thread.start()
+        self.some()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def some(self) -> None:
+        """Wait until more were acknowledged."""
+        enough = len(self.done) + 3
+        while len(self.done) < enough:
+            assert self._thread.is_alive()
+            time.sleep(0.01)
+
+    def _run(self) -> None:
+        with Client(SpineClient(self._at)) as client:
+            while not self._over.is_set():
+                nhs_number = new_patient()
+                assert client.upload_document(document_of(summary(nhs_number))).accepted
+                self.done.append(nhs_number)
+
+
+def test_a_service_goes_from_engine_to_engine_and_back_through_a_backup(
+    openscr: Run, postgres: PostgresServer, tmp_path: Path
 ) -> None:
-    """The rehearsal of docs/backup.md: back up, prove the backup, restore it elsewhere, serve what was restored."""
-    (tmp_path / "backups").mkdir()
-    nhs_number = new_patient()
-    (tmp_path / "summary.xml").write_bytes(document_of(summary(nhs_number)))
-    openscr("upload", "summary.xml", "--at", demo_server.web, "--user", "555000000102").done()
-    made = openscr("admin", "backup", "--data", demo_server.data, "--to", "backups", "--json").done().json
-    listed = openscr("list", nhs_number, "--at", demo_server.web, "--json").done().json
-    file = tmp_path / made["file"]
-    assert file.parent.name == "backups"
+    """The rehearsal of docs/backup.md: a service on SQLite is moved to PostgreSQL, backed up there while clients
+    upload, and restored on SQLite; whatever was acknowledged in time is served, the same bytes each time.
+    """
+    server_url, data, backups = postgres.create_database(), tmp_path / "data", tmp_path / "backups"
+    backups.mkdir()
+    move = ("admin", "migrate", "--from", data / "openscr.db", "--to", server_url)
+    with serving(tmp_path) as server:
+        openscr(*move).failed("is being served", "stop the service first")
+        with Uploads(server.web) as uploads:
+            pass
+        first = uploads.done
+        told = {number: record_of(openscr, number, server) for number in ("9990012318", first[0])}
+    assert "the store is intact" in openscr(*move).done().out
+
+    with serving(tmp_path, "--store", server_url) as server:
+        assert {number: record_of(openscr, number, server) for number in told} == told
+        with Uploads(server.web) as uploads:
+            before = list(uploads.done)
+            made = openscr("admin", "backup", "--store", server_url, "--to", backups, "--json").done().json
+            uploads.some()
+        assert len(uploads.done) > len(before)
+    file = Path(made["file"])
+    assert file.parent == backups
     assert (file.stat().st_size, file.stat().st_mode & 0o777) == (made["bytes"], 0o600)
     proved = openscr("admin", "verify", "--backup", file).done()
-    assert "of a store on SQLite, schema" in proved.out
+    assert "of a store on PostgreSQL, schema" in proved.out
     assert "the backup is intact" in proved.out
 
-    openscr("admin", "restore", "--from", file, "--data", "data").done()
-    with serving(tmp_path) as server:
-        assert openscr("list", nhs_number, "--at", server.web, "--json").done().json["events"] == listed["events"]
+    again = tmp_path / "again"
+    again.mkdir()
+    openscr("admin", "restore", "--from", file, "--data", again / "data").done()
+    with serving(again) as server:
+        assert {number: record_of(openscr, number, server) for number in told} == told
+        for number in (first[-1], before[-1]):
+            assert len(record_of(openscr, number, server)) == 1
+        assert record_of(openscr, uploads.done[-1], server) == []
+
+
+def record_of(openscr: Run, nhs_number: str, server: DemoServer) -> list[dict[str, object]]:
+    """Return the events of a patient as the service lists them."""
+    events: list[dict[str, object]] = openscr("list", nhs_number, "--at", server.web, "--json").done().json["events"]
+    return events
 
 
 def test_a_backup_that_cannot_be_used_is_told_in_one_line(openscr: Run, tmp_path: Path) -> None:

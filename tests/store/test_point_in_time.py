@@ -66,7 +66,8 @@ async def test_a_store_goes_back_to_a_moment_before_a_mistake() -> None:
         assert not (await store.verify()).intact
         await store.close()
         last = server.sql("SELECT pg_walfile_name(pg_switch_wal())")
-        wait_for(server, f"SELECT last_archived_wal >= '{last}' FROM pg_stat_archiver", "t")
+        question = f"SELECT last_archived_wal >= '{last}' FROM pg_stat_archiver"  # noqa: S608  a name of the server's
+        wait_for(server, question, "t")
         server.kill()
 
         again = restored(server, base, archive, moment)
