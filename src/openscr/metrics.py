@@ -38,6 +38,15 @@ class Metrics:
         self._outbox_oldest = Gauge(
             "openscr_outbox_oldest_seconds", "Age of the oldest message still to be delivered.", registry=self.registry
         )
+        self._certificate_days = Gauge(
+            "openscr_certificate_days", "Days until our certificate of the spine listener ends.", registry=self.registry
+        )
+        self._clock_offset = Gauge(
+            "openscr_clock_offset_seconds", "How far our clock is before the store's.", registry=self.registry
+        )
+        self._clock_jumps = Counter(
+            "openscr_clock_jumps", "How often our clock has jumped by more than a second.", registry=self.registry
+        )
         self._notices = Counter(
             "openscr_notices", "Attempts to tell officers of an alert.", ("channel", "outcome"), registry=self.registry
         )
@@ -100,3 +109,15 @@ class Metrics:
     def connections(self, listener: str, count: int) -> None:
         """Set how many connections a listener has."""
         self._connections.labels(listener).set(count)
+
+    def certificate(self, days_left: float) -> None:
+        """Set for how many days our certificate is still good; less than nothing when it is not."""
+        self._certificate_days.set(days_left)
+
+    def clock_offset(self, seconds: float) -> None:
+        """Set how far our clock is before the store's."""
+        self._clock_offset.set(seconds)
+
+    def clock_jumped(self) -> None:
+        """Count a jump of our clock."""
+        self._clock_jumps.inc()

@@ -21,13 +21,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from openscr import __version__
 from openscr.access import pki
 from openscr.access.forwarded import ForwardedCertificates
-from openscr.access.matrix import load_matrix, with_claim_activity
 from openscr.access.networks import TrustedAddresses
-from openscr.access.pki_revocation import revocation_list
-from openscr.access.policy import AccessPolicy
 from openscr.access.verification import Verification
-from openscr.admission.work import Admission, Bounds
-from openscr.codes import LOCAL_REALM, SCR_PERMISSIONS, SUBJECT_ACCESS
+from openscr.admission.work import Admission
+from openscr.blueprint import (
+    bounds_of,
+    bounds_of_web,
+    check_settings,
+    ldap_client,
+    policy_of,
+    rules_of,
+    switched_off,
+    tls_of,
+)
+from openscr.codes import LOCAL_REALM
 from openscr.data_folder import hold, place_of
 from openscr.delivery.carrier import Carrier
 from openscr.delivery.carriers import HttpCarrier
@@ -35,7 +42,6 @@ from openscr.delivery.outbox import Outbox
 from openscr.delivery.presence import Presence
 from openscr.demo_pages import DemoPages
 from openscr.directory.form import merge, read_directory
-from openscr.directory.ldap_client import LdapAddress, LdapClient
 from openscr.directory.ldap_source import CombinedSource, LdapSource
 from openscr.directory.mirror import DirectoryKeeper, Mirror
 from openscr.directory.model import CurrentDirectory, Directory
@@ -55,25 +61,26 @@ from openscr.faces.spine.application import SpineApplication, serves
 from openscr.faces.spine.context import SpineContext
 from openscr.figures import Figures, exposition, figures_of
 from openscr.http_protocol import Limits
-from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
+from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
 from openscr.listeners import Listener, bind, no_room
 from openscr.metrics import Metrics
 from openscr.officers import Officers
 from openscr.pages.static_files import static_routes
 from openscr.post import ALONE, Post
 from openscr.record.consent import ConsentChanged
-from openscr.record.decision import RecordRules
 from openscr.record.record import Record
 from openscr.record.standings import StandingRecords
-from openscr.settings import EMBEDDED, TEST_FACES, Address, Settings, default_public_url
-from openscr.store.interface import Leasing, OutboxState, Store
+from openscr.session_keeper import SessionKeeper
+from openscr.settings import Address, Settings, default_public_url
+from openscr.store.interface import Leasing, Store
 from openscr.store.opening import open_store
 from openscr.testbench.demo import Demo
 from openscr.testbench.scenarios.repeating import RepeatingCarrier
 from openscr.testbench.scenarios.running import Scenarios
 from openscr.testbench.scenarios.switches import Switches
 from openscr.testbench.world import CLIENT_PARTIES
-from openscr.tls import Tls, TlsFiles, TlsRules
+from openscr.tls import Tls
+from openscr.vitals import Vitals
 from openscr.web_admission import WebAdmission
 
 _log = structlog.get_logger("service")
@@ -100,16 +107,17 @@ class Service:
         self.settings = settings
         self._post = post
         self.metrics = Metrics()
-        self.admission = Admission(_bounds_of(settings), shed=partial(self.metrics.shed, "spine"))
-        self.web_admission = Admission(_bounds_of_web(settings), shed=partial(self.metrics.shed, "web"))
+        self.admission = Admission(bounds_of(settings), shed=partial(self.metrics.shed, "spine"))
+        self.web_admission = Admission(bounds_of_web(settings), shed=partial(self.metrics.shed, "web"))
         # Many clients are behind a proxy or a gateway.
         self._shared_addresses = TrustedAddresses((*settings.trusted_proxies, *settings.trusted_gateways))
         self.started_at: datetime = datetime.now(UTC)
         self._clock = clock
         self._mint = mint
         self.store: Store = open_store(settings.store)
+        self.vitals: Vitals
         self.directory = CurrentDirectory(Directory())
-        self.ldap = _ldap_client(settings)
+        self.ldap = ldap_client(settings)
         self.keeper: DirectoryKeeper
         self.record: Record
         self.standings: StandingRecords
@@ -134,29 +142,13 @@ class Service:
     async def start(self) -> None:
         """Open everything and accept requests. Raises: `ConfigurationError`, `StoreError`."""
         settings = self.settings
-        if settings.demo and not is_loopback(settings.web.host):
-            raise ConfigurationError(
-                f"web {settings.web}: with --demo the web listener carries the Spine paths without certificates, "
-                "so it must be on loopback (127.0.0.1)"
-            )
-        if not settings.test_environment:
-            for name in ("scenario_triggers", "scenario_file"):
-                if getattr(settings, name):
-                    raise ConfigurationError(
-                        f"setting {name} (from {settings.source(name)}): scenarios are for test environments only; "
-                        "start with --demo, or take the setting out"
-                    )
-            for name in TEST_FACES:
-                if name in settings.faces:
-                    raise ConfigurationError(
-                        f"setting faces (from {settings.source('faces')}): {name} is for test environments only; "
-                        "start with --demo, or take it out"
-                    )
+        check_settings(settings)
         settings.make_data_folder()
         post = self._post
         if post.alone:
             self._hold = hold(settings.data)
         self.store.leasing = Leasing(f"{place_of(settings.data)}{post.number}")
+        self.vitals = Vitals(settings, self.store, self.metrics, self._clock)
         # Taken first: another program on a port should be told before anything is made.
         web = post.web or bind(settings.web, "web")
         spine = (post.spine or bind(settings.spine, "spine")) if "spine" in settings.faces else None
@@ -181,7 +173,7 @@ class Service:
             self.presence = Presence(self.store, __version__, first=post.first)
             await self.presence.start()
             await asyncio.to_thread(self._make_keys)
-            self._tls = Tls(*_tls_of(settings), clock=self._clock)
+            self._tls = Tls(*tls_of(settings), clock=self._clock)
             await self._load_directory()
             self.outbox = self._build()
             if self.demo is not None:
@@ -196,6 +188,9 @@ class Service:
             self.outbox.start()
             self.officers.start()
             application = self._web_application(context)
+            sessions = SessionKeeper(self.store, self._verify().sessions)
+            await sessions.read()
+            await self.vitals.look()
         except BaseException:
             await self.stop()
             web.close()
@@ -207,6 +202,8 @@ class Service:
             asyncio.create_task(self._watch_directory(), name="directory watcher"),
             asyncio.create_task(self.keeper.follow_mirror(), name="directory server"),
             asyncio.create_task(self._remove_poll_results(), name="poll results"),
+            asyncio.create_task(sessions.follow(), name="ended sessions"),
+            asyncio.create_task(self.vitals.follow(), name="vitals"),
         )
         self.started_at = datetime.now(UTC)
         self._state = None
@@ -319,23 +316,7 @@ class Service:
 
     def _build(self) -> Outbox:
         settings = self.settings
-        policy = AccessPolicy(
-            matrix=with_claim_activity(load_matrix(settings.rbac), settings.claim_activity),
-            unknown_author=settings.unknown_author,
-            require_person_for_query=settings.require_person_for_query,
-            trust_system_flags=settings.trust_system_flags,
-            override_vocabulary=settings.override_vocabulary,
-            enforce_relationship=settings.enforce_relationship,
-            enforce_permission=settings.enforce_permission,
-            clock=self._clock,
-        )
-        rules = RecordRules(
-            open_index=settings.patient_index == "open",
-            require_explicit_store_consent=settings.require_explicit_store_consent,
-            initial_upload_overwrites=settings.initial_upload_overwrites,
-            best_interest_overrides_dissent=settings.best_interest_overrides_dissent,
-            override_vocabulary=settings.override_vocabulary,
-        )
+        policy, rules = policy_of(settings, self._clock), rules_of(settings)
         self.record = Record(
             self.store,
             self.directory,
@@ -401,7 +382,7 @@ class Service:
             public_url=public_url,
             max_body_bytes=settings.max_body_bytes,
             accept_ask_in_set=settings.accept_ask_in_set,
-            switched_off=_switched_off(settings),
+            switched_off=switched_off(settings),
             namespace_of_permissions=settings.permissions_namespace == "crs",
             clock=self._clock,
             mint=self._mint,
@@ -527,7 +508,8 @@ class Service:
         """Return each component's name and whether it is up. Spec: 00 §3.1."""
         writable = await self.store.writable()
         delivering = self.outbox is not None and self.outbox.at_work
-        return {"store": writable, "delivery": delivering, "directory": self._has_own_party()}
+        found = {"store": writable, "delivery": delivering, "directory": self._has_own_party()}
+        return found | self.vitals.components()
 
     def _has_own_party(self) -> bool:
         with contextlib.suppress(ConfigurationError):
@@ -540,7 +522,7 @@ class Service:
             return self._state
         if not self.keeper.complete:
             return "directory"
-        return None if await self.store.writable() else "store"
+        return self.vitals.unready() if await self.store.writable() else "store"
 
     def figures(self) -> Figures:
         """Return the figures of this process alone."""
@@ -552,67 +534,10 @@ class Service:
 
     async def metrics_text(self) -> bytes:
         """Return the figures of all workers of this place for Prometheus. Spec: 00 §3.1."""
-        await self._look_at_outbox()
+        await self.vitals.look_at_outbox()
         own = self.figures()
         everybodys = [own] if self._post.everybodys is None else await self._post.everybodys(own)
         return exposition(everybodys)
-
-    async def _look_at_outbox(self) -> None:
-        try:
-            figures = await self.store.outbox_figures()
-        except StoreError:
-            return
-        rows = {state.value: figures.rows.get(state.value, 0) for state in OutboxState}
-        age = (self._clock() - figures.oldest).total_seconds() if figures.oldest is not None else 0.0
-        self.metrics.outbox(rows, max(0.0, age))
-
-
-def _bounds_of(settings: Settings) -> Bounds:
-    """Return how much the Spine paths take on. Spec: 90 §6.3."""
-    return Bounds(
-        at_work=settings.requests_at_work,
-        waiting=settings.requests_waiting,
-        patience=settings.waiting_seconds,
-        answer=settings.answer_seconds,
-        bodies=settings.body_memory,
-        sender_rate=settings.sender_rate,
-        sender_burst=settings.sender_burst,
-        system_rate=settings.system_rate,
-        system_burst=settings.system_burst,
-    )
-
-
-def _bounds_of_web(settings: Settings) -> Bounds:
-    """Return how much the rest of the web listener takes on; applications have limits of their own (35 §4.4)."""
-    return Bounds(
-        at_work=settings.requests_at_work, waiting=settings.requests_waiting, patience=settings.waiting_seconds
-    )
-
-
-def _ldap_client(settings: Settings) -> LdapClient | None:
-    """Return what asks the directory server, if there is one. Raises: `ConfigurationError`."""
-    if settings.directory_source == EMBEDDED:
-        return None
-    return LdapClient(LdapAddress.read(settings.directory_source, settings.directory_ca))
-
-
-def _switched_off(settings: Settings) -> frozenset[str]:
-    """Return the interactions that are offered only where an operator has said so. Spec: 20 §10.5, §11."""
-    switches = {SUBJECT_ACCESS: settings.subject_access, SCR_PERMISSIONS: settings.scr_application}
-    return frozenset(interaction for interaction, on in switches.items() if not on)
-
-
-def _tls_of(settings: Settings) -> tuple[TlsFiles, TlsRules]:
-    """Return the TLS files; the list of our own development authority counts from the moment that there is one."""
-    crl, own = settings.tls_crl_file, settings.tls_ca.parent == settings.pki
-    files = TlsFiles(
-        settings.tls_certificate,
-        settings.tls_key,
-        settings.tls_ca,
-        crl or (revocation_list(settings.pki) if own else None),
-        crl_may_be_missing=crl is None,
-    )
-    return files, TlsRules(settings.tls_max_version, settings.legacy_ciphers)
 
 
 def _tell_consent(changed: ConsentChanged) -> None:

@@ -188,6 +188,18 @@ class Settings(SourcedSettings):
         description="what answers name as our own address (40 §10.5); default https://<spine>/sync-service",
     )
     workers: int = Field(1, ge=1, le=64, description="worker processes that share the listeners (00 §4)")
+    outbox_age_limit: float = Field(
+        3600.0,
+        ge=0,
+        le=604_800,
+        description="seconds that the oldest message may wait to be delivered before /healthcheck says DOWN; 0: any",
+    )
+    certificate_warning_days: float = Field(
+        30.0, ge=0, le=3650, description="days before its end from which the log tells of our certificate"
+    )
+    clock_limit: float = Field(
+        30.0, gt=0, le=86_400, description="seconds that our clock may differ from the store's before /readyz says 503"
+    )
     drain_seconds: float = Field(
         20.0,
         ge=0.1,

@@ -144,6 +144,8 @@ class Authenticator:
     def _check_session(self, token: AccessToken) -> None:
         if token.session and self._sessions.has_ended(token.session):
             raise RequestRefused(refusals.SESSION_ENDED)
+        if not self._sessions.known():
+            raise RequestRefused(refusals.SESSIONS_UNKNOWN)
 
     # --- the token --------------------------------------------------------------------------------------------------
 

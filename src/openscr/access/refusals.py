@@ -72,6 +72,15 @@ SESSION_ENDED: Final = _token("Invalid access token", "session_ended")
 ASSURANCE_TOO_LOW: Final = _token("Authentication assurance level 2 or higher is needed", "assurance_too_low")
 GATEWAY_DIFFERS: Final = _token("Invalid access token", "gateway_headers_differ")
 USER_INACTIVE: Final = _token("Invalid access token", "user_inactive")
+SESSIONS_UNKNOWN: Final = Refusal(
+    503,
+    "transient",
+    "SERVICE_UNAVAILABLE",
+    "Which sessions have ended cannot be found out now; try again",
+    "sessions_unknown",
+    retry_after=1,
+)
+"""Nobody is let in whose session may have ended elsewhere."""
 KEYS_UNAVAILABLE: Final = Refusal(
     503,
     "transient",

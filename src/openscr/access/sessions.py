@@ -1,12 +1,13 @@
 """Sessions that have ended before their tokens have: their tokens count no more.
 
-A provider ends a session in this process (`Sessions.end`), or tells us with a logout token (`LogoutReceiver`).
+A provider ends a session in this process (`Sessions.end`), or tells us with a logout token (`LogoutReceiver`). Of
+several workers one is told: it keeps that in the store before it answers, where the others look every second.
 
 Spec: 35 §4.2 (back-channel logout); OpenID Connect Back-Channel Logout 1.0 §2.4-§2.8.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from openscr.access import refusals
@@ -51,12 +52,32 @@ class Remembered:
         return name in self._until
 
 
+Keep = Callable[[str], Awaitable[None]]
+"""Keeps for all workers that a session, named by its digest, has ended. Raises: `StoreError` when it could not."""
+
+
 class Sessions:
-    """Which sessions have ended. Their ids are kept as digests only."""
+    """Which sessions have ended. Their ids are kept as digests only.
+
+    ``keep`` tells other workers, ``known`` says whether we have been told lately by them; a worker without colleagues
+    has neither.
+    """
 
     def __init__(self, now: Seconds) -> None:
         self._now = now
         self._ended = Remembered(MOST_ENDED)
+        self.keep: Keep | None = None
+        self.known: Callable[[], bool] = lambda: True
+
+    async def end_everywhere(self, session_id: str, issuer: str) -> None:
+        """End a session for every worker. Raises: `StoreError` when the others could not be told."""
+        self.end(session_id, issuer)
+        if self.keep is not None:
+            await self.keep(session_digest(issuer, session_id))
+
+    def note(self, session: str, until: float) -> None:
+        """Take note that a session, named by its digest, has ended; it is remembered until then."""
+        self._ended.add(session, until, self._now())
 
     def end(self, session_id: str, issuer: str) -> None:
         """End a session of an issuer: its tokens are refused from now on."""
@@ -83,7 +104,8 @@ class LogoutReceiver:
     async def receive(self, text: str) -> str:
         """End the session that a logout token names; return its digest.
 
-        Raises: `RequestRefused`: 400 for a token that does not count, 503 when its issuer cannot be asked.
+        Raises: `RequestRefused`: 400 for a token that does not count, 503 when its issuer cannot be asked;
+        `StoreError` when other workers could not be told.
         """
         try:
             return await self._receive(text)
@@ -117,8 +139,9 @@ class LogoutReceiver:
         seen = digest(f"{issuer.url}\n{token_id}")
         if seen in self._seen:
             raise RequestRefused(refusals.TOKEN_REPLAYED)
+        # Only then: a provider that was not answered well may come with the same token again.
+        await self._sessions.end_everywhere(str(session_id), issuer.url)
         self._seen.add(seen, now + LOGOUT_SECONDS + 2 * LEEWAY, now)
-        self._sessions.end(str(session_id), issuer.url)
         return session_digest(issuer.url, str(session_id))
 
 
