@@ -29,7 +29,7 @@ from openscr.identifiers import SLOTS, Clock, slot_of, utc_now
 from openscr.record.decision import RecordRules
 from openscr.record.record import Reception, Record
 from openscr.spine import MessageIds, Upload
-from openscr.store.interface import PatientEntry, RawMessage, Store, Transaction
+from openscr.store.interface import NOTHING, Foreseen, PatientEntry, RawMessage, Store, Transaction
 from openscr.transport.ebxml import write_acknowledgment
 from openscr.transport.xml import read_xml
 
@@ -58,7 +58,9 @@ class _Within:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    async def transact(self, _slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def transact(
+        self, _slot: int, work: Callable[[Transaction], Awaitable[T]], _foreseen: Foreseen = NOTHING
+    ) -> T:
         """Run ``work`` in the open transaction."""
         return await work(self._transaction)
 

@@ -414,6 +414,26 @@ class Instance:
     seen_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a unit of work is going to ask for first, as far as its caller knows.
+
+    An engine that is far away may fetch all of it at once; nothing else depends on it. ``nhs_number`` is whose state is
+    read, ``from_party`` and ``message_id`` are of the receipt that is looked for, ``asid`` and ``message_ids`` (upper
+    case) say which messages may have been seen.
+    """
+
+    nhs_number: str | None = None
+    from_party: str | None = None
+    message_id: str | None = None
+    asid: str | None = None
+    message_ids: tuple[str, ...] = ()
+
+
+NOTHING: Final = Foreseen()
+"""Nobody knows what a unit asks for."""
+
+
 class Transaction(Protocol):
     """Reads and writes of one slot, all or nothing."""
 
@@ -511,7 +531,7 @@ class Store(Protocol):
     def head_revision(self) -> str:
         """Return the revision of the schema that this program needs."""
 
-    async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]], foreseen: Foreseen = NOTHING) -> T:
         """Run ``work`` in one transaction of ``slot`` and return its result once that is durable.
 
         Whatever ``work`` raises is raised here, with nothing stored. Raises: `StoreUnavailable`, `OutcomeUnknown`.

@@ -6,6 +6,7 @@ every transaction begins by locking its slot's chain. Nothing waits for the data
 Spec: engine.md level 1; architecture.md "Data"; 40 §8.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -19,10 +20,12 @@ from openscr.store.compression import Codec
 from openscr.store.instances import check_alone
 from openscr.store.interface import (
     NOBODY,
+    NOTHING,
     AlertRow,
     AuditPeriod,
     AuditRow,
     ChainHead,
+    Foreseen,
     Instance,
     Leasing,
     Notice,
@@ -34,8 +37,10 @@ from openscr.store.interface import (
     Transaction,
     VerifyReport,
 )
-from openscr.store.postgres_connection import Connection
+from openscr.store.postgres_connection import PATIENCE, Connection, Connections
 from openscr.store.postgres_database import PostgresDatabase, count_of
+from openscr.store.postgres_errors import CONNECTION_ERRORS
+from openscr.store.postgres_literals import execution
 from openscr.store.postgres_transaction import PostgresTransaction
 from openscr.store.postgres_verification import check_schema, check_slots
 from openscr.store.rows import (
@@ -45,6 +50,7 @@ from openscr.store.rows import (
     read_patient_entry,
     to_microseconds,
 )
+from openscr.store.slot_turns import SlotTurns
 from openscr.store.verification import Findings
 
 T = TypeVar("T")
@@ -58,11 +64,13 @@ class PostgresStore(PostgresDatabase):
     """A store in a PostgreSQL database; see `openscr.store.interface.Store` for what its methods promise."""
 
     engine = "PostgreSQL"
+    preparation = statements.PREPARATION
 
     def __init__(self, url: str, *, migrate: bool = True, leasing: Leasing = NOBODY) -> None:
         super().__init__(url, migrate=migrate)
         self.leasing = leasing
         self._codec = Codec()
+        self._turns = SlotTurns()
 
     async def _before_change(self, connection: Connection, revision: str) -> None:
         """See that nobody else runs on the database. Raises: `ConfigurationError`."""
@@ -75,19 +83,64 @@ class PostgresStore(PostgresDatabase):
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]], foreseen: Foreseen = NOTHING) -> T:
         """Run ``work`` in one transaction of ``slot``; return its result once that is durable.
 
         Raises what ``work`` raises, `StoreUnavailable`, `OutcomeUnknown`.
         """
-        transaction: PostgresTransaction
+        connections = self._accept()
+        try:
+            loop = asyncio.get_running_loop()
+            deadline = loop.time() + PATIENCE
+            await self._turns.enter(slot, deadline)
+            try:
+                connection, transaction = await self._begin(connections, slot, foreseen, deadline)
+                # Cut, not cancelled: a cancelled COMMIT may have been made durable on one machine only, and say so.
+                alarm = loop.call_at(deadline, connection.terminate)
+                try:
+                    try:
+                        result = await work(transaction)
+                    except BaseException as error:
+                        await self._give_up(connection, error)
+                        raise
+                    await self._commit(connection, transaction.commit)
+                except asyncio.CancelledError:
+                    connection.terminate()
+                    raise
+                finally:
+                    alarm.cancel()
+                    connections.release(connection)
+            finally:
+                self._turns.leave(slot)
+        finally:
+            self._finish()
+        return result
 
-        async def begin(connection: Connection) -> None:
-            nonlocal transaction
+    async def _begin(
+        self, connections: Connections, slot: int, foreseen: Foreseen, deadline: float
+    ) -> tuple[Connection, PostgresTransaction]:
+        """Return a connection with a transaction of a slot begun on it. Raises: `StoreUnavailable`."""
+        again = True
+        while True:
+            connection = await connections.acquire(deadline)
+            alarm = asyncio.get_running_loop().call_at(deadline, connection.terminate)
             transaction = PostgresTransaction(connection, self._codec, slot, self.leasing.holder)
-            await transaction.begin()
-
-        return await self._in_transaction(begin, lambda _: work(transaction), slot=slot)
+            try:
+                await transaction.begin(foreseen)
+            except BaseException as error:
+                connection.terminate()
+                connections.release(connection)
+                if not isinstance(error, CONNECTION_ERRORS):
+                    raise
+                translated = self._translated(error)
+                if not again:
+                    raise translated from error
+                # Nothing was done yet: the server may have been another one since the connection was last used.
+                again = False
+            else:
+                return connection, transaction
+            finally:
+                alarm.cancel()
 
     # --- outbox -----------------------------------------------------------------------------------------------------
 
@@ -102,7 +155,6 @@ class PostgresStore(PostgresDatabase):
         """
         until = to_microseconds(now)
         return await self._in_transaction(
-            None,
             lambda connection: postgres_outbox.take_due(connection, until, limit, self._codec, self.leasing, besides),
         )
 
@@ -125,7 +177,9 @@ class PostgresStore(PostgresDatabase):
 
     async def remove_outbox(self, slot: int, id: str) -> None:
         """Forget a row that was delivered. Spec: 40 §6.3."""
-        await self._execute(statements.REMOVE_OUTBOX, slot, id)
+        # Without waiting for the disk: if the server breaks down now, its receiver gets the same message once more, as
+        # if we had broken down ourselves before we were here.
+        await self._execute(statements.FORGET_SOON + execution("openscr_remove_outbox", (slot, id)))
 
     async def list_outbox(self, state: str | None = None) -> list[OutboxRow]:
         """Return the rows of the outbox, or those of one state, oldest first; damaged ones are among them."""
@@ -152,7 +206,7 @@ class PostgresStore(PostgresDatabase):
             await connection.execute(statements.WITHDRAW, holder)
             return count_of(await connection.execute(statements.RELEASE_OUTBOX, holder))
 
-        return await self._in_transaction(None, write)
+        return await self._in_transaction(write)
 
     async def read_instances(self) -> list[Instance]:
         """Return every worker process that runs, as it says."""
@@ -212,7 +266,7 @@ class PostgresStore(PostgresDatabase):
                 await connection.execute(statements.CLEAR_DIRECTORY)
             await connection.executemany(statements.WRITE_DIRECTORY, known)
 
-        await self._in_transaction(None, write, patience=_LONG)
+        await self._in_transaction(write, patience=_LONG)
 
     async def write_patients(self, entries: Iterable[PatientEntry]) -> int:
         """Write entries of the patient index, all or none; return how many. ``entries`` is read as it is written."""
@@ -227,7 +281,7 @@ class PostgresStore(PostgresDatabase):
         async def write(connection: Connection) -> None:
             await connection.executemany(statements.WRITE_PATIENT, values(), timeout=_LONG)
 
-        await self._in_transaction(None, write, patience=_LONG)
+        await self._in_transaction(write, patience=_LONG)
         return written
 
     async def read_patients(self) -> list[PatientEntry]:
@@ -257,12 +311,12 @@ class PostgresStore(PostgresDatabase):
 
     async def remove_subscription(self, id: str) -> None:
         """Forget a subscription, and what it had still to be told."""
-        await self._in_transaction(None, lambda connection: postgres_alerts.remove_subscription(connection, id))
+        await self._in_transaction(lambda connection: postgres_alerts.remove_subscription(connection, id))
 
     async def due_notices(self, now: datetime, limit: int, *, besides: Collection[str] = ()) -> list[Notice]:
         """Return notices that are due, the longest due first; none of the subscriptions ``besides``."""
         return await self._in_transaction(
-            None, lambda connection: postgres_alerts.due_notices(connection, now, limit, besides)
+            lambda connection: postgres_alerts.due_notices(connection, now, limit, besides)
         )
 
     async def postpone_notices(self, subscription_id: str, until: datetime) -> None:
@@ -272,7 +326,7 @@ class PostgresStore(PostgresDatabase):
 
     async def share_notice(self, notice: Notice, among: Sequence[Notice]) -> None:
         """Put notices for subscriptions in the place of one that was still for nobody."""
-        await self._in_transaction(None, lambda connection: postgres_alerts.share_notice(connection, notice, among))
+        await self._in_transaction(lambda connection: postgres_alerts.share_notice(connection, notice, among))
 
     async def change_notice(self, notice: Notice) -> None:
         """Write attempts, error and next attempt of a notice."""

@@ -34,13 +34,14 @@ _SESSION: Final = {
     "application_name": "openscr",
     # Whatever is usual on the server: what the store relies on.
     "default_transaction_isolation": "read committed",
+    "standard_conforming_strings": "on",
     "statement_timeout": "5s",
     # A client that vanished must not hold a slot for long.
     "idle_in_transaction_session_timeout": "10s",
     "client_connection_check_interval": "2s",
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
 }
-_COMMAND_SECONDS: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,6 @@ async def _connect_one(url: str, seconds: float, settings: Mapping[str, str]) ->
     return await asyncpg.connect(
         url,
         timeout=seconds,
-        command_timeout=_COMMAND_SECONDS,
         server_settings=dict(settings),
         target_session_attrs="any" if "target_session_attrs=any" in url else "read-write",
     )
@@ -136,8 +136,9 @@ def _end_wait(turn: "asyncio.Future[None]") -> None:
 class Connections:
     """A pool of connections to one place, for the units of one event loop."""
 
-    def __init__(self, place: Place, size: int = POOL_SIZE) -> None:
+    def __init__(self, place: Place, size: int = POOL_SIZE, preparation: str = "") -> None:
         self._place = place
+        self._preparation = preparation
         self._size = size
         self._idle: list[Connection] = []
         self._open = 0
@@ -158,7 +159,7 @@ class Connections:
             if self._open < self._size:
                 self._open += 1
                 try:
-                    return await connect(self._place, remaining)
+                    return await self._connect(remaining)
                 except BaseException as error:
                     self._open -= 1
                     self._wake()
@@ -166,6 +167,16 @@ class Connections:
                         raise translate_error(error) from error
                     raise
             await self._wait(loop, remaining)
+
+    async def _connect(self, seconds: float) -> Connection:
+        connection = await connect(self._place, seconds)
+        if self._preparation:
+            try:
+                await connection.execute(self._preparation, timeout=seconds)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
 
     async def _wait(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         turn = loop.create_future()

@@ -41,6 +41,8 @@ class PostgresDatabase:
     """
 
     schema: Schema = SERVICE
+    preparation = ""
+    """Statements that every connection begins with."""
 
     def __init__(self, url: str, *, migrate: bool = True) -> None:
         self.place = read_place(url)
@@ -48,7 +50,6 @@ class PostgresDatabase:
         self._connections: Connections | None = None
         self._active = 0
         self._idle: asyncio.Future[None] | None = None
-        self._slots: dict[int, asyncio.Lock] = {}
         # Whether a transaction failed for a reason of the store, and no large write has succeeded since.
         self._refused = False
 
@@ -60,7 +61,7 @@ class PostgresDatabase:
         if self._connections is not None:
             return
         await prepare_database(self.place, migrate=self._migrate, schema=self.schema, before_change=self._before_change)
-        self._connections = Connections(self.place)
+        self._connections = Connections(self.place, preparation=self.preparation)
 
     async def _before_change(self, connection: Connection, revision: str) -> None:
         """See that a schema may be changed, now that it is this revision's. Raises: `ConfigurationError`."""
@@ -124,37 +125,40 @@ class PostgresDatabase:
 
     async def _in_transaction(
         self,
-        begin: Callable[[Connection], Awaitable[None]] | None,
         work: Operation[T],
         *,
-        slot: int | None = None,
         patience: float = PATIENCE,
     ) -> T:
-        """Run ``work`` in a transaction that ``begin`` opens; return its result once that is durable.
+        """Run ``work`` in a transaction; return its result once that is durable.
 
         Raises: what ``work`` raises, with nothing stored; `StoreUnavailable`, `OutcomeUnknown`.
         """
-        async with self._borrowed(patience, slot) as connection:
+        async with self._borrowed(patience) as connection:
             try:
                 await connection.execute("BEGIN")
-                if begin is not None:
-                    await begin(connection)
                 result = await work(connection)
-            except CONNECTION_ERRORS as error:
-                await self._roll_back(connection)
-                raise self._translated(error) from error
             except BaseException as error:
-                await self._roll_back(connection)
-                if isinstance(error, StoreUnavailable):
-                    self._refused = True
+                await self._give_up(connection, error)
                 raise
-            await self._commit(connection)
+            await self._commit(connection, lambda: connection.execute("COMMIT"))
         return result
 
-    async def _commit(self, connection: Connection) -> None:
+    async def _give_up(self, connection: Connection, error: BaseException) -> None:
+        """Leave nothing of a transaction that has failed. Raises: `StoreError` in the place of the driver's errors."""
+        await self._roll_back(connection)
+        if isinstance(error, CONNECTION_ERRORS):
+            raise self._translated(error) from error
+        if isinstance(error, StoreUnavailable):
+            self._refused = True
+
+    async def _commit(self, connection: Connection, commit: Callable[[], Awaitable[str]]) -> None:
+        """Commit. Raises: `OutcomeUnknown` when nobody can tell what became of it; `StoreError`: nothing is stored."""
         try:
-            status = await connection.execute("COMMIT")
+            status = await commit()
         except CONNECTION_ERRORS as error:
+            if not connection.is_closed() and connection.is_in_transaction():
+                # The server has refused one of the statements before the COMMIT.
+                await self._give_up(connection, error)
             self._refused = True
             raise translate_commit_error(error) from error
         if status != "COMMIT":
@@ -180,18 +184,13 @@ class PostgresDatabase:
         return translated
 
     @asynccontextmanager
-    async def _borrowed(self, patience: float, slot: int | None = None) -> AsyncIterator[Connection]:
+    async def _borrowed(self, patience: float) -> AsyncIterator[Connection]:
         """Lend a connection; it is cut when the unit has not ended after ``patience`` seconds."""
-        connections = self._connections
-        if connections is None:
-            raise StoreUnavailable("the store is not open")
-        self._active += 1
+        connections = self._accept()
         try:
-            loop = asyncio.get_running_loop()
-            deadline = loop.time() + patience
+            deadline = asyncio.get_running_loop().time() + patience
             connection = await connections.acquire(deadline)
-            # Cut, not cancelled: a cancelled COMMIT may have been made durable on one machine only, and say so.
-            alarm = loop.call_at(deadline, connection.terminate)
+            alarm = asyncio.get_running_loop().call_at(deadline, connection.terminate)
             try:
                 yield connection
             except asyncio.CancelledError:
@@ -201,6 +200,16 @@ class PostgresDatabase:
                 alarm.cancel()
                 connections.release(connection)
         finally:
-            self._active -= 1
-            if not self._active and self._idle is not None:
-                self._idle.set_result(None)
+            self._finish()
+
+    def _accept(self) -> Connections:
+        """Count a unit among those that are under way. Raises: `StoreUnavailable`."""
+        if self._connections is None:
+            raise StoreUnavailable("the store is not open")
+        self._active += 1
+        return self._connections
+
+    def _finish(self) -> None:
+        self._active -= 1
+        if not self._active and self._idle is not None:
+            self._idle.set_result(None)

@@ -31,6 +31,29 @@ LOCK_CHAIN: Final = "SELECT sequence, hash FROM chain WHERE slot = $1 FOR UPDATE
 START_CHAIN: Final = "INSERT INTO chain (slot, sequence, hash) VALUES ($1, 0, $2) ON CONFLICT (slot) DO NOTHING"
 MOVE_CHAIN: Final = "UPDATE chain SET sequence = $2, hash = $3 WHERE slot = $1"
 
+OPEN_SLOT: Final = (
+    "SELECT c.sequence, c.hash, c.place = s.ctid,"
+    " EXISTS (SELECT 1 FROM receipt r WHERE r.slot = $1 AND r.from_party = $3 AND r.message_id = $4),"
+    " EXISTS (SELECT 1 FROM receipt r WHERE r.slot = $1 AND r.nhs_number = $2 AND r.sender_asid = $5"
+    " AND r.wrapper_id = ANY($6::text[]))"
+    " OR EXISTS (SELECT 1 FROM receipt r WHERE r.slot = $1 AND r.nhs_number = $2 AND r.sender_asid = $5"
+    " AND r.wsa_id = ANY($6::text[])),"
+    " p.status, p.survivor, p.demographics, k.version, k.value,"
+    f" {', '.join('e.' + column for column in shared.EVENT_COLUMNS.split(', '))}"
+    " FROM (SELECT slot, sequence, hash, ctid AS place FROM chain WHERE slot = $1 FOR UPDATE) c"
+    " JOIN chain s ON s.slot = $1"
+    " LEFT JOIN patient p ON p.slot = $1 AND p.nhs_number = $2"
+    " LEFT JOIN LATERAL (SELECT version, value FROM consent WHERE slot = $1 AND nhs_number = $2"
+    " ORDER BY version DESC LIMIT 1) k ON true"
+    " LEFT JOIN event e ON e.slot = $1 AND e.nhs_number = $2"
+    " ORDER BY e.ordinal"
+)
+"""Locks the chain of a slot, and reads with it what is foreseen: head, known receipts, patient, consent, events.
+
+The third column tells whether the rest can be believed: the lock may have been waited for, and what the one before has
+written is not in what this statement sees. Whoever writes in a slot moves its chain.
+"""
+
 FIND_RECEIPT: Final = numbered(shared.FIND_RECEIPT)
 FIND_BY_WRAPPER: Final = numbered(shared.FIND_BY_WRAPPER)
 FIND_BY_WSA: Final = numbered(shared.FIND_BY_WSA)
@@ -73,14 +96,35 @@ APPEND_AUDIT: Final = numbered(shared.APPEND_AUDIT)
 WRITE_PATIENT: Final = numbered(shared.WRITE_PATIENT)
 READ_AUDIT: Final = numbered(shared.READ_AUDIT)
 
+PREPARED: Final = {
+    "openscr_move_chain": MOVE_CHAIN,
+    "openscr_receipt": APPEND_RECEIPT,
+    "openscr_event": APPEND_EVENT,
+    "openscr_change_event": CHANGE_EVENT,
+    "openscr_consent": APPEND_CONSENT,
+    "openscr_outbox": APPEND_OUTBOX,
+    "openscr_poll": KEEP_POLL,
+    "openscr_standing": APPEND_STANDING,
+    "openscr_alert": APPEND_ALERT,
+    "openscr_alert_change": APPEND_CHANGE,
+    "openscr_notice": APPEND_NOTICE,
+    "openscr_audit": APPEND_AUDIT,
+    "openscr_remove_outbox": REMOVE_OUTBOX,
+}
+"""What is prepared on every connection, by its name there: the writes of a transaction travel together."""
+
+FORGET_SOON: Final = "SET LOCAL synchronous_commit TO off;"
+"""Before what need not be on disk when it returns: to find it again after a crash of the server would do no harm."""
+
+PREPARATION: Final = "; ".join(f"PREPARE {name} AS {statement}" for name, statement in PREPARED.items())
+
 HOT: Final = (
-    LOCK_CHAIN, START_CHAIN, MOVE_CHAIN, FIND_RECEIPT, FIND_BY_WRAPPER, FIND_BY_WSA, READ_RAW, READ_PATIENT,
+    OPEN_SLOT, LOCK_CHAIN, START_CHAIN, MOVE_CHAIN, FIND_RECEIPT, FIND_BY_WRAPPER, FIND_BY_WSA, READ_RAW, READ_PATIENT,
     READ_CONSENT, READ_EVENTS, COUNT_EVENTS, CONSENT_HISTORY, APPEND_RECEIPT, APPEND_EVENT, CHANGE_EVENT,
     APPEND_CONSENT, APPEND_OUTBOX, CHANGE_OUTBOX, OVERRULE_OUTBOX, LEASE_OUTBOX, FAIL_DAMAGED_OUTBOX, REMOVE_OUTBOX,
     FIND_POLL, POLL_OF_MESSAGE, KEEP_POLL, FIND_STANDING, READ_STANDINGS, APPEND_STANDING, END_STANDING,
     APPEND_ALERT, FIND_ALERT, CHANGE_ALERT, APPEND_CHANGE, READ_CHANGES, APPEND_NOTICE, CHANGE_NOTICE, REMOVE_NOTICE,
-    APPEND_AUDIT,
-    WRITE_PATIENT, READ_AUDIT,
+    APPEND_AUDIT, WRITE_PATIENT, READ_AUDIT,
 )  # fmt: skip
 
 # --- background -----------------------------------------------------------------------------------------------------

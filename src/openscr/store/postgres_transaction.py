@@ -8,7 +8,7 @@ Spec: 10 §15; 40 §6.5; 35 §7; engine.md "chain row".
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from openscr.errors import Conflict, StoreError
 from openscr.spine import Consent
@@ -18,11 +18,13 @@ from openscr.store.chain import GENESIS, link, write_content
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
 from openscr.store.interface import (
+    NOTHING,
     AlertChange,
     AlertRow,
     AuditEntry,
     ConsentRow,
     EventRow,
+    Foreseen,
     Notice,
     OutboxRow,
     PatientState,
@@ -32,7 +34,9 @@ from openscr.store.interface import (
 )
 from openscr.store.postgres_connection import Connection
 from openscr.store.postgres_errors import CONNECTION_ERRORS, translate_error
+from openscr.store.postgres_literals import execution
 from openscr.store.rows import (
+    Values,
     consent_values,
     ended_values,
     event_values,
@@ -50,45 +54,122 @@ from openscr.store.rows import (
     to_microseconds,
 )
 
-ROWS_OF_NONE = "UPDATE 0"
+_NO_ROW: Final = "UPDATE 0"
+_EVENTS_AT: Final = 10
+"""Where the columns of an event begin in what `OPEN_SLOT` returns."""
+
+_LONGEST_BATCH: Final = 256 * 1024
+"""Characters of statements that are held back at most."""
 
 
 class PostgresTransaction:
-    """Reads and writes of one slot on a connection that is in a transaction; `begin` comes first."""
+    """Reads and writes of one slot on a connection; `begin` comes first, `commit` last.
 
-    __slots__ = ("_codec", "_connection", "_event_counts", "_head", "_holder", "slot")
+    Writes are held back, and travel together with the COMMIT: what they would raise is raised then. A read that could
+    miss one of them sends them before it.
+    """
+
+    __slots__ = (
+        "_codec", "_connection", "_event_ids", "_foreseen", "_head", "_holder", "_pending", "_size", "_state",
+        "_touched", "slot",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, codec: Codec, slot: int, holder: str = "") -> None:
         self._connection = connection
         self._codec = codec
         self._holder = holder
-        self._event_counts: dict[str, int] = {}
-        self._head = (0, GENESIS)
+        self._head: tuple[int, bytes] = (0, GENESIS)
+        self._foreseen = NOTHING
+        self._state: Any = None
+        # The ids of the events of every patient that was read, those that were appended among them.
+        self._event_ids: dict[str, set[str]] = {}
+        self._pending: list[str] = []
+        self._size = 0
+        # The tables that writes are held back for; `chain` when any was written.
+        self._touched: set[str] = set()
         self.slot = slot
 
-    async def begin(self) -> None:
-        """Wait until nobody else works in the slot. Raises: errors of the driver."""
-        head = await self._connection.fetchrow(statements.LOCK_CHAIN, self.slot)
-        if head is None:
-            await self._connection.execute(statements.START_CHAIN, self.slot, GENESIS)
+    # --- beginning and ending ---
+
+    async def begin(self, foreseen: Foreseen) -> None:
+        """Begin, and wait until nobody else works in the slot. Raises: errors of the driver."""
+        await self._connection.execute("BEGIN")
+        if foreseen.nhs_number is None:
             head = await self._connection.fetchrow(statements.LOCK_CHAIN, self.slot)
-        self._head = (head[0], head[1])
+            if head is None:
+                await self._connection.execute(statements.START_CHAIN, self.slot, GENESIS)
+                head = await self._connection.fetchrow(statements.LOCK_CHAIN, self.slot)
+            self._head = (head[0], head[1])
+            return
+        values = (
+            self.slot,
+            foreseen.nhs_number,
+            foreseen.from_party,
+            None if foreseen.message_id is None else foreseen.message_id.upper(),
+            foreseen.asid,
+            foreseen.message_ids,
+        )
+        rows = await self._connection.fetch(statements.OPEN_SLOT, *values)
+        if not rows:
+            await self._connection.execute(statements.START_CHAIN, self.slot, GENESIS)
+        if not rows or not rows[0][2]:
+            # Now that the lock is ours, nobody can change what is read.
+            rows = await self._connection.fetch(statements.OPEN_SLOT, *values)
+        self._head = (rows[0][0], rows[0][1])
+        self._state = rows
+        self._foreseen = foreseen
+
+    async def commit(self) -> str:
+        """Send what was held back, and the COMMIT with it; return what the server says. Raises: errors of the driver.
+
+        After an error `Connection.is_in_transaction` tells whether the COMMIT was reached.
+        """
+        if self._touched:
+            # Whoever has waited for us sees by the row of the chain that there is something new.
+            self._hold("openscr_move_chain", (self.slot, *self._head))
+        statement = ";".join((*self._pending, "COMMIT"))
+        self._pending.clear()
+        return str(await self._connection.execute(statement))
+
+    def _hold(self, name: str, values: Values) -> None:
+        statement = execution(name, values)
+        self._pending.append(statement)
+        self._size += len(statement)
+
+    async def _append(self, table: str, name: str, values: Values) -> None:
+        """Hold a write back, and all of them no longer when they have become many."""
+        self._touched.add(table)
+        self._hold(name, values)
+        if self._size > _LONGEST_BATCH:
+            await self._send()
+
+    async def _send(self) -> None:
+        pending, self._pending, self._size = self._pending, [], 0
+        if not pending:
+            return
+        try:
+            await self._connection.execute(";".join(pending))
+        except CONNECTION_ERRORS as error:
+            raise translate_error(error) from error
 
     # --- the engine, its errors translated ---
 
-    async def _fetch(self, statement: str, *values: Any) -> list[Any]:
+    async def _fetch(self, table: str, statement: str, *values: Any) -> list[Any]:
+        if self._pending and table in self._touched:
+            await self._send()
         try:
             return list(await self._connection.fetch(statement, *values))
         except CONNECTION_ERRORS as error:
             raise translate_error(error) from error
 
-    async def _first(self, statement: str, *values: Any) -> Any:
-        try:
-            return await self._connection.fetchrow(statement, *values)
-        except CONNECTION_ERRORS as error:
-            raise translate_error(error) from error
+    async def _first(self, table: str, statement: str, *values: Any) -> Any:
+        found = await self._fetch(table, statement, *values)
+        return found[0] if found else None
 
-    async def _write(self, statement: str, *values: Any) -> str:
+    async def _write(self, table: str, statement: str, *values: Any) -> str:
+        """Write at once, because something depends on it; return what the server says of it."""
+        self._touched.add(table)
+        await self._send()
         try:
             return str(await self._connection.execute(statement, *values))
         except CONNECTION_ERRORS as error:
@@ -98,37 +179,54 @@ class PostgresTransaction:
 
     async def find_poll_result(self, token: str) -> PollResult | None:
         """Return the result behind a token. Spec: 40 §7.6."""
-        row = await self._first(statements.FIND_POLL, self.slot, token)
+        row = await self._first("poll", statements.FIND_POLL, self.slot, token)
         return None if row is None else read_poll(row, self._codec)
 
     async def poll_result_of(self, from_party: str, message_id: str) -> PollResult | None:
         """Return the result of a message. Spec: 40 §7.6."""
-        row = await self._first(statements.POLL_OF_MESSAGE, self.slot, from_party, message_id.upper())
+        row = await self._first("poll", statements.POLL_OF_MESSAGE, self.slot, from_party, message_id.upper())
         return None if row is None else read_poll(row, self._codec)
 
     async def find_receipt(self, from_party: str, message_id: str) -> Receipt | None:
         """Return the memory of a message. Spec: 40 §6.5."""
-        row = await self._first(statements.FIND_RECEIPT, self.slot, from_party, message_id.upper())
+        message_id = message_id.upper()
+        foreseen, seen = self._foreseen, self._state
+        if seen and "receipt" not in self._touched and foreseen.message_id is not None:
+            known = (foreseen.from_party, foreseen.message_id.upper())
+            if known == (from_party, message_id) and not seen[0][3]:
+                return None
+        row = await self._first("receipt", statements.FIND_RECEIPT, self.slot, from_party, message_id)
         return None if row is None else read_receipt(row, self._codec)
 
     async def find_seen(self, nhs_number: str, asid: str, message_ids: Sequence[str]) -> tuple[Receipt, ...]:
         """Return messages of this patient and sender with one of these ids. Spec: 10 §15 step 1, 30 §7.1."""
+        foreseen, rows = self._foreseen, self._state
+        if rows and "receipt" not in self._touched and not rows[0][4]:
+            same = (nhs_number, asid) == (foreseen.nhs_number, foreseen.asid)
+            if same and {message_id.upper() for message_id in message_ids} <= set(foreseen.message_ids):
+                return ()
         found: dict[tuple[str, str], Receipt] = {}
         for message_id in message_ids:
             key = (self.slot, nhs_number, asid, message_id.upper())
             for statement in (statements.FIND_BY_WRAPPER, statements.FIND_BY_WSA):
-                for row in await self._fetch(statement, *key):
+                for row in await self._fetch("receipt", statement, *key):
                     receipt = read_receipt(row, self._codec)
                     found[receipt.from_party, receipt.message_id] = receipt
         return tuple(found.values())
 
     async def read_patient(self, nhs_number: str) -> PatientState:
         """Return index entry, consent in force and events of a patient. Spec: 10 §15."""
-        index = await self._first(statements.READ_PATIENT, self.slot, nhs_number)
-        consent = await self._first(statements.READ_CONSENT, self.slot, nhs_number)
-        rows = await self._fetch(statements.READ_EVENTS, self.slot, nhs_number)
-        events = tuple([read_event(row, self._codec) for row in rows])
-        self._event_counts[nhs_number] = len(events)
+        if nhs_number == self._foreseen.nhs_number and not self._touched & {"event", "consent"}:
+            first = self._state[0]
+            index = None if first[5] is None else first[5:8]
+            consent = None if first[8] is None else first[8:10]
+            found = [] if first[_EVENTS_AT] is None else [row[_EVENTS_AT:] for row in self._state]
+        else:
+            index = await self._first("patient", statements.READ_PATIENT, self.slot, nhs_number)
+            consent = await self._first("consent", statements.READ_CONSENT, self.slot, nhs_number)
+            found = await self._fetch("event", statements.READ_EVENTS, self.slot, nhs_number)
+        events = tuple([read_event(row, self._codec) for row in found])
+        self._event_ids[nhs_number] = {event.event_id for event in events}
         return PatientState(
             nhs_number,
             None if index is None else read_patient_entry(nhs_number, *index),
@@ -139,7 +237,7 @@ class PostgresTransaction:
 
     async def read_document(self, event: EventRow) -> bytes:
         """Return an event's document. Raises: `StoreError` when it cannot be read. Spec: 20 §7.2."""
-        row = await self._first(statements.READ_RAW, self.slot, event.from_party, event.message_id)
+        row = await self._first("receipt", statements.READ_RAW, self.slot, event.from_party, event.message_id)
         if row is None:
             raise StoreError("the message that brought the event is not in the store")
         raw, offset, length, encoding = row
@@ -147,82 +245,89 @@ class PostgresTransaction:
 
     async def consent_history(self, nhs_number: str) -> tuple[ConsentRow, ...]:
         """Return all versions of the consent, oldest first. Spec: 30 §9.1."""
-        return tuple(map(read_consent, await self._fetch(statements.CONSENT_HISTORY, self.slot, nhs_number)))
+        return tuple(map(read_consent, await self._fetch("consent", statements.CONSENT_HISTORY, self.slot, nhs_number)))
 
     async def find_standing(self, id: str) -> StandingRow | None:
         """Return a permission or relationship by its id. Spec: 70 §9."""
-        row = await self._first(statements.FIND_STANDING, self.slot, id)
+        row = await self._first("standing", statements.FIND_STANDING, self.slot, id)
         return None if row is None else read_standing(row)
 
     async def read_standings(self, nhs_number: str, at: datetime) -> tuple[StandingRow, ...]:
         """Return a patient's permissions and relationships that have not ended at an instant. Spec: 70 §9."""
-        rows = await self._fetch(statements.READ_STANDINGS, self.slot, nhs_number, to_microseconds(at))
+        rows = await self._fetch("standing", statements.READ_STANDINGS, self.slot, nhs_number, to_microseconds(at))
         return tuple([read_standing(row) for row in rows])
 
     async def find_alert(self, id: str) -> AlertRow | None:
         """Return an alert. Spec: 80 §5.3."""
-        row = await self._first(statements.FIND_ALERT, self.slot, id)
+        row = await self._first("alert", statements.FIND_ALERT, self.slot, id)
         return None if row is None else read_alert(row)
 
     async def alert_changes(self, id: str) -> tuple[AlertChange, ...]:
         """Return the steps of an alert's life, oldest first. Spec: 80 §5.3."""
-        return tuple(map(read_change, await self._fetch(statements.READ_CHANGES, self.slot, id)))
+        return tuple(map(read_change, await self._fetch("alert_change", statements.READ_CHANGES, self.slot, id)))
 
     # --- writing ---
 
     async def append_receipt(self, receipt: Receipt) -> None:
         """Keep a received message. Raises: `Conflict`. Spec: 40 §6.5."""
-        await self._write(statements.APPEND_RECEIPT, self.slot, *receipt_values(receipt, self._codec))
+        await self._append("receipt", "openscr_receipt", (self.slot, *receipt_values(receipt, self._codec)))
 
     async def append_event(self, event: EventRow) -> None:
         """Keep a new event, after its receipt. Raises: `Conflict`. Spec: 10 §15 step 12."""
-        count = self._event_counts.get(event.nhs_number)
-        if count is None:
-            count = int((await self._first(statements.COUNT_EVENTS, self.slot, event.nhs_number))[0])
-        await self._write(statements.APPEND_EVENT, self.slot, count, *event_values(event, self._codec))
-        self._event_counts[event.nhs_number] = count + 1
+        known = self._event_ids.get(event.nhs_number)
+        if known is None:
+            known = {event.event_id for event in (await self.read_patient(event.nhs_number)).events}
+        if event.event_id in known:
+            raise Conflict("a row with this key exists already")
+        values = (self.slot, len(known), *event_values(event, self._codec))
+        await self._append("event", "openscr_event", values)
+        known.add(event.event_id)
 
     async def change_event(self, event: EventRow) -> None:
         """Write an event's status columns. Raises: `StoreError` when there is no such event."""
-        key = (self.slot, event.nhs_number, event.event_id)
-        if await self._write(statements.CHANGE_EVENT, *status_values(event), *key) == ROWS_OF_NONE:
+        known = self._event_ids.get(event.nhs_number)
+        if known is None:
+            known = {each.event_id for each in (await self.read_patient(event.nhs_number)).events}
+        if event.event_id not in known:
             raise StoreError("the event to change is not in the store")
+        values = (*status_values(event), self.slot, event.nhs_number, event.event_id)
+        await self._append("event", "openscr_change_event", values)
 
     async def append_consent(self, consent: ConsentRow) -> None:
         """Add a version of the consent. Raises: `Conflict` when the version exists. Spec: 30 §9.1."""
-        await self._write(statements.APPEND_CONSENT, self.slot, *consent_values(consent))
+        await self._append("consent", "openscr_consent", (self.slot, *consent_values(consent)))
 
     async def append_outbox(self, row: OutboxRow) -> None:
         """Keep a message that must be sent. Raises: `Conflict`. Spec: 40 §6.3."""
         if row.slot != self.slot:
             raise StoreError("the row belongs to another slot than the transaction")
-        await self._write(statements.APPEND_OUTBOX, *outbox_values(row, self._codec), self._holder)
+        await self._append("outbox", "openscr_outbox", (*outbox_values(row, self._codec), self._holder))
 
     async def keep_poll_result(self, result: PollResult) -> None:
         """Keep a result, instead of the one before. Spec: 40 §7.6."""
-        await self._write(statements.KEEP_POLL, self.slot, *poll_values(result, self._codec))
+        await self._append("poll", "openscr_poll", (self.slot, *poll_values(result, self._codec)))
 
     async def append_alert(self, alert: AlertRow) -> None:
         """Keep a privacy alert, and that its officers must be told. Raises: `Conflict`. Spec: 35 §6.1, 80 §5.3."""
-        await self._write(statements.APPEND_ALERT, self.slot, *alert_values(alert))
+        await self._append("alert", "openscr_alert", (self.slot, *alert_values(alert)))
         now = alert.raised_at
         notice = Notice(self.slot, alert.id, "", alert.organisation, alert.type, now, now)
-        await self._write(statements.APPEND_NOTICE, *notice_values(notice))
+        await self._append("notice", "openscr_notice", notice_values(notice))
 
     async def change_alert(self, change: AlertChange) -> None:
         """Take an alert to its next version. Raises: `Conflict` when it is not in the one before. Spec: 80 §5.3."""
         key = (self.slot, change.alert_id, change.from_state, change.version - 1)
-        if await self._write(statements.CHANGE_ALERT, change.to_state, change.version, *key) == ROWS_OF_NONE:
+        if await self._write("alert", statements.CHANGE_ALERT, change.to_state, change.version, *key) == _NO_ROW:
             raise Conflict("the alert has changed meanwhile")
-        await self._write(statements.APPEND_CHANGE, self.slot, *change_values(change))
+        await self._append("alert_change", "openscr_alert_change", (self.slot, *change_values(change)))
 
     async def append_standing(self, row: StandingRow) -> None:
         """Keep a permission or relationship. Raises: `Conflict`. Spec: 70 §9."""
-        await self._write(statements.APPEND_STANDING, self.slot, *standing_values(row))
+        await self._append("standing", "openscr_standing", (self.slot, *standing_values(row)))
 
     async def end_standing(self, row: StandingRow) -> None:
         """Write the end of a permission or relationship. Raises: `StoreError` when there is none. Spec: 70 §9."""
-        if await self._write(statements.END_STANDING, *ended_values(row), self.slot, row.id) == ROWS_OF_NONE:
+        if await self._write("standing", statements.END_STANDING, *ended_values(row), self.slot, row.id) == _NO_ROW:
             raise StoreError("the record to end is not in the store")
 
     async def append_audit(self, entry: AuditEntry) -> None:
@@ -230,6 +335,6 @@ class PostgresTransaction:
         last, previous = self._head
         sequence, occurred_at, content = last + 1, to_microseconds(entry.occurred_at), write_content(entry)
         hash = link(previous, self.slot, sequence, occurred_at, entry.nhs_number, content)
-        await self._write(statements.APPEND_AUDIT, self.slot, sequence, occurred_at, entry.nhs_number, content, hash)
-        await self._write(statements.MOVE_CHAIN, self.slot, sequence, hash)
+        values = (self.slot, sequence, occurred_at, entry.nhs_number, content, hash)
+        await self._append("audit", "openscr_audit", values)
         self._head = (sequence, hash)

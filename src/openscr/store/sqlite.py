@@ -23,10 +23,12 @@ from openscr.store.compression import Codec
 from openscr.store.instances import check_alone
 from openscr.store.interface import (
     NOBODY,
+    NOTHING,
     AlertRow,
     AuditPeriod,
     AuditRow,
     ChainHead,
+    Foreseen,
     Instance,
     Leasing,
     Notice,
@@ -83,7 +85,7 @@ class SqliteStore(SqliteFile):
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]], foreseen: Foreseen = NOTHING) -> T:
         """Run ``work`` in one transaction of ``slot``; return its result once that is durable.
 
         Raises what ``work`` raises, `StoreUnavailable`, `OutcomeUnknown`; `StoreError` when ``work`` awaits anything

@@ -1,0 +1,31 @@
+"""Values as PostgreSQL reads them in the text of a statement.
+
+Only for ``EXECUTE name (…)`` of statements that are prepared already: so the statements of a transaction travel
+together, and still each value is a parameter of one of them. The server must have ``standard_conforming_strings`` on,
+which `openscr.store.postgres_connection` sees to: a quote is then the only character with a meaning in a string.
+
+Spec: engine.md "parameters".
+"""
+
+from openscr.errors import StoreError
+
+Value = str | int | bytes | None
+
+
+def literal(value: Value) -> str:
+    """Return one value as the engine reads it. Raises: `StoreError` when it cannot be kept."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        # The text of a statement ends there.
+        if "\0" in value:
+            raise StoreError("the database cannot keep one of the values: a text with the character NUL")
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, bytes):
+        return f"'\\x{value.hex()}'"
+    return int.__repr__(value)
+
+
+def execution(name: str, values: tuple[Value, ...]) -> str:
+    """Return the statement that runs a prepared one with these values. Raises: `StoreError`."""
+    return f"EXECUTE {name}({','.join(map(literal, values))})"
