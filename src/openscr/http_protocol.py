@@ -3,14 +3,19 @@
 The protocol puts the client's certificate, read once per connection, into ``scope["extensions"]["tls"]``, and in a
 test environment what ends the connection into ``scope["extensions"]["end"]``. It answers
 what never becomes a whole request: 431 for a head that is too long, 408 for one that takes too long, 400 for a body
-that breaks off. When a connection ends with a request unread, the answer is still delivered: our side is shut, and what
-comes is thrown away for a while, because closing over unread input would reset the connection and lose the answer.
+that breaks off. Who does not read the answers, or takes for ever over it, is cut off. When a connection ends with a
+request unread, the answer is still delivered: our side is shut, and what comes is thrown away for a while, because
+closing over unread input would reset the connection and lose the answer.
 
 Spec: 00 §3, §7; 35 §3.1; 40 §5.1, §6.6.
 """
 
 import asyncio
 import contextlib
+import fcntl
+import socket
+import sys
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -18,11 +23,13 @@ from typing import Any
 
 import httptools
 import structlog
+from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from openscr.access.certificates import ClientCertificate, names_of_certificate
+from openscr.connections import Connections, Place
 from openscr.errors import AccessRefused
 
 _log = structlog.get_logger("http")
@@ -35,20 +42,24 @@ class Limits:
     ``head_seconds`` counts from the connection or the first byte of a further request to the end of its head,
     ``body_seconds`` from there to its last byte; ``progress_seconds`` is the longest pause within a body.
     ``drain_seconds`` and ``drain_bytes`` bound what is read only to be thrown away after an answer.
-    ``keep_alive_seconds`` is how long a connection may idle between requests. With more than ``connections`` at a time
-    requests are answered 503; ``backlog`` more may wait to be accepted. ``pipelined`` requests may wait on one
-    connection for the answer to the one before them. ``half_open`` is whether a client that says no more is still
-    answered; if not it counts as gone, because an answer that nobody reads must not pass for delivered.
+    ``read_rate`` is the least of an answer, in bytes a second, that a client must read while there is some left;
+    that is looked at every ``progress_seconds``. ``keep_alive_seconds`` is how long a connection may idle between
+    requests. ``connections`` and ``connections_per_address`` (0: any number) may be open at a time; ``backlog`` more
+    may wait to be accepted. ``pipelined`` requests may wait on one connection for the answer to the one before them.
+    ``half_open`` is whether a client that says no more is still answered; if not it counts as gone, because an answer
+    that nobody reads must not pass for delivered.
     """
 
     head_bytes: int = 65_536
     head_seconds: float = 20.0
     body_seconds: float = 60.0
     progress_seconds: float = 20.0
+    read_rate: int = 1_024
     drain_seconds: float = 2.0
     drain_bytes: int = 8_388_608
     keep_alive_seconds: int = 75
     connections: int = 2_048
+    connections_per_address: int = 0
     backlog: int = 1_024
     pipelined: int = 64
     half_open: bool = True
@@ -60,6 +71,15 @@ class _Stage(IntEnum):
     NONE = 0
     HEAD = 1
     BODY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a client had read at an instant: the answers that had been written by then, and the bytes of them."""
+
+    answers: int
+    read: int
+    at: float
 
 
 _CUT_OFF = b"400 Bad Request"
@@ -100,6 +120,21 @@ class _Transport:
         self.write = _write_nothing
 
 
+def unread_of(transport: asyncio.Transport) -> tuple[int, int]:
+    """Return how many bytes the other end has not taken yet, and how many it has: a number that grows by them."""
+    own = transport.get_write_buffer_size()
+    connection = transport.get_extra_info("socket")
+    if _BYTES_ACKED is None or connection is None or connection.fileno() < 0:
+        return own, -own
+    waiting = int.from_bytes(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.stop)
+    return own + waiting, int.from_bytes(info[_BYTES_ACKED], sys.byteorder)
+
+
+_BYTES_ACKED = slice(120, 128) if sys.platform == "linux" else None
+"""Where Linux tells, in its ``tcp_info``, how much the other end has taken of what was sent."""
+
+
 def _write_nothing(_data: bytes) -> None:
     """Write nothing."""
 
@@ -117,11 +152,15 @@ class SpineProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: Limits,
+        connections: Connections,
+        refusal: ASGIApp,
         may_end: bool = False,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._may_end = may_end
         self._limits = limits
+        self._counted = connections
+        self._refusal = refusal
         self._raw: asyncio.Transport | None = None
         self._seen: _Transport | None = None
         self._stage = _Stage.NONE
@@ -131,6 +170,8 @@ class SpineProtocol(HttpToolsProtocol):
         self._began = 0.0
         self._moved = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._answers = 0
+        self._reading: _Reading | None = None
         # The head of a request that offers another protocol, without the offer; none while there is no such request.
         self._upgrading: bytes | None = None
         # Bytes still to be thrown away, once the connection is ending.
@@ -144,6 +185,14 @@ class SpineProtocol(HttpToolsProtocol):
         self._raw = transport
         self._seen = _Transport(transport, self.end, self._is_ending)
         super().connection_made(self._seen)  # type: ignore[arg-type]
+        place = self._counted.opened(self, self.client[0] if self.client else "")
+        if place is Place.CUT_OFF:
+            _log.info("connection cut off: there are too many")
+            self._drain = 0
+            transport.abort()
+            return
+        if place is Place.TOLD:
+            self.app = self._refusal
         tls = transport.get_extra_info("ssl_object")
         certificate = tls.getpeercert(binary_form=True) if tls is not None else None
         if certificate is not None:
@@ -229,6 +278,7 @@ class SpineProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the connection."""
+        self._counted.closed(self)
         self._drop_timer()
         self._drain = 0
         super().connection_lost(exc)
@@ -273,6 +323,7 @@ class SpineProtocol(HttpToolsProtocol):
             self._note_upgrade()
             return
         self._drop_timer()
+        self._counted.in_use(self)
         super().on_headers_complete()
         if len(self.pipeline) > self._limits.pipelined:
             self._refuse(_TOO_MANY)
@@ -301,7 +352,10 @@ class SpineProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Turn to the next request; nothing more is read while requests wait for their answers."""
         super().on_response_complete()
-        if self.pipeline and not self._is_ending():
+        self._answers += 1
+        if not self._answering():
+            self._counted.unused(self)
+        elif self.pipeline and not self._is_ending():
             self.flow.pause_reading()
 
     def send_400_response(self, msg: str) -> None:
@@ -342,6 +396,34 @@ class SpineProtocol(HttpToolsProtocol):
             self._set_timer()
         else:
             self._refuse(_TOO_SLOW)
+
+    # --- what the client reads --------------------------------------------------------------------------------------
+
+    def look_at_reading(self) -> None:
+        """Cut off a client that has read less than it must of an answer since the last look. Call it now and then.
+
+        Over TLS what is written waits behind the transport that we see, so the system is asked.
+        """
+        if self._raw is None or (self._raw.is_closing() and not self._raw.get_write_buffer_size()):
+            return
+        before, self._reading = self._reading, None
+        waiting, read = unread_of(self._raw)
+        if not waiting:
+            return
+        now = self.loop.time()
+        if before is None or before.answers != self._answers:
+            self._reading = _Reading(self._answers, read, now)
+        elif read - before.read < self._limits.read_rate * (now - before.at):
+            _log.info("connection cut off: its answer is not read")
+            self._raw.abort()
+        else:
+            self._reading = _Reading(self._answers, read, now)
+
+    def make_room(self) -> None:
+        """End at once, because others need the place; no request is under way."""
+        self.shutdown()
+        if self._raw is not None and unread_of(self._raw)[0]:
+            self._raw.abort()
 
     # --- the end ----------------------------------------------------------------------------------------------------
 

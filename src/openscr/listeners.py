@@ -18,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openscr.access.registration import Cause
+from openscr.connections import Connections
 from openscr.errors import ConfigurationError
 from openscr.http_protocol import Limits, SpineProtocol
 from openscr.metrics import Metrics
@@ -90,6 +91,13 @@ def _until_cut_off(app: ASGIApp) -> ASGIApp:
     return answered
 
 
+async def no_room(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 503 to a request on a connection for which there is no room, and end the connection."""
+    headers = [(b"content-length", b"0"), (b"retry-after", b"1"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body"})
+
+
 class _Handshakes:
     """Accepts the connections of one socket, shakes hands, and gives those that come through to the HTTP protocol."""
 
@@ -99,6 +107,7 @@ class _Handshakes:
         tls: ssl.SSLContext,
         make_protocol: Callable[[], asyncio.Protocol],
         limits: Limits,
+        connections: Connections,
         *,
         metrics: Metrics | None,
         refused: Refused | None,
@@ -107,6 +116,7 @@ class _Handshakes:
         self._tls = tls
         self._make_protocol = make_protocol
         self._limits = limits
+        self._connections = connections
         self._metrics = metrics
         self._refused = refused
         self._under_way: set[asyncio.Task[None]] = set()
@@ -142,12 +152,16 @@ class _Handshakes:
                 _log.error("cannot accept connections", reason=error.strerror)
                 await asyncio.sleep(ACCEPT_PAUSE)
                 continue
-            if len(self._under_way) >= self._limits.connections:
+            if len(self._under_way) >= self._limits.connections or not self._connections.may_arrive(address[0]):
                 connection.close()
                 continue
             task = asyncio.create_task(self._admit(connection, address[0]))
             self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            task.add_done_callback(partial(self._arrived, address[0]))
+
+    def _arrived(self, address: str, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._connections.arrived(address)
 
     async def _admit(self, connection: socket.socket, address: str) -> None:
         try:
@@ -199,6 +213,8 @@ class Listener:
     """One socket with the application that answers on it; with ``may_end`` that may break connections off.
 
     ``tls`` makes it a listener for HTTPS; ``metrics`` count its handshakes, ``refused`` is told of those that failed.
+    ``refusal`` answers requests on connections that are too many, and ends them; many clients are behind an address
+    that ``shared`` knows; ``shed`` is told of every connection that is not served.
     """
 
     def __init__(
@@ -212,8 +228,12 @@ class Listener:
         may_end: bool = False,
         metrics: Metrics | None = None,
         refused: Refused | None = None,
+        refusal: ASGIApp = no_room,
+        shared: Callable[[str], bool] = lambda _: False,
+        shed: Callable[[str], None] | None = None,
     ) -> None:
         self._socket = listener
+        self.connections = Connections(limits.connections, limits.connections_per_address, shared=shared, shed=shed)
         config = uvicorn.Config(
             _until_cut_off(app),
             http=SpineProtocol,
@@ -227,19 +247,32 @@ class Listener:
             ws="none",
             timeout_graceful_shutdown=int(grace),
             timeout_keep_alive=limits.keep_alive_seconds,
-            limit_concurrency=limits.connections,
             backlog=limits.backlog,
         )
         config.load()
-        config.http_protocol_class = partial(SpineProtocol, limits=limits, may_end=may_end)  # type: ignore[assignment]
+        protocol = partial(
+            SpineProtocol,
+            limits=limits,
+            connections=self.connections,
+            refusal=_until_cut_off(refusal),
+            may_end=may_end,
+        )
+        config.http_protocol_class = protocol  # type: ignore[assignment]
         self._server = _Server(config)
         self._handshakes: _Handshakes | None = None
         if tls is not None:
-            make_protocol = partial(
-                SpineProtocol, config, self._server.server_state, {}, limits=limits, may_end=may_end
+            self._handshakes = _Handshakes(
+                listener,
+                tls,
+                partial(protocol, config, self._server.server_state, {}),
+                limits,
+                self.connections,
+                metrics=metrics,
+                refused=refused,
             )
-            self._handshakes = _Handshakes(listener, tls, make_protocol, limits, metrics=metrics, refused=refused)
+        self._pause = limits.progress_seconds
         self._task: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -256,6 +289,12 @@ class Listener:
                 await self._task
                 raise ConfigurationError(f"the listener {self.url} did not start")
             await asyncio.sleep(0.005)
+        self._watch = asyncio.create_task(self._watch_readers(), name=f"readers of {self.url}")
+
+    async def _watch_readers(self) -> None:
+        while True:
+            await asyncio.sleep(self._pause)
+            self.connections.look_at_reading()
 
     async def _serve(self) -> None:
         if self._handshakes is None:
@@ -286,3 +325,6 @@ class Listener:
                 await self._task
         if self._handshakes is not None:
             await self._handshakes.stopped()
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)

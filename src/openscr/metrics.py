@@ -56,7 +56,10 @@ class Metrics:
             registry=self.registry,
         )
         self._requests_held = Gauge(
-            "openscr_requests_held", "Requests that are worked on, and that wait.", ("state",), registry=self.registry
+            "openscr_requests_held",
+            "Requests that are worked on, and that wait.",
+            ("face", "state"),
+            registry=self.registry,
         )
         self._connections = Gauge(
             "openscr_connections", "Open connections of a listener.", ("listener",), registry=self.registry
@@ -89,10 +92,10 @@ class Metrics:
         """Count what was not taken on; ``reason`` is one of a few words."""
         self._shed.labels(face, reason).inc()
 
-    def held(self, at_work: int, waiting: int) -> None:
+    def held(self, face: str, at_work: int, waiting: int) -> None:
         """Set how many requests are worked on, and how many wait."""
-        self._requests_held.labels("at-work").set(at_work)
-        self._requests_held.labels("waiting").set(waiting)
+        self._requests_held.labels(face, "at-work").set(at_work)
+        self._requests_held.labels(face, "waiting").set(waiting)
 
     def connections(self, listener: str, count: int) -> None:
         """Set how many connections a listener has."""

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from openscr.access import pki
 from openscr.access.forwarded import ForwardedCertificates
 from openscr.access.matrix import load_matrix, with_claim_activity
+from openscr.access.networks import TrustedAddresses
 from openscr.access.pki_revocation import revocation_list
 from openscr.access.policy import AccessPolicy
 from openscr.access.verification import Verification
@@ -51,8 +52,9 @@ from openscr.faces.operations.scenarios import ScenarioFace
 from openscr.faces.sds.application import SdsFace
 from openscr.faces.spine.application import SpineApplication, serves
 from openscr.faces.spine.context import SpineContext
+from openscr.http_protocol import Limits
 from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
-from openscr.listeners import Listener, bind
+from openscr.listeners import Listener, bind, no_room
 from openscr.metrics import Metrics
 from openscr.officers import Officers
 from openscr.pages.static_files import static_routes
@@ -69,6 +71,7 @@ from openscr.testbench.scenarios.running import Scenarios
 from openscr.testbench.scenarios.switches import Switches
 from openscr.testbench.world import CLIENT_PARTIES
 from openscr.tls import Tls, TlsFiles, TlsRules
+from openscr.web_admission import WebAdmission
 
 _log = structlog.get_logger("service")
 
@@ -92,6 +95,9 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.admission = Admission(_bounds_of(settings), shed=partial(self.metrics.shed, "spine"))
+        self.web_admission = Admission(_bounds_of_web(settings), shed=partial(self.metrics.shed, "web"))
+        # Many clients are behind a proxy or a gateway.
+        self._shared_addresses = TrustedAddresses((*settings.trusted_proxies, *settings.trusted_gateways))
         self.started_at: datetime = datetime.now(UTC)
         self._clock = clock
         self._mint = mint
@@ -144,7 +150,17 @@ class Service:
         # Taken first: another program on a port should be told before anything is made.
         web = bind(settings.web, "web")
         spine = bind(settings.spine, "spine") if "spine" in settings.faces else None
-        listener = Listener(self._door, web, tls=None, grace=STOP_GRACE, may_end=settings.test_environment)
+        listener = Listener(
+            self._door,
+            web,
+            tls=None,
+            grace=STOP_GRACE,
+            limits=self._limits,
+            may_end=settings.test_environment,
+            refusal=self._door.no_room,
+            shared=self._shared_addresses.__contains__,
+            shed=partial(self.metrics.shed, "web"),
+        )
         self._listeners.append(listener)
         try:
             if "operations" in settings.faces:
@@ -366,7 +382,16 @@ class Service:
             may_end=self.settings.test_environment,
             metrics=self.metrics,
             refused=app.handshake_refused,
+            limits=self._limits,
+            refusal=app.no_room,
+            shared=self._shared_addresses.__contains__,
+            shed=partial(self.metrics.shed, "spine"),
         )
+
+    @property
+    def _limits(self) -> Limits:
+        settings = self.settings
+        return Limits(connections=settings.connections, connections_per_address=settings.connections_per_address)
 
     def _web_application(self, context: SpineContext) -> ASGIApp:
         routes: list[BaseRoute] = []
@@ -385,12 +410,15 @@ class Service:
         pages = Starlette(routes=routes)
         # It would lead to whatever host the request has named.
         pages.router.redirect_slashes = False
-        spine: ASGIApp | None = None
+        spine: SpineApplication | None = None
         if self.demo is not None and "spine" in self.settings.faces:
             spine = SpineApplication(context, mutual_tls=False)
 
+            self._door.spine = spine
+        admitted = WebAdmission(pages, self.web_admission)
+
         async def web(scope: Scope, receive: Receive, send: Send) -> None:
-            application = spine if spine is not None and serves(scope["path"]) else pages
+            application = spine if spine is not None and serves(scope["path"]) else admitted
             await application(scope, receive, send)
 
         return web
@@ -477,7 +505,10 @@ class Service:
 
     async def refresh_metrics(self) -> None:
         """Bring the figures of the outbox, and of what is taken on, up to date."""
-        self.metrics.held(self.admission.at_work, self.admission.waiting)
+        for face, admission in (("spine", self.admission), ("web", self.web_admission)):
+            self.metrics.held(face, admission.at_work, admission.waiting)
+        for name, listener in zip(("web", "spine"), self._listeners, strict=False):
+            self.metrics.connections(name, len(listener.connections))
         try:
             figures = await self.store.outbox_figures()
         except StoreError:
@@ -499,6 +530,13 @@ def _bounds_of(settings: Settings) -> Bounds:
         sender_burst=settings.sender_burst,
         system_rate=settings.system_rate,
         system_burst=settings.system_burst,
+    )
+
+
+def _bounds_of_web(settings: Settings) -> Bounds:
+    """Return how much the rest of the web listener takes on; applications have limits of their own (35 §4.4)."""
+    return Bounds(
+        at_work=settings.requests_at_work, waiting=settings.requests_waiting, patience=settings.waiting_seconds
     )
 
 
@@ -550,11 +588,22 @@ def _hold(data: Path) -> IO[bytes]:
 
 
 class _Door:
-    """What the web listener serves: until the service is ready 503, then what stands ``behind`` it."""
+    """What the web listener serves: until the service is ready 503, then what stands ``behind`` it.
+
+    ``spine`` are the Spine paths, where they stand there too.
+    """
 
     def __init__(self) -> None:
         self.behind: ASGIApp = not_yet
+        self.spine: SpineApplication | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through to what is behind the door now."""
         await self.behind(scope, receive, send)
+
+    async def no_room(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request on a connection for which there is no room, and end the connection."""
+        if self.spine is not None and serves(scope["path"]):
+            await self.spine.no_room(scope, receive, send)
+        else:
+            await no_room(scope, receive, send)

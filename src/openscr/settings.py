@@ -195,7 +195,7 @@ class Settings(SourcedSettings):
 
     requests_at_work: int = Field(64, ge=4, le=4096, description="requests that a process works on at once (90 §6.3)")
     requests_waiting: int = Field(
-        512, ge=1, le=65_536, description="queries, and messages, that may wait for that; more are told to come again"
+        512, ge=0, le=65_536, description="queries, and messages, that may wait for that; more are told to come again"
     )
     waiting_seconds: float = Field(2.0, gt=0, le=60, description="how long they may wait before they are told so")
     answer_seconds: float = Field(

@@ -18,6 +18,7 @@ from lxml import etree
 
 from openscr.access.matrix import load_matrix
 from openscr.access.policy import AccessPolicy
+from openscr.admission.work import Admission
 from openscr.codes import ACS_SET, DOCUMENT_QUERIES, SERVICE_PREFIX, UPLOADS, WITHDRAWALS
 from openscr.delivery.carriers import HttpCarrier
 from openscr.delivery.outbox import Outbox
@@ -27,6 +28,7 @@ from openscr.faces.spine.application import SpineApplication
 from openscr.faces.spine.context import SpineContext
 from openscr.hl7.acknowledgement import Acknowledgement, read_acknowledgement
 from openscr.hl7.wrapper import read_wrapper
+from openscr.http_protocol import Limits
 from openscr.identifiers import ebxml_timestamp, mint_uuid, slot_of, utc_now
 from openscr.listeners import Listener, bind
 from openscr.metrics import Metrics
@@ -260,6 +262,8 @@ async def running(
     accept_ask_in_set: bool = False,
     max_body_bytes: int = 5_242_880,
     examples: bool = True,
+    admission: Admission | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Harness]:
     """Run a service whose data are in ``folder``; with ``examples`` the patients of the examples are known to it."""
     clock = SettableClock()
@@ -292,9 +296,17 @@ async def running(
                 max_body_bytes=max_body_bytes,
                 accept_ask_in_set=accept_ask_in_set,
                 clock=clock,
+                admission=admission or Admission(),
             )
             application = SpineApplication(context, mutual_tls=False)
-            listener = Listener(application, bind(Address("127.0.0.1", 0), "web"), tls=None, grace=2)
+            listener = Listener(
+                application,
+                bind(Address("127.0.0.1", 0), "web"),
+                tls=None,
+                grace=2,
+                limits=limits or Limits(),
+                refusal=application.no_room,
+            )
             outbox.start()
             await listener.start()
             harness.url = listener.url

@@ -8,8 +8,10 @@ import contextlib
 import logging
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import wraps
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +38,8 @@ LIMIT = 100_000
 HEAD = 4_096
 QUICK = Limits(head_bytes=HEAD, head_seconds=0.2, body_seconds=0.4, progress_seconds=0.2)
 PATIENT = Limits(head_bytes=HEAD, head_seconds=600, body_seconds=600, progress_seconds=600)
+SLOW_READERS = Limits(progress_seconds=0.1, read_rate=5_000_000)
+PATIENT_WITH_TWO = replace(PATIENT, connections=2)
 
 
 def on_uvloop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -69,10 +73,14 @@ class Echo:
 
 @asynccontextmanager
 async def listening(
-    app: ASGIApp, limits: Limits, tls: ssl.SSLContext | None = None, grace: float = 2
+    app: ASGIApp,
+    limits: Limits,
+    tls: ssl.SSLContext | None = None,
+    grace: float = 2,
+    shed: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Listener]:
     """Serve an application; at the end it stops at once."""
-    listener = Listener(app, bind(Address("127.0.0.1", 0), "web"), tls=tls, grace=grace, limits=limits)
+    listener = Listener(app, bind(Address("127.0.0.1", 0), "web"), tls=tls, grace=grace, limits=limits, shed=shed)
     await listener.start()
     try:
         yield listener
@@ -241,8 +249,7 @@ async def test_the_answer_to_a_body_that_is_too_large_arrives(announced: bool, o
     """Its sender goes on sending, and reads only then: nothing resets the connection over what was not read."""
     tls, ours = None, None
     if over_tls:
-        tls = server_tls(TlsFiles(pki / "localhost.pem", pki / "localhost.key", pki / "ca.pem"))
-        ours = client_tls(TlsFiles(pki / "gp.client.test.pem", pki / "gp.client.test.key", pki / "ca.pem"))
+        tls, ours = both_ends(pki)
     size = 7_000_000
     head = f"Content-Length: {size}\r\n" if announced else f"Transfer-Encoding: chunked\r\n\r\n{size:x}"
     request = f"POST / HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode() + b"x" * size
@@ -349,13 +356,157 @@ async def test_an_answer_that_a_stop_cuts_off_in_the_middle_ends_there(caplog: p
     assert "Exception in ASGI application" not in caplog.text
 
 
+class Held:
+    """Answers when the test lets it; ``asked`` are the requests so far."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Semaphore(0)
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        self.asked.release()
+        await self.go_on.wait()
+        await Echo()(scope, receive, send)
+
+
 @on_uvloop
-async def test_more_connections_than_there_may_be_are_answered_503() -> None:
-    async with listening(Echo(), Limits(connections=2)) as listener, connected(listener.url) as first:
-        assert await status_after(first, request_bytes("/", b"", ())) == 200
+async def test_with_every_connection_in_use_a_newcomer_is_answered_503() -> None:
+    held = Held()
+    async with listening(held, Limits(connections=2)) as listener, AsyncExitStack() as stack:
+        busy = [await stack.enter_async_context(connected(listener.url)) for _ in range(2)]
+        for connection in busy:
+            await connection.send(request_bytes("/", b"four", ()))
+            await held.asked.acquire()
+        async with connected(listener.url) as third:
+            answer = await third.exchange(request_bytes("/", b"", ()))
+            assert (answer.status, answer.header("retry-after")) == (503, "1")
+            assert await third.ended()
+        held.go_on.set()
+        for connection in busy:
+            assert (await connection.answer()).body == b"4"
+
+
+@pytest.mark.parametrize("said", [b"", b"POST / HTTP/1.1\r\nHost:", request_bytes("/", b"", ())])
+@on_uvloop
+async def test_who_asks_nothing_makes_room_for_a_newcomer(said: bytes) -> None:
+    """Neither those who say nothing, nor half a head, nor who keeps a connection for later keep others out."""
+    async with listening(Echo(), PATIENT_WITH_TWO) as listener, connected(listener.url) as first:
+        if said.endswith(b"\r\n\r\n"):
+            assert await status_after(first, said) == 200
+        else:
+            await first.send(said)
         async with connected(listener.url) as second:
-            assert await status_after(second, request_bytes("/", b"", ())) == 503
-            assert await second.ended()
+            assert await status_after(second, request_bytes("/", b"", ())) == 200
+            async with connected(listener.url) as third:
+                assert await status_after(third, request_bytes("/", b"", ())) == 200
+            assert await first.ended()
+            assert await status_after(second, request_bytes("/", b"", ())) == 200
+        assert len(listener.connections) <= 2
+
+
+@on_uvloop
+async def test_one_address_has_no_more_connections_than_it_may() -> None:
+    told: list[str] = []
+    limits = Limits(connections=50, connections_per_address=2)
+    async with listening(Echo(), limits, shed=told.append) as listener, AsyncExitStack() as stack:
+        for _ in range(2):
+            connection = await stack.enter_async_context(connected(listener.url))
+            assert await status_after(connection, request_bytes("/", b"", ())) == 200
+        async with connected(listener.url) as third:
+            assert await status_after(third, request_bytes("/", b"", ())) == 503
+            assert await third.ended()
+        assert told == ["address"]
+        async with connected(listener.url, source="127.0.0.2") as other:
+            assert await status_after(other, request_bytes("/", b"", ())) == 200
+
+
+@on_uvloop
+async def test_over_tls_a_connection_too_many_of_one_address_ends_before_the_handshake(pki: Path) -> None:
+    tls, ours = both_ends(pki)
+    told: list[str] = []
+    async with listening(Echo(), Limits(connections_per_address=1), tls, shed=told.append) as listener:
+        base = listener.url.replace("127.0.0.1", "localhost")
+        async with connected(base, ours) as first:
+            assert await status_after(first, request_bytes("/", b"", ())) == 200
+            with pytest.raises(ConnectionError):
+                async with connected(base, ours):
+                    pass
+            assert told == ["address"]
+            assert await status_after(first, request_bytes("/", b"", ())) == 200
+        await gone(listener)
+        async with connected(base, ours) as again:
+            assert await status_after(again, request_bytes("/", b"", ())) == 200
+
+
+async def gone(listener: Listener) -> None:
+    """Wait until every connection has ended."""
+    async with asyncio.timeout(20):
+        while len(listener.connections):  # noqa: ASYNC110 what ends there is the listener's own
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("reads", [0, 2000])
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize("over_tls", [True, False])
+@on_uvloop
+async def test_who_does_not_read_the_answer_is_cut_off(reads: int, closes: bool, over_tls: bool, pki: Path) -> None:
+    """Whether more is to be written or the connection was to end."""
+    tls, ours = both_ends(pki) if over_tls else (None, None)
+
+    async def large(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_reply(send, Reply(200, b"x" * 20_000_000, close=closes))
+
+    stop = threading.Event()
+    async with listening(large, SLOW_READERS, tls) as listener, asyncio.timeout(20), asyncio.TaskGroup() as group:
+        client = group.create_task(asyncio.to_thread(read_little, listener.url, ours, reads, stop))
+        try:
+            while not len(listener.connections):  # noqa: ASYNC110 as in `gone`
+                await asyncio.sleep(0.005)
+            await gone(listener)
+        finally:
+            stop.set()
+    assert client.result() < 20_000_000
+
+
+@pytest.mark.parametrize("over_tls", [True, False])
+@on_uvloop
+async def test_who_reads_slowly_but_well_enough_gets_all_of_the_answer(over_tls: bool, pki: Path) -> None:
+    tls, ours = both_ends(pki) if over_tls else (None, None)
+
+    async def large(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send_reply(send, Reply(200, b"x" * 700_000, close=True))
+
+    async with listening(large, replace(SLOW_READERS, read_rate=1000), tls) as listener:
+        read = await asyncio.to_thread(read_little, listener.url, ours, 20_000, threading.Event())
+    assert read > 700_000
+
+
+def read_little(base: str, tls: ssl.SSLContext | None, size: int, stop: threading.Event) -> int:
+    """Ask for a large answer; read ``size`` bytes of it now and then until told to stop; return how many there were."""
+    parts = urlsplit(base)
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.settimeout(20)
+    raw.connect((parts.hostname, parts.port))
+    total = 0
+    with raw if tls is None else tls.wrap_socket(raw, server_hostname="localhost") as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            while not stop.wait(0.005):
+                if size and not (piece := connection.recv(size)):
+                    break
+                total += len(piece) if size else 0
+            while piece := connection.recv(65_536):
+                total += len(piece)
+    return total
+
+
+def both_ends(pki: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return the TLS of a listener and that of a client."""
+    listener = server_tls(TlsFiles(pki / "localhost.pem", pki / "localhost.key", pki / "ca.pem"))
+    client = client_tls(TlsFiles(pki / "gp.client.test.pem", pki / "gp.client.test.key", pki / "ca.pem"))
+    return listener, client
 
 
 UPGRADES = {

@@ -83,11 +83,14 @@ class Connection:
 
 
 @asynccontextmanager
-async def connected(base: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Connection]:
-    """Connect to a listener's base URL."""
+async def connected(
+    base: str, tls: ssl.SSLContext | None = None, *, source: str | None = None
+) -> AsyncIterator[Connection]:
+    """Connect to a listener's base URL, from the address ``source`` if that matters."""
     parts = urlsplit(base)
+    ours = (source, 0) if source is not None else None
     async with asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=tls)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=tls, local_addr=ours)
     try:
         yield Connection(reader, writer)
     finally:

@@ -162,7 +162,8 @@ class Admission:
 
     def check(self, sender: str, kind: Kind) -> None:
         """Refuse what there is no place for, or what is too much of one sender. Raises: `Overloaded`."""
-        if self._lines[kind].waiting >= self.bounds.waiting and self._is_longest(sender, kind):
+        line = self._lines[kind]
+        if line.waiting >= self.bounds.waiting and not self._has_place(line) and self._is_longest(sender, line):
             raise Overloaded(Shed.QUEUE, AGAIN)
         seconds = self._senders.take(sender)
         if seconds:
@@ -179,7 +180,7 @@ class Admission:
     def begin(self, kind: Kind) -> bool:
         """Take a place, if one is free and nobody waits for it. Whoever gets one must `end`."""
         line = self._lines[kind]
-        if self._at_work >= self.bounds.at_work or line.at_work >= line.most or line.waiting:
+        if line.waiting or not self._has_place(line):
             return False
         self._at_work += 1
         line.at_work += 1
@@ -189,7 +190,7 @@ class Admission:
         """Wait for a place. Whoever gets one must `end`. Raises: `Overloaded`."""
         line = self._lines[kind]
         if line.waiting >= self.bounds.waiting:
-            if self._is_longest(sender, kind):
+            if self._is_longest(sender, line):
                 raise Overloaded(Shed.QUEUE, AGAIN)
             crowd, own = line.longest()
             latest = next(reversed(own))
@@ -215,16 +216,20 @@ class Admission:
         self._at_work -= 1
         self._lines[kind].at_work -= 1
         for line in self._lines.values():
-            while line.waiting and line.at_work < line.most and self._at_work < self.bounds.at_work:
+            while line.waiting and self._has_place(line):
                 place = line.next()
                 if not place.done():
                     self._at_work += 1
                     line.at_work += 1
                     place.set_result(None)
 
-    def _is_longest(self, sender: str, kind: Kind) -> bool:
+    def _has_place(self, line: _Line) -> bool:
+        return self._at_work < self.bounds.at_work and line.at_work < line.most
+
+    def _is_longest(self, sender: str, line: _Line) -> bool:
         """Whether nobody has more waiting than this sender would have."""
-        line = self._lines[kind]
+        if not line.senders:
+            return True
         _, longest = line.longest()
         return len(line.senders.get(sender, ())) + 1 >= len(longest)
 

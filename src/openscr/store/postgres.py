@@ -16,6 +16,7 @@ from openscr.identifiers import SLOTS, slot_of
 from openscr.store import postgres_alerts, postgres_audit, postgres_outbox
 from openscr.store import postgres_statements as statements
 from openscr.store.compression import Codec
+from openscr.store.instances import check_alone
 from openscr.store.interface import (
     NOBODY,
     AlertRow,
@@ -63,6 +64,15 @@ class PostgresStore(PostgresDatabase):
         self.leasing = leasing
         self._codec = Codec()
 
+    async def _before_change(self, connection: Connection, revision: str) -> None:
+        """See that nobody else runs on the database. Raises: `ConfigurationError`."""
+        # Programs of older schemas do not say that they run.
+        if await connection.fetchval(statements.HAS_INSTANCES) is None:
+            return
+        found = list(map(_read_instance, await connection.fetch(statements.READ_INSTANCES)))
+        now = from_microseconds(await connection.fetchval(statements.NOW))
+        check_alone(found, self.leasing, now, found=revision, needed=self.head_revision())
+
     # --- requests ---------------------------------------------------------------------------------------------------
 
     async def transact(self, slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
@@ -74,7 +84,7 @@ class PostgresStore(PostgresDatabase):
 
         async def begin(connection: Connection) -> None:
             nonlocal transaction
-            transaction = PostgresTransaction(connection, self._codec, slot, self.leasing)
+            transaction = PostgresTransaction(connection, self._codec, slot, self.leasing.holder)
             await transaction.begin()
 
         return await self._in_transaction(begin, lambda _: work(transaction), slot=slot)
@@ -91,8 +101,9 @@ class PostgresStore(PostgresDatabase):
         A damaged row is not given out but marked as failed.
         """
         until = to_microseconds(now)
-        return await self._once(
-            lambda connection: postgres_outbox.take_due(connection, until, limit, self._codec, self.leasing, besides)
+        return await self._in_transaction(
+            None,
+            lambda connection: postgres_outbox.take_due(connection, until, limit, self._codec, self.leasing, besides),
         )
 
     async def change_outbox(self, row: OutboxRow, *, keep: bool = False, whoever: bool = False) -> bool:
@@ -105,8 +116,8 @@ class PostgresStore(PostgresDatabase):
         holder = self.leasing.holder
         values = (*outbox_change_values(row, self._codec), holder if keep else "", row.slot, row.id)
         if whoever:
-            return bool(count_of(await self._execute(statements.OVERRULE_OUTBOX, *values)))
-        return bool(count_of(await self._execute(statements.CHANGE_OUTBOX, *values, holder)))
+            return count_of(await self._execute(statements.OVERRULE_OUTBOX, *values)) > 0
+        return count_of(await self._execute(statements.CHANGE_OUTBOX, *values, holder)) > 0
 
     async def outbox_holders(self) -> list[str]:
         """Return who has open rows of the outbox."""
@@ -145,10 +156,7 @@ class PostgresStore(PostgresDatabase):
 
     async def read_instances(self) -> list[Instance]:
         """Return every worker process that runs, as it says."""
-        return [
-            Instance(holder, program, from_microseconds(started), from_microseconds(seen))
-            for holder, program, started, seen in await self._fetch(statements.READ_INSTANCES)
-        ]
+        return list(map(_read_instance, await self._fetch(statements.READ_INSTANCES)))
 
     async def now(self) -> datetime:
         """Return the time of the database server."""
@@ -311,3 +319,8 @@ class PostgresStore(PostgresDatabase):
             slots = range(start, start + _SLOTS_AT_A_TIME)
             await self._once(partial(check_slots, slots=slots, codec=codec, findings=findings), patience=_LONG)
         return findings.report()
+
+
+def _read_instance(row: Any) -> Instance:
+    holder, program, started, seen = row
+    return Instance(holder, program, from_microseconds(started), from_microseconds(seen))

@@ -59,8 +59,11 @@ class PostgresDatabase:
         """
         if self._connections is not None:
             return
-        await prepare_database(self.place, migrate=self._migrate, schema=self.schema)
+        await prepare_database(self.place, migrate=self._migrate, schema=self.schema, before_change=self._before_change)
         self._connections = Connections(self.place)
+
+    async def _before_change(self, connection: Connection, revision: str) -> None:
+        """See that a schema may be changed, now that it is this revision's. Raises: `ConfigurationError`."""
 
     async def close(self) -> None:
         """Finish what was accepted, then let go of every connection."""

@@ -14,7 +14,7 @@ from openscr.errors import Conflict, OutcomeUnknown, StoreError, StoreFull, Stor
 CONNECTION_ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    # Where no address of the URL takes writes.
+    # That none of the addresses takes writes is one of the driver's inner errors.
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,
@@ -82,6 +82,8 @@ def translate_error(error: BaseException) -> StoreError:
     if isinstance(error, asyncpg.DataError):
         # The driver found a value that the column cannot hold; its words would quote it.
         return StoreError("the database cannot keep one of the values")
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return StoreUnavailable("none of the database's addresses takes writes now")
     return StoreUnavailable("the connection to the database is lost")
 
 

@@ -6,6 +6,7 @@ Spec: 40 §6.3; 00 §4 ``admin outbox``.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
@@ -15,8 +16,9 @@ from openscr.store.compression import Codec
 from openscr.store.interface import Leasing, OutboxRow, OutboxState
 from openscr.store.postgres_connection import Connection
 from openscr.store.rows import read_damaged_outbox, read_outbox
+from openscr.store.statements import OUTBOX_COLUMNS
 
-_LEASED: Final = "UPDATE 1"
+_WIDTH: Final = len(OUTBOX_COLUMNS.split(","))
 
 
 def _read(row: Any, codec: Codec) -> OutboxRow:
@@ -52,38 +54,50 @@ async def take_due(
 ) -> list[OutboxRow]:
     """Lease and return open rows that are due by ``until`` (microseconds since 1970), none of the parties ``besides``.
 
-    Damaged ones become failed ones. A row that another holder has taken meanwhile is left to it, and the next one is
-    looked for.
+    The connection is in a transaction. Damaged rows become failed ones. What another holder is just taking is not
+    waited for: as many others are looked at in its place.
     """
-    due: list[OutboxRow] = []
-    ours = leasing.holder
-    again = True
-    while again:
-        again, due = False, []
-        for row in await _read_due(connection, until, limit, sorted({ours, ""}), besides):
-            *values, _, holder = row
-            try:
-                readable = read_outbox(values, codec)
-            except StoreError as error:
-                failed = (OutboxState.FAILED.value, None, error.diagnostics, row["slot"], row["id"])
-                await connection.execute(statements.FAIL_DAMAGED_OUTBOX, *failed)
-                again = True
+    due: dict[tuple[int, str], OutboxRow] = {}
+    elsewhere: set[tuple[int, str]] = set()
+    while True:
+        wanted = limit + len(elsewhere)
+        found = await _longest_due(connection, until, wanted, leasing.holder, besides)
+        fresh = [row for row in found if _key(row) not in due and _key(row) not in elsewhere][: limit - len(due)]
+        taken = await _take(connection, leasing.holder, [_key(row) for row in fresh if row["holder"] != leasing.holder])
+        for row in fresh:
+            key = _key(row)
+            if row["holder"] != leasing.holder and key not in taken:
+                elsewhere.add(key)
                 continue
-            if holder != ours:
-                claimed = await connection.execute(statements.LEASE_OUTBOX, ours, readable.slot, readable.id)
-                if claimed != _LEASED:
-                    again = True
-                    continue
-            due.append(readable)
-    return due
+            try:
+                due[key] = read_outbox(tuple(row)[:_WIDTH], codec)
+            except StoreError as error:
+                values = (OutboxState.FAILED.value, None, error.diagnostics, *key)
+                await connection.execute(statements.FAIL_DAMAGED_OUTBOX, *values)
+                elsewhere.add(key)
+        if not fresh or len(due) >= limit:
+            return list(due.values())
 
 
-async def _read_due(
-    connection: Connection, until: int, limit: int, holders: Sequence[str], besides: Sequence[str]
-) -> list[Any]:
-    """Return due rows of these holders, longest due first, each with when it is due and its holder at its end."""
+def _key(row: Any) -> tuple[int, str]:
+    return row["slot"], row["id"]
+
+
+async def _take(connection: Connection, holder: str, keys: list[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Make rows ours that are nobody's, slot by slot; return those that are ours now."""
+    if not holder:
+        return set(keys)
+    taken = set()
+    for slot, group in groupby(sorted(keys), key=itemgetter(0)):
+        ids = [id for _, id in group]
+        taken |= {(slot, row["id"]) for row in await connection.fetch(statements.LEASE_OUTBOX, holder, slot, ids)}
+    return taken
+
+
+async def _longest_due(connection: Connection, until: int, limit: int, ours: str, besides: Sequence[str]) -> list[Any]:
+    """Return due rows, ours and nobody's, longest due first, each with when it is due and its holder."""
     found: list[Any] = []
-    for holder in holders:
+    for holder in sorted({ours, ""}):
         if besides:
             found += await _due_besides(connection, until, limit, holder, frozenset(besides))
         else:
@@ -94,7 +108,12 @@ async def _read_due(
 async def _due_besides(
     connection: Connection, until: int, limit: int, holder: str, besides: frozenset[str]
 ) -> list[Any]:
-    waiting = sorted([(due, party) for party, due in await _first_due(connection, holder) if party not in besides])
+    """Return due rows of other parties.
+
+    The cost follows from the number of parties that have open rows, never from how many rows one of them has.
+    """
+    first = await _first_due(connection, holder)
+    waiting = sorted([(due_at, party) for party, due_at in first if party not in besides])
     # A party whose first row is due later than those of so many others cannot be among the rows wanted.
     latest = min(until, waiting[limit - 1][0]) if limit <= len(waiting) else until
     parties = [party for due_at, party in waiting if due_at <= latest]
@@ -102,7 +121,7 @@ async def _due_besides(
 
 
 async def _first_due(connection: Connection, holder: str) -> list[tuple[str, int]]:
-    """Return every party that a holder has open rows for, and when the first of them is due: one look for each."""
+    """Return every party that a holder has open rows for, and when the first is due; one look at the index for each."""
     parties, party = [], ""
     while (found := await connection.fetchrow(statements.NEXT_PARTY_WITH_OUTBOX, holder, party)) is not None:
         party = found[0]
@@ -112,8 +131,7 @@ async def _first_due(connection: Connection, holder: str) -> list[tuple[str, int
 
 async def holders(connection: Connection) -> list[str]:
     """Return who has open rows, each found with one look."""
-    found: list[str] = []
-    last = ""
+    found, last = [], ""
     while (row := await connection.fetchrow(statements.NEXT_HOLDER, last)) is not None:
         last = row[0]
         found.append(last)

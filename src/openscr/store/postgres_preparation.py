@@ -6,6 +6,7 @@ Spec: engine.md level 1; 00 §4 "admin migrate".
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import asyncpg
@@ -38,14 +39,19 @@ _VERSION_TABLE: Final = (
 )
 
 
+BeforeChange = Callable[[Connection, str], Awaitable[None]]
+
+
 async def open_connection(place: Place) -> Connection:
     """Return a connection for the opening of a store. Raises: `ConfigurationError`, `StoreUnavailable`."""
     try:
         return await connect(place, _OPENING_SECONDS, _MIGRATION_SETTINGS)
+    except (ValueError, asyncpg.ClientConfigurationError) as error:
+        raise ConfigurationError(
+            f"the URL of the store's database {place.name} has an option that PostgreSQL does not know or allow"
+        ) from error
     except CONNECTION_ERRORS as error:
         raise explain(error, place) from error
-    except (ValueError, asyncpg.ClientConfigurationError) as error:
-        raise ConfigurationError(f"the store's URL cannot be used: {place.name}") from error
 
 
 def explain(error: BaseException, place: Place) -> Exception:
@@ -85,8 +91,12 @@ async def read_revision(connection: Connection, schema: Schema = SERVICE) -> str
     return None if row is None else str(row[0])
 
 
-async def prepare_database(place: Place, *, migrate: bool, schema: Schema = SERVICE) -> None:
+async def prepare_database(
+    place: Place, *, migrate: bool, schema: Schema = SERVICE, before_change: BeforeChange | None = None
+) -> None:
     """Make sure that the database has the schema of this program.
+
+    ``before_change`` is asked before a schema that is there is changed; it raises when it must not be.
 
     Raises: `ConfigurationError` when it cannot be, with nothing changed; `StoreUnavailable`.
     """
@@ -94,7 +104,7 @@ async def prepare_database(place: Place, *, migrate: bool, schema: Schema = SERV
     try:
         await _check_server(connection, place)
         if await read_revision(connection, schema) != schema.head:
-            await _bring_up_to_date(connection, place, schema, migrate=migrate)
+            await _bring_up_to_date(connection, place, schema, before_change, migrate=migrate)
     except CONNECTION_ERRORS as error:
         raise explain(error, place) from error
     finally:
@@ -114,7 +124,9 @@ async def _check_server(connection: Connection, place: Place) -> None:
         )
 
 
-async def _bring_up_to_date(connection: Connection, place: Place, schema: Schema, *, migrate: bool) -> None:
+async def _bring_up_to_date(
+    connection: Connection, place: Place, schema: Schema, before_change: BeforeChange | None, *, migrate: bool
+) -> None:
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
         # Another program may have started at the same time.
@@ -137,6 +149,8 @@ async def _bring_up_to_date(connection: Connection, place: Place, schema: Schema
             await connection.execute(";\n".join((*schema.postgres_creation, _VERSION_TABLE)))
             await connection.execute("INSERT INTO alembic_version (version_num) VALUES ($1)", schema.head)
         else:
+            if before_change is not None:
+                await before_change(connection, revision)
             await _upgrade(connection, place, schema, revision)
 
 

@@ -18,13 +18,11 @@ from openscr.store.chain import GENESIS, link, write_content
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
 from openscr.store.interface import (
-    NOBODY,
     AlertChange,
     AlertRow,
     AuditEntry,
     ConsentRow,
     EventRow,
-    Leasing,
     Notice,
     OutboxRow,
     PatientState,
@@ -58,12 +56,12 @@ ROWS_OF_NONE = "UPDATE 0"
 class PostgresTransaction:
     """Reads and writes of one slot on a connection that is in a transaction; `begin` comes first."""
 
-    __slots__ = ("_codec", "_connection", "_event_counts", "_head", "_leasing", "slot")
+    __slots__ = ("_codec", "_connection", "_event_counts", "_head", "_holder", "slot")
 
-    def __init__(self, connection: Connection, codec: Codec, slot: int, leasing: Leasing = NOBODY) -> None:
+    def __init__(self, connection: Connection, codec: Codec, slot: int, holder: str = "") -> None:
         self._connection = connection
         self._codec = codec
-        self._leasing = leasing
+        self._holder = holder
         self._event_counts: dict[str, int] = {}
         self._head = (0, GENESIS)
         self.slot = slot
@@ -198,7 +196,7 @@ class PostgresTransaction:
         """Keep a message that must be sent. Raises: `Conflict`. Spec: 40 §6.3."""
         if row.slot != self.slot:
             raise StoreError("the row belongs to another slot than the transaction")
-        await self._write(statements.APPEND_OUTBOX, *outbox_values(row, self._codec), self._leasing.holder)
+        await self._write(statements.APPEND_OUTBOX, *outbox_values(row, self._codec), self._holder)
 
     async def keep_poll_result(self, result: PollResult) -> None:
         """Keep a result, instead of the one before. Spec: 40 §7.6."""

@@ -109,11 +109,11 @@ class SpineApplication:
             await send_treated(scope, receive, send, handled.reply, handled.treatment)
         self._context.metrics.request("spine", handled.interaction, handled.outcome, perf_counter() - started)
 
-    async def overloaded(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def no_room(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer a request on a connection for which there is no room, and end the connection."""
-        self._context.admission.refused(Shed.CONNECTIONS)
         refused = _refuse_overloaded(scope, Overloaded(Shed.CONNECTIONS, AGAIN))
         await send_reply(send, replace(refused.reply, close=True))
+        self._context.metrics.request("spine", refused.interaction, refused.outcome, 0.0)
 
     async def _let_in(self, peer: Peer, scope: Scope) -> Peer:
         """Return who asks, by a certificate of a registered party. Raises: `AccessRefused`. Spec: 35 §3.2, §9.4."""
