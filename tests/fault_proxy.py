@@ -17,7 +17,7 @@ _LENGTH: Final = struct.Struct("!I")
 _SSL_REQUEST: Final = 80877103
 _GSS_REQUEST: Final = 80877104
 _CANCEL_REQUEST: Final = 80877102
-_COMMIT: Final = re.compile(r"\s*(COMMIT|END)\b", re.IGNORECASE)
+_COMMIT: Final = re.compile(r"(?:.*;)?\s*(COMMIT|END)\s*;?\s*\Z", re.IGNORECASE | re.DOTALL)
 _WRITE: Final = re.compile(r"\s*(INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
 _IDLE: Final = b"I"
 

@@ -29,13 +29,12 @@ from openscr.mhs.inbound.application import InboundApplication
 from openscr.mhs.inbound.overdue import OverdueReplies
 from openscr.mhs.interactions import read_interactions
 from openscr.mhs.keys import KeyMaterial
+from openscr.mhs.neighbours import join
 from openscr.mhs.operations import Operations
 from openscr.mhs.outbound.application import outbound_application
-from openscr.mhs.queue.arrivals import Arrivals
 from openscr.mhs.queue.opening import open_queue
 from openscr.mhs.queue.relay import Relay
 from openscr.mhs.queue.rest import QueueRoutes
-from openscr.mhs.replies import Replies
 from openscr.mhs.routing import open_router
 from openscr.mhs.settings import MhsSettings
 from openscr.mhs.store.housekeeping import Housekeeping
@@ -189,6 +188,7 @@ class Adaptor:
         """Open what every part is given; what was opened is closed by `stop`."""
         settings = self.settings
         store = open_store(settings)
+        replies, arrivals = join(store, alone=INBOUND in self._roles)
         await store.open()
         self._open.push_async_callback(store.close)
         interactions = read_interactions(settings.interactions_file)
@@ -206,8 +206,8 @@ class Adaptor:
             carrier=carrier,
             interactions=interactions,
             publisher=publisher,
-            replies=Replies(local=INBOUND in self._roles),
-            arrivals=Arrivals(),
+            replies=replies,
+            arrivals=arrivals,
             figures=Figures(self._clock),
             audit=AuditTrail(store, self._clock, patient_name_of(settings)),
             clock=self._clock,

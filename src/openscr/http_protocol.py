@@ -82,6 +82,9 @@ class _Reading:
     at: float
 
 
+CLOSE = (b"connection", b"close")
+"""Says that no other request is answered on a connection."""
+
 _CUT_OFF = b"400 Bad Request"
 _TOO_SLOW = b"408 Request Timeout"
 _HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
@@ -275,6 +278,11 @@ class SpineProtocol(HttpToolsProtocol):
             # Nobody waits for an answer: what is half read was answered, or is no request yet.
             self._stage = _Stage.NONE
         super().shutdown()
+
+    def leave(self) -> None:
+        """Say with the answer that is owed, if it has not begun, that the connection ends after it."""
+        if self._answering() and not self.cycle.response_started:
+            self.cycle.default_headers = [*self.cycle.default_headers, CLOSE]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the connection."""

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from openscr.access.registration import Cause
 from openscr.connections import Connections
 from openscr.errors import ConfigurationError
-from openscr.http_protocol import Limits, SpineProtocol
+from openscr.http_protocol import CLOSE, Limits, SpineProtocol
 from openscr.metrics import Metrics
 from openscr.settings import Address
 from openscr.tls import HandshakeRefused
@@ -32,6 +32,9 @@ LINGER = 1.0
 
 ACCEPT_PAUSE = 1.0
 """Seconds before the next try when the system has no room for another connection."""
+
+DRAIN_LOOK = 0.05
+"""Seconds between looks whether the last connection has ended."""
 
 Refused = Callable[[Cause, str | None], Awaitable[None]]
 """Is told why a handshake was refused, and the address of who was at the other end."""
@@ -126,10 +129,19 @@ class _Handshakes:
         """Accept connections from now on."""
         self._accepting = asyncio.create_task(self._accept(), name="handshakes")
 
-    def stop(self) -> None:
-        """Accept no more, and break off the handshakes under way: nothing was asked on those connections."""
+    def stop_accepting(self) -> None:
+        """Accept no more; the handshakes under way go on."""
         if self._accepting is not None:
             self._accepting.cancel()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no handshake is under way."""
+        return not self._under_way
+
+    def stop(self) -> None:
+        """Accept no more, and break off the handshakes under way: nothing was asked on those connections."""
+        self.stop_accepting()
         for task in self._under_way:
             task.cancel()
 
@@ -234,7 +246,8 @@ class Listener:
     ) -> None:
         self._socket = listener
         self.connections = Connections(limits.connections, limits.connections_per_address, shared=shared, shed=shed)
-        config = uvicorn.Config(
+        self._address = listener.getsockname()[:2]
+        self._config = config = uvicorn.Config(
             _until_cut_off(app),
             http=SpineProtocol,
             loop="none",
@@ -277,7 +290,7 @@ class Listener:
     @property
     def url(self) -> str:
         """The address really used."""
-        host, port = self._socket.getsockname()[:2]
+        host, port = self._address
         shown = f"[{host}]" if ":" in host else host
         return f"{'https' if self._handshakes else 'http'}://{shown}:{port}"
 
@@ -311,6 +324,31 @@ class Listener:
             if certificate is not None and lapsed(certificate):
                 _log.info("connection let go: its certificate is not good any more")
                 connection.shutdown()
+
+    async def drain(self, grace: float) -> None:
+        """Take no new connections, and let those that are open end of themselves, each with its next answer.
+
+        That answer says so. A connection that idles is left open for ``grace`` seconds: a request that was on its way
+        when we began is still answered. Who shares the socket goes on accepting.
+        """
+        if self._handshakes is not None:
+            self._handshakes.stop_accepting()
+        for server in self._server.servers:
+            server.close()
+        state = self._server.server_state
+        self._config.encoded_headers = [*self._config.encoded_headers, CLOSE]
+        state.default_headers = [*state.default_headers, CLOSE]
+        for connection in list(state.connections):
+            if isinstance(connection, SpineProtocol):
+                connection.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                # Nobody is told when the last connection ends.
+                while state.connections or self._shaking_hands():  # noqa: ASYNC110
+                    await asyncio.sleep(DRAIN_LOOK)
+
+    def _shaking_hands(self) -> bool:
+        return self._handshakes is not None and not self._handshakes.idle
 
     def stop_accepting(self) -> None:
         """Take no new requests; those under way go on."""

@@ -4,6 +4,7 @@ Spec: 35 §6, §7; 80 §5.
 """
 
 import ssl
+from collections.abc import Callable
 
 from openscr.access.policy import AccessPolicy
 from openscr.delivery.carriers import HttpCarrier
@@ -31,6 +32,7 @@ class Officers:
         policy: AccessPolicy,
         metrics: Metrics,
         *,
+        leads: Callable[[], bool],
         clock: Clock,
         mint: UuidFactory,
     ) -> None:
@@ -42,7 +44,7 @@ class Officers:
         if settings.smtp is not None:
             server = read_mail_server(settings.smtp)
             senders[Channel.EMAIL] = MailSender(server, settings.smtp_from, _mail_tls(settings), clock=clock)
-        self._notifier = Notifier(store, senders, metrics, clock=clock)
+        self._notifier = Notifier(store, senders, metrics, clock=clock, leads=leads)
 
     def start(self) -> None:
         """Begin to tell officers of alerts."""

@@ -7,11 +7,9 @@ Spec: 00 §3, §4 ``serve``, §5; 90 §6.4.
 
 import asyncio
 import contextlib
-import fcntl
 import socket
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from time import monotonic
 from typing import IO
 
@@ -20,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from openscr import __version__
 from openscr.access import pki
 from openscr.access.forwarded import ForwardedCertificates
 from openscr.access.matrix import load_matrix, with_claim_activity
@@ -29,9 +28,11 @@ from openscr.access.policy import AccessPolicy
 from openscr.access.verification import Verification
 from openscr.admission.work import Admission, Bounds
 from openscr.codes import LOCAL_REALM, SCR_PERMISSIONS, SUBJECT_ACCESS
+from openscr.data_folder import hold, place_of
 from openscr.delivery.carrier import Carrier
 from openscr.delivery.carriers import HttpCarrier
 from openscr.delivery.outbox import Outbox
+from openscr.delivery.presence import Presence
 from openscr.demo_pages import DemoPages
 from openscr.directory.form import merge, read_directory
 from openscr.directory.ldap_client import LdapAddress, LdapClient
@@ -52,18 +53,20 @@ from openscr.faces.operations.scenarios import ScenarioFace
 from openscr.faces.sds.application import SdsFace
 from openscr.faces.spine.application import SpineApplication, serves
 from openscr.faces.spine.context import SpineContext
+from openscr.figures import Figures, exposition, figures_of
 from openscr.http_protocol import Limits
 from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
 from openscr.listeners import Listener, bind, no_room
 from openscr.metrics import Metrics
 from openscr.officers import Officers
 from openscr.pages.static_files import static_routes
+from openscr.post import ALONE, Post
 from openscr.record.consent import ConsentChanged
 from openscr.record.decision import RecordRules
 from openscr.record.record import Record
 from openscr.record.standings import StandingRecords
 from openscr.settings import EMBEDDED, TEST_FACES, Address, Settings, default_public_url
-from openscr.store.interface import OutboxState, Store
+from openscr.store.interface import Leasing, OutboxState, Store
 from openscr.store.opening import open_store
 from openscr.testbench.demo import Demo
 from openscr.testbench.scenarios.repeating import RepeatingCarrier
@@ -91,8 +94,11 @@ STOP_GRACE = 7.0
 class Service:
     """A running OpenSCR. `start` it, then `stop` it; both may be awaited once."""
 
-    def __init__(self, settings: Settings, *, clock: Clock = utc_now, mint: UuidFactory = mint_uuid) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Clock = utc_now, mint: UuidFactory = mint_uuid, post: Post = ALONE
+    ) -> None:
         self.settings = settings
+        self._post = post
         self.metrics = Metrics()
         self.admission = Admission(_bounds_of(settings), shed=partial(self.metrics.shed, "spine"))
         self.web_admission = Admission(_bounds_of_web(settings), shed=partial(self.metrics.shed, "web"))
@@ -109,6 +115,7 @@ class Service:
         self.standings: StandingRecords
         self.officers: Officers
         self.outbox: Outbox | None = None
+        self.presence: Presence | None = None
         self.demo: Demo | None = None
         self.scenarios: Scenarios | None = None
         self.switches: Switches | None = None
@@ -146,10 +153,13 @@ class Service:
                         "start with --demo, or take it out"
                     )
         settings.make_data_folder()
-        self._hold = _hold(settings.data)
+        post = self._post
+        if post.alone:
+            self._hold = hold(settings.data)
+        self.store.leasing = Leasing(f"{place_of(settings.data)}{post.number}")
         # Taken first: another program on a port should be told before anything is made.
-        web = bind(settings.web, "web")
-        spine = bind(settings.spine, "spine") if "spine" in settings.faces else None
+        web = post.web or bind(settings.web, "web")
+        spine = (post.spine or bind(settings.spine, "spine")) if "spine" in settings.faces else None
         listener = Listener(
             self._door,
             web,
@@ -164,9 +174,12 @@ class Service:
         self._listeners.append(listener)
         try:
             if "operations" in settings.faces:
-                self._door.behind = Starlette(routes=OperationsFace(self, self.metrics.registry).waiting_routes())
-            await listener.start()
+                self._door.behind = Starlette(routes=OperationsFace(self).waiting_routes())
+            if post.first:
+                await listener.start()
             await self._open_store()
+            self.presence = Presence(self.store, __version__, first=post.first)
+            await self.presence.start()
             await asyncio.to_thread(self._make_keys)
             self._tls = Tls(*_tls_of(settings), clock=self._clock)
             await self._load_directory()
@@ -198,6 +211,21 @@ class Service:
         self.started_at = datetime.now(UTC)
         self._state = None
         self._door.behind = application
+        if not post.first:
+            # Others answer meanwhile: nobody need be told that this one is not ready.
+            await listener.start()
+
+    async def drain(self, grace: float) -> None:
+        """Let the connections that are open end of themselves; a colleague takes what is new. Then `stop`."""
+        await asyncio.gather(*(listener.drain(grace) for listener in self._listeners))
+
+    async def withdraw(self, number: int) -> None:
+        """Give back what a worker of our place had, who has died."""
+        try:
+            await self.store.withdraw(f"{self.store.leasing.place}{number}")
+        except StoreError as error:
+            # Whoever leads finds out.
+            _log.warning("rows of a lost worker not given back", error=error.code)
 
     async def _open_store(self) -> None:
         """Open the store; who asks meanwhile is told when that means a new schema."""
@@ -219,6 +247,8 @@ class Service:
         if self.outbox is not None:
             await self.officers.stop()
             await self.outbox.stop(max(0.5, deadline - monotonic()))
+        if self.presence is not None:
+            await self.presence.stop()
         if self._http is not None:
             await self._http.close()
         if self.verification is not None:
@@ -282,7 +312,8 @@ class Service:
         while True:
             await asyncio.sleep(POLL_RESULTS_SWEEP)
             try:
-                await self.store.remove_poll_results(self._clock())
+                if self.presence is not None and self.presence.leads:
+                    await self.store.remove_poll_results(self._clock())
             except StoreError as error:
                 _log.warning("expired poll results not removed", error=error.code)
 
@@ -324,7 +355,14 @@ class Service:
             organisation_hours=dict(settings.organisation_permission_hours),
         )
         self.officers = Officers(
-            settings, self.store, self.directory, policy, self.metrics, clock=self._clock, mint=self._mint
+            settings,
+            self.store,
+            self.directory,
+            policy,
+            self.metrics,
+            leads=lambda: self.presence is None or self.presence.leads,
+            clock=self._clock,
+            mint=self._mint,
         )
         self._http = HttpCarrier(
             self._tls.client,
@@ -345,6 +383,7 @@ class Service:
             carriers,
             clock=self._clock,
             concurrency=settings.delivery_concurrency,
+            may_send=lambda: self.presence is None or self.presence.may_send,
         )
 
     def _spine_context(self, outbox: Outbox, port: int) -> SpineContext:
@@ -396,7 +435,7 @@ class Service:
     def _web_application(self, context: SpineContext) -> ASGIApp:
         routes: list[BaseRoute] = []
         if "operations" in self.settings.faces:
-            face = OperationsFace(self, self.metrics.registry, self.demo)
+            face = OperationsFace(self, self.demo)
             routes += face.routes()
             if self.switches is not None:
                 routes += ScenarioFace(self.switches).routes()
@@ -503,12 +542,22 @@ class Service:
             return "directory"
         return None if await self.store.writable() else "store"
 
-    async def refresh_metrics(self) -> None:
-        """Bring the figures of the outbox, and of what is taken on, up to date."""
+    def figures(self) -> Figures:
+        """Return the figures of this process alone."""
         for face, admission in (("spine", self.admission), ("web", self.web_admission)):
             self.metrics.held(face, admission.at_work, admission.waiting)
         for name, listener in zip(("web", "spine"), self._listeners, strict=False):
             self.metrics.connections(name, len(listener.connections))
+        return figures_of(self.metrics.registry)
+
+    async def metrics_text(self) -> bytes:
+        """Return the figures of all workers of this place for Prometheus. Spec: 00 §3.1."""
+        await self._look_at_outbox()
+        own = self.figures()
+        everybodys = [own] if self._post.everybodys is None else await self._post.everybodys(own)
+        return exposition(everybodys)
+
+    async def _look_at_outbox(self) -> None:
         try:
             figures = await self.store.outbox_figures()
         except StoreError:
@@ -569,22 +618,6 @@ def _tls_of(settings: Settings) -> tuple[TlsFiles, TlsRules]:
 def _tell_consent(changed: ConsentChanged) -> None:
     """Log that a consent was set; whose it is, and by which message, stands in the audit."""
     _log.debug("consent set", changed=changed.version.value is not changed.previous, source=changed.version.source)
-
-
-def _hold(data: Path) -> IO[bytes]:
-    """Keep a data folder to ourselves until the file is closed or the process ends, however it ends.
-
-    Two services on one outbox would send every message twice. Raises: `ConfigurationError` if another one has it.
-    """
-    file = (data / "serve.lock").open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise ConfigurationError(
-            f"data {data}: another openscr serve runs on this folder; stop it, or name another with --data"
-        ) from error
-    return file
 
 
 class _Door:

@@ -187,6 +187,13 @@ class Settings(SourcedSettings):
         default_factory=_from("spine", default_public_url),
         description="what answers name as our own address (40 §10.5); default https://<spine>/sync-service",
     )
+    workers: int = Field(1, ge=1, le=64, description="worker processes that share the listeners (00 §4)")
+    drain_seconds: float = Field(
+        20.0,
+        ge=0.1,
+        le=600,
+        description="how long a worker that is replaced still answers on connections that idle (SIGUSR2)",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto writes for people on a terminal and JSON lines elsewhere"

@@ -9,9 +9,12 @@ import gc
 import signal
 import sys
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import structlog
 
 from openscr.cli.console import say
+from openscr.errors import ConfigurationError
 
 
 class Running(Protocol):
@@ -31,10 +34,22 @@ class Running(Protocol):
         """Take changed certificates now."""
 
 
+@runtime_checkable
+class Supervising(Running, Protocol):
+    """What runs worker processes."""
+
+    def restart_workers(self) -> None:
+        """Replace every worker by a new one, so that no client sees it."""
+
+    async def ended(self) -> str:
+        """Wait until it can go on no longer; return why."""
+
+
 def run_until_told(make: Callable[[], Running]) -> None:
     """Run what ``make`` makes until Ctrl-C or SIGTERM; say ``ready`` and its addresses when it accepts requests.
 
-    On SIGHUP it looks at its certificates at once, but in a terminal, where that means that the window was closed.
+    On SIGHUP it looks at its certificates at once, but in a terminal, where that means that the window was closed; on
+    SIGUSR2 it replaces its workers. Raises: `ConfigurationError` when it can go on no longer.
     """
     import uvloop
 
@@ -59,14 +74,30 @@ async def _run(make: Callable[[], Running]) -> None:
     starting.result()
     if sys.stdin is None or not sys.stdin.isatty():
         loop.add_signal_handler(signal.SIGHUP, service.look_at_tls_files)
-    # This process does nothing else: what was built at the start stays, and requests leave few cycles to look for.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    ending = None
+    if isinstance(service, Supervising):
+        loop.add_signal_handler(signal.SIGUSR2, service.restart_workers)
+        ending = asyncio.create_task(service.ended())
+    else:
+        loop.add_signal_handler(signal.SIGUSR2, _no_workers)
+    settle_down()
     try:
         # Whoever started us may have gone away without reading.
         with contextlib.suppress(BrokenPipeError):
             say(" ".join(("ready", *service.urls)))
-        await waiting
+        await asyncio.wait((waiting, *([ending] if ending else ())), return_when=asyncio.FIRST_COMPLETED)
     finally:
         await service.stop()
+    if ending is not None and ending.done():
+        raise ConfigurationError(ending.result())
+
+
+def settle_down() -> None:
+    """Let the garbage collector forget what was built at the start: it stays, and requests leave few cycles behind."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+def _no_workers() -> None:
+    structlog.get_logger("service").warning("nothing to replace: this service runs without --workers")

@@ -4,7 +4,8 @@ Spec: 00 §3, §4 ``serve``.
 """
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,6 +35,9 @@ def serve(
     faces: Annotated[
         str | None, typer.Option("--faces", metavar="LIST", help="Faces that run, separated by commas.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", help="Worker processes that share the listeners.")
+    ] = None,
     public_url: Annotated[
         str | None, typer.Option("--public-url", metavar="URL", help="What answers name as our own address.")
     ] = None,
@@ -48,7 +52,7 @@ def serve(
 
     The first run makes the data folder: database, keys, certificates, directory. Prints one line
     [bold]ready <web address> <spine address>[/bold] when it accepts requests; stops on Ctrl-C or SIGTERM, and looks at
-    its certificates at once on SIGHUP.
+    its certificates at once on SIGHUP. With [bold]--workers[/bold] SIGUSR2 replaces the workers one by one.
     """
     from openscr.settings import load_settings
 
@@ -59,6 +63,7 @@ def serve(
         "web": web,
         "spine": spine,
         "faces": faces,
+        "workers": workers,
         "public_url": public_url,
         "log_level": log_level,
     }
@@ -68,13 +73,19 @@ def serve(
         return
     if as_json:
         raise typer.BadParameter("--json goes with --show-config")
-    _run(settings)
+    _run(settings, flags, config)
 
 
-def _run(settings: "Settings") -> None:
+def _run(settings: "Settings", flags: dict[str, Any], config: Path | None) -> None:
     from openscr.logs import configure_logs
-    from openscr.service import Service
 
     for_people = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     configure_logs(settings.log_level, text=for_people)
-    run_until_told(lambda: Service(settings))
+    if settings.workers > 1:
+        from openscr.supervisor import Supervisor
+
+        run_until_told(lambda: Supervisor(settings, flags, str(config) if config is not None else None))
+    else:
+        from openscr.service import Service
+
+        run_until_told(lambda: Service(settings))

@@ -9,7 +9,7 @@ Spec: 80 §5.1, §5.3; 35 §6 "notifications carry no patient or user identity".
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -46,14 +46,24 @@ def pause_after(attempts: int) -> timedelta:
 class Notifier:
     """Sends what is due, subscriber by subscriber, so that one who does not answer holds up nobody else.
 
-    ``senders`` are the ways of telling by the ``kind`` of a subscription.
+    ``senders`` are the ways of telling by the ``kind`` of a subscription. Of all workers on a store one tells, so that
+    nobody is told twice: the one of which ``leads`` says so.
     """
 
-    def __init__(self, store: Store, senders: Mapping[str, Sender], metrics: Metrics, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        senders: Mapping[str, Sender],
+        metrics: Metrics,
+        *,
+        clock: Clock,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._store = store
         self._senders = dict(senders)
         self._metrics = metrics
         self._clock = clock
+        self._leads = leads
         self._task: asyncio.Task[None] | None = None
         self._busy: dict[str, asyncio.Task[None]] = {}
 
@@ -71,7 +81,8 @@ class Notifier:
     async def _run(self) -> None:
         while True:
             try:
-                await self.sweep()
+                if self._leads():
+                    await self.sweep()
             except StoreError as error:
                 _log.warning("notices not read", error=error.code)
             except Exception as error:  # noqa: BLE001 the sweep must outlive whatever happens in it

@@ -9,7 +9,7 @@ Spec: 40 §6.3, §6.4.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -58,7 +58,8 @@ class Outbox:
     has no more than it leaves free, so that a receiver that is slow holds up nobody else. What does not fit waits in
     the store, not in memory. ``poll`` is how often, in seconds, the store is asked for due rows.
 
-    Of several workers on one store each sends what it has accepted, and takes what is nobody's when it is due.
+    Of several workers on one store each sends what it has accepted, and takes what is nobody's when it is due, as long
+    as ``may_send`` says that the others know of it: else what it has could be theirs by now.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Outbox:
         clock: Clock = utc_now,
         concurrency: int = 32,
         poll: float = 1.0,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._directory = directory
@@ -77,6 +79,7 @@ class Outbox:
         self._clock = clock
         self._concurrency = concurrency
         self._poll = poll
+        self._may_send = may_send
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._of_party: Counter[str] = Counter()
         self._held_back: set[str] = set()
@@ -124,7 +127,7 @@ class Outbox:
         """Send a row that has just been committed; with the hands full it waits in the store."""
         if row.state is not OutboxState.OPEN or self._stopping:
             return
-        if self._has_room_for(row.to_party):
+        if self._has_room_for(row.to_party) and self._may_send():
             self._begin(row)
         else:
             self._held_back.add(row.to_party)
@@ -202,6 +205,8 @@ class Outbox:
 
     async def _begin_due(self) -> None:
         self._backlog = True
+        if not self._may_send():
+            return
         while (free := self._concurrency - len(self._under_way)) > 0:
             # Rows of a party whose share is taken are not even read: its queue may be long, and others wait behind it.
             self._held_back = {party for party in self._of_party if not self._has_room_for(party)}

@@ -14,7 +14,7 @@ from openscr.errors import Conflict, OutcomeUnknown, StoreError, StoreFull, Stor
 CONNECTION_ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    # That none of the addresses takes writes is one of the driver's inner errors.
+    # No address is the right one; or the server has ended just as it was asked.
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,

@@ -1,7 +1,5 @@
 """Whatever is done to the audit behind the adaptor's back shows, and where it begins. Spec: 50 F22."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ from openscr.errors import StoreError
 from openscr.mhs.store.audit_chain import Head, Verification, forge, read_record
 from openscr.mhs.store.interface import Store
 
-from .conftest import sqlite
+from .conftest import ENGINES, needs, tamper
 from .samples import an_entry, put
 
 ROWS = 6
@@ -33,28 +31,33 @@ DAMAGES = {
 }
 
 
-async def filled(folder: Path) -> Store:
-    store = sqlite(folder)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Return the name of an engine whose rows can be reached by another way."""
+    needs(request.param, request)
+    return str(request.param)
+
+
+async def filled(engine: str, folder: Path) -> Store:
+    store = ENGINES[engine](folder)
     await store.open()
     await put(store, *(an_entry(number) for number in range(ROWS)))
     return store
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-async def test_damage_is_found_at_its_first_record(damage: str, tmp_path: Path) -> None:
+async def test_damage_is_found_at_its_first_record(damage: str, engine: str, tmp_path: Path) -> None:
     statement, sequence = DAMAGES[damage]
-    store = await filled(tmp_path)
+    store = await filled(engine, tmp_path)
     assert await store.verify_audit() is None
-    with closing(sqlite3.connect(tmp_path / "mhs.db", isolation_level=None)) as connection:
-        assert connection.execute(statement).rowcount > 0
+    tamper(engine, tmp_path, statement)
     assert await store.verify_audit() == sequence
     await store.close()
 
 
-async def test_a_record_that_cannot_be_read_is_said_to_be_damaged(tmp_path: Path) -> None:
-    store = await filled(tmp_path)
-    with closing(sqlite3.connect(tmp_path / "mhs.db", isolation_level=None)) as connection:
-        connection.execute("UPDATE audit SET content = CAST('{' AS BLOB) WHERE sequence = 2")
+async def test_a_record_that_cannot_be_read_is_said_to_be_damaged(engine: str, tmp_path: Path) -> None:
+    store = await filled(engine, tmp_path)
+    tamper(engine, tmp_path, "UPDATE audit SET content = CAST('{' AS BLOB) WHERE sequence = 2")
     with pytest.raises(StoreError, match="record 2 is damaged"):
         _ = [row async for row in store.read_audit()]
     await store.close()

@@ -11,16 +11,17 @@ from openscr.mhs.store.interface import Removed, Retention, SendState, Store
 from openscr.mhs.store.memory import MemoryStore
 
 from ..rig import TestClock, context
-from .conftest import memory, sqlite
+from .conftest import ENGINES, needs
 from .samples import a_message, a_queue_message, a_receipt, a_sending, an_id, at, put
 
 DAY = 86_400.0
 PATIENCE = 60.0
 
 
-@pytest.fixture(params=[memory, sqlite])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    made: Store = request.param(tmp_path)
+    needs(request.param, request)
+    made: Store = ENGINES[request.param](tmp_path)
     await made.open()
     yield made
     await made.close()

@@ -17,13 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from openscr.mhs.store.interface import QueueFigures, Removed, Retention
 
-from .conftest import ENGINES
+from .conftest import ENGINES, needs
 from .samples import a_queue_message, an_id, at, put
 
 T = TypeVar("T")
 
 ALLOWED = 2
-EXAMPLES = {"memory": 150, "sqlite": 40, "sealed sqlite": 10}
+EXAMPLES = {"memory": 150, "sqlite": 40, "sealed sqlite": 10, "postgresql": 8}
 """Many where they cost little; bodies are sealed or not, the statements are the same."""
 SECONDS = st.sampled_from([0, 0, 1, 10, 40])
 WHICH = st.integers(0, 1000)
@@ -168,7 +168,9 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("engine", EXAMPLES)
-def test_the_queue_does_what_its_model_does(engine: str) -> None:
+def test_the_queue_does_what_its_model_does(engine: str, request: pytest.FixtureRequest) -> None:
+    needs(engine, request)
+
     class Machine(QueueMachine):
         pass
 

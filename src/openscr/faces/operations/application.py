@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -36,8 +35,8 @@ class Operations(Protocol):
         ``starting``, ``migrating``, ``directory`` (a directory server that was never read), ``store``, ``stopping``.
         """
 
-    async def refresh_metrics(self) -> None:
-        """Bring figures up to date that are not counted as they happen."""
+    async def metrics_text(self) -> bytes:
+        """Return all figures for Prometheus."""
 
 
 class ReadyRequest(Protocol):
@@ -71,7 +70,6 @@ class OperationsFace:
     """The routes of this face. ``demo`` is none on a service without the demo world."""
 
     operations: Operations
-    registry: CollectorRegistry
     demo: DemoHelpers | None = None
 
     def routes(self) -> list[BaseRoute]:
@@ -111,8 +109,7 @@ class OperationsFace:
         return JSONResponse({"ready": False, "reason": reason}, status_code=503)
 
     async def _metrics(self, _request: Request) -> Response:
-        await self.operations.refresh_metrics()
-        return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(await self.operations.metrics_text(), media_type=CONTENT_TYPE_LATEST)
 
     async def _inbox(self, request: Request) -> Response:
         if self.demo is None:

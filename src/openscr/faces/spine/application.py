@@ -78,7 +78,7 @@ class SpineApplication:
         self._context = context
         self._mutual_tls = mutual_tls
         self._forwarded = forwarded
-        self._strangers = Strangers(context.record, context.clock)
+        self._strangers = Strangers(context.record)
         soap, ebxml = SoapEndpoint(context), EbxmlEndpoint(context)
         self._polling = PollingEndpoint(context)
         self._posts: dict[str, Answering] = {

@@ -1,4 +1,6 @@
-"""Those who wait for queue messages: woken at once by an enqueue in this process, else by looking.
+"""Those who wait for queue messages: woken at once by an enqueue in this process, or in one that can tell us.
+
+Whatever nobody tells of, such as the end of a lease, is found by looking.
 
 Spec: 50 E4, E5.
 """
@@ -6,7 +8,7 @@ Spec: 50 E4, E5.
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from openscr.mhs.replies import Replies
+from openscr.mhs.replies import Elsewhere, Replies
 
 T = TypeVar("T")
 
@@ -22,12 +24,18 @@ class Arrivals:
     ``interval`` seconds later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: Elsewhere | None = None) -> None:
         self._waiting = Replies()
+        self._elsewhere = elsewhere
 
     def tell(self) -> None:
-        """Tell that there is something on the queue now."""
-        self._waiting.arrived(_ANY)
+        """Tell that there is something on the queue now: others, if nobody waits here."""
+        if not self._waiting.heard(_ANY) and self._elsewhere is not None:
+            self._elsewhere.tell(_ANY)
+
+    def heard(self) -> None:
+        """Wake who waits here: another process says that there is something on the queue."""
+        self._waiting.heard(_ANY)
 
     async def wait(self, find: Callable[[], Awaitable[T | None]], *, seconds: float, interval: float = 1.0) -> T | None:
         """Return what ``find`` finds as soon as it finds something, none after ``seconds``; it is asked once at least.

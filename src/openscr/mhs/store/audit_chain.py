@@ -42,10 +42,15 @@ class StoredRecord:
     hash: bytes
 
 
-def forge(head: Head, entry: AuditEntry) -> StoredRecord:
-    """Return the record that follows a head. Raises: `StoreError` when its content bears a reserved name."""
+def check_names(entry: AuditEntry) -> None:
+    """See that a record could be appended. Raises: `StoreError` when its content bears a reserved name."""
     if reserved := RESERVED_NAMES.intersection(entry.content):
         raise StoreError(f"an audit record may not name anything {', '.join(sorted(reserved))}: rows are called so")
+
+
+def forge(head: Head, entry: AuditEntry) -> StoredRecord:
+    """Return the record that follows a head. Raises: `StoreError` when its content bears a reserved name."""
+    check_names(entry)
     sequence, occurred_at, content = head.sequence + 1, to_microseconds(entry.occurred_at), _encode(entry.content)
     return StoredRecord(sequence, occurred_at, content, link(head.hash, _SLOT, sequence, occurred_at, None, content))
 

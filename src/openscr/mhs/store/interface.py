@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from openscr.mhs.queue_message import QueueMessage
 from openscr.mhs.states import InboundStatus, OutboundStatus, Workflow
@@ -365,3 +365,24 @@ class Store(Protocol):
 
     async def verify_audit(self) -> int | None:
         """Return the sequence number of the first record that does not fit the chain, none when all do."""
+
+
+@runtime_checkable
+class Announcing(Protocol):
+    """What a store can do besides, through which processes tell each other that there is something to be found in it.
+
+    These are hints: one may get lost or come twice, and nothing that must happen may wait for one. Spec: 50 F3.
+    """
+
+    @property
+    def hearing(self) -> bool:
+        """Whether words of others reach us now."""
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Have ``heard`` called with every word of another process; with an empty one when some may have been missed.
+
+        To be said before the store is opened.
+        """
+
+    def announce(self, word: str) -> None:
+        """Tell all other processes a word, soon; never waits."""

@@ -16,6 +16,7 @@ from openscr.mhs.settings import MhsSettings
 from openscr.mhs.store.encryption import read_key
 from openscr.mhs.store.interface import Store
 from openscr.mhs.store.memory import MemoryStore
+from openscr.mhs.store.postgres import PostgresMhsStore
 from openscr.mhs.store.sqlite import SqliteMhsStore
 
 Opening = Callable[[str, MhsSettings], Store]
@@ -50,12 +51,22 @@ def open_sqlite(url: str, settings: MhsSettings) -> Store:
     return SqliteMhsStore(Path(path), read_key(settings.secret_store_key))
 
 
+def open_postgresql(url: str, settings: MhsSettings) -> Store:
+    """Return the store of a URL ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE``, whose database must exist."""
+    return PostgresMhsStore(url, read_key(settings.secret_store_key))
+
+
 def open_memory(url: str, settings: MhsSettings) -> Store:
     """Return an empty store in memory, of a URL ``memory:``."""
     return MemoryStore()
 
 
-BUILT_IN: Final[dict[str, Opening]] = {"sqlite": open_sqlite, "memory": open_memory}
+BUILT_IN: Final[dict[str, Opening]] = {
+    "sqlite": open_sqlite,
+    "postgresql": open_postgresql,
+    "postgres": open_postgresql,
+    "memory": open_memory,
+}
 
 
 def open_store(settings: MhsSettings) -> Store:

@@ -44,6 +44,7 @@ async def wait_for_reply(context: AdaptorContext, request: OutboundRequest, fact
         lambda: context.store.transact(look),
         seconds=patience(settings),
         interval=settings.resync_interval,
+        patient=True,
     )
     reply = reply or await context.store.transact(give_up)
     return NO_REPLY if reply is None else _told(reply, whole=request.whole)

@@ -12,6 +12,11 @@ from openscr.mhs.store.migrations import schema_0001
 from openscr.store.migrations import Schema
 
 ADAPTOR: Final = Schema(
-    "openscr.mhs.store:migrations", ("0001",), "message", "openscr mhs serve", creation=schema_0001.SQLITE
+    "openscr.mhs.store:migrations",
+    ("0001",),
+    "message",
+    "openscr mhs serve",
+    creation=schema_0001.SQLITE,
+    postgres_creation=schema_0001.POSTGRES,
 )
 """The schema of the adaptor's store."""

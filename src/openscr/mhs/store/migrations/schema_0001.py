@@ -145,3 +145,158 @@ SQLITE: Final = (
     """,
     "INSERT INTO probe (id, written) VALUES (1, 0)",
 )
+
+
+POSTGRES: Final = (
+    """
+    CREATE TABLE message (
+        message_id text COLLATE "C" NOT NULL,
+        created bigint NOT NULL,
+        workflow text NOT NULL,
+        interaction text NOT NULL,
+        correlation_id text NOT NULL,
+        outbound_status text,
+        inbound_status text,
+        history bytea NOT NULL,
+        last_error text NOT NULL,
+        from_party text COLLATE "C" NOT NULL,
+        to_party text NOT NULL,
+        digest text NOT NULL,
+        waits_until bigint,
+        result_status integer,
+        result_content_type text,
+        result_body bytea,
+        PRIMARY KEY (message_id)
+    )
+    """,
+    # Bodies may be sealed, and are then as large after compression as before it.
+    "ALTER TABLE message ALTER COLUMN result_body SET STORAGE EXTERNAL",
+    "CREATE INDEX message_created ON message (created, message_id)",
+    "CREATE INDEX message_outbound ON message (outbound_status, created, message_id)",
+    "CREATE INDEX message_inbound ON message (inbound_status, created, message_id)",
+    """
+    CREATE TABLE sending (
+        message_id text COLLATE "C" NOT NULL,
+        sequence bigint GENERATED ALWAYS AS IDENTITY,
+        address text NOT NULL,
+        headers bytea NOT NULL,
+        names bytea NOT NULL,
+        retries integer NOT NULL,
+        retry_interval double precision NOT NULL,
+        persist_duration double precision NOT NULL,
+        state text NOT NULL,
+        attempts integer NOT NULL,
+        first_attempt_at bigint,
+        next_attempt_at bigint,
+        last_error text NOT NULL,
+        due_at bigint NOT NULL,
+        leased_until bigint NOT NULL,
+        digest bytea NOT NULL,
+        PRIMARY KEY (message_id)
+    )
+    """,
+    """
+    CREATE TABLE sending_body (
+        message_id text COLLATE "C" NOT NULL REFERENCES sending (message_id) ON DELETE CASCADE,
+        body bytea NOT NULL,
+        PRIMARY KEY (message_id)
+    )
+    """,
+    "ALTER TABLE sending_body ALTER COLUMN body SET STORAGE EXTERNAL",
+    "CREATE INDEX sending_due ON sending (due_at, sequence) WHERE state = 'open'",
+    """
+    CREATE TABLE reply (
+        message_id text COLLATE "C" NOT NULL,
+        correlation_id text NOT NULL,
+        received_at bigint NOT NULL,
+        body bytea NOT NULL,
+        PRIMARY KEY (message_id)
+    )
+    """,
+    "ALTER TABLE reply ALTER COLUMN body SET STORAGE EXTERNAL",
+    "CREATE INDEX reply_received ON reply (received_at, message_id)",
+    """
+    CREATE TABLE inbound_receipt (
+        from_party text COLLATE "C" NOT NULL,
+        message_id text COLLATE "C" NOT NULL,
+        received_at bigint NOT NULL,
+        expires_at bigint NOT NULL,
+        answer bytea NOT NULL,
+        PRIMARY KEY (from_party, message_id)
+    )
+    """,
+    "CREATE INDEX inbound_receipt_expires ON inbound_receipt (expires_at)",
+    """
+    CREATE TABLE queue (
+        sequence bigint GENERATED ALWAYS AS IDENTITY,
+        id text COLLATE "C" NOT NULL UNIQUE,
+        message_id text COLLATE "C" NOT NULL,
+        correlation_id text NOT NULL,
+        created_at bigint NOT NULL,
+        late integer NOT NULL,
+        receipt text COLLATE "C",
+        free_at bigint NOT NULL,
+        deliveries integer NOT NULL,
+        died_at bigint,
+        size bigint NOT NULL,
+        PRIMARY KEY (sequence)
+    )
+    """,
+    """
+    CREATE TABLE queue_body (
+        sequence bigint NOT NULL REFERENCES queue (sequence) ON DELETE CASCADE,
+        body bytea NOT NULL,
+        PRIMARY KEY (sequence)
+    )
+    """,
+    "ALTER TABLE queue_body ALTER COLUMN body SET STORAGE EXTERNAL",
+    "CREATE INDEX queue_living ON queue (sequence) WHERE died_at IS NULL",
+    "CREATE INDEX queue_delivered ON queue (deliveries, free_at) WHERE died_at IS NULL AND deliveries > 0",
+    "CREATE UNIQUE INDEX queue_receipt ON queue (receipt) WHERE receipt IS NOT NULL",
+    "CREATE INDEX queue_created ON queue (created_at)",
+    "CREATE INDEX queue_dead ON queue (died_at, sequence) WHERE died_at IS NOT NULL",
+    """
+    CREATE TABLE audit (
+        sequence bigint NOT NULL,
+        occurred_at bigint NOT NULL,
+        content bytea NOT NULL,
+        hash bytea NOT NULL,
+        PRIMARY KEY (sequence)
+    )
+    """,
+    """
+    CREATE TABLE chain (
+        id integer NOT NULL CHECK (id = 1),
+        sequence bigint NOT NULL,
+        hash bytea NOT NULL,
+        PRIMARY KEY (id)
+    )
+    """,
+    "INSERT INTO chain (id, sequence, hash) VALUES (1, 0, decode(repeat('00', 32), 'hex'))",
+    """
+    CREATE TABLE encryption (
+        id integer NOT NULL CHECK (id = 1),
+        key_id text,
+        PRIMARY KEY (id)
+    )
+    """,
+    "INSERT INTO encryption (id, key_id) VALUES (1, NULL)",
+    """
+    CREATE TABLE probe (
+        id integer NOT NULL CHECK (id = 1),
+        written bigint NOT NULL,
+        padding bytea,
+        PRIMARY KEY (id)
+    )
+    """,
+    "INSERT INTO probe (id, written) VALUES (1, 0)",
+    # One row for each transaction that wrote: whoever was not told how its COMMIT ended finds it out here.
+    """
+    CREATE TABLE ending (
+        token uuid NOT NULL,
+        committed boolean NOT NULL,
+        PRIMARY KEY (token)
+    )
+    """,
+)
+"""The same for PostgreSQL."""

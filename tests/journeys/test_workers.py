@@ -1,0 +1,242 @@
+"""Several workers behind the same sockets: replaced and killed while clients work over mutual TLS."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from journeys.endpoint import ClientEndpoint
+from journeys.messages import PRACTICE, Post, fresh_patient
+from journeys.runner import Server, faults_of, import_directory, launch, live_directory, outbox_rows, until
+from journeys.wire import Connection, Ended, post, signal_of
+from openscr.codes import UPLOAD
+
+CLIENTS = 4
+
+
+@dataclass
+class Practice:
+    """A client system that uploads one summary after the other, on a connection that it keeps.
+
+    ``done`` are the ids of messages that were acknowledged; ``broken`` counts connections that ended with a request on
+    its way: it is then sent again, as it was.
+    """
+
+    server: Server
+    tls: ssl.SSLContext
+    done: list[str] = field(default_factory=list)
+    broken: int = 0
+    _connection: Connection | None = None
+
+    async def work(self, enough: asyncio.Event) -> None:
+        """Upload until it is enough."""
+        while not enough.is_set():
+            message = PRACTICE.upload(fresh_patient()).post()
+            while not await self._sent(message):
+                self.broken += 1
+            self.done.append(message.message_id)
+        self._hang_up()
+
+    async def _sent(self, message: Post) -> bool:
+        connection = await self._connected()
+        try:
+            answer = await connection.exchange(message.raw())
+        except (Ended, OSError):
+            self._hang_up()
+            return False
+        assert signal_of(answer).kind == "Acknowledgment"
+        if answer.header("connection") == "close":
+            self._hang_up()
+        return True
+
+    async def _connected(self) -> Connection:
+        if self._connection is None:
+            host, port = self.server.spine.removeprefix("https://").rsplit(":", 1)
+            self._connection = Connection(*await asyncio.open_connection(host, int(port), ssl=self.tls))
+        return self._connection
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.writer.transport.abort()
+            self._connection = None
+
+
+@dataclass
+class Site:
+    """A service with two workers, the endpoint that its answers go to, and practices at work."""
+
+    server: Server
+    endpoint: ClientEndpoint
+    practices: list[Practice]
+    enough: asyncio.Event
+    work: "list[asyncio.Task[None]]"
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return what the log says of one kind."""
+        lines = [json.loads(line) for line in self.server.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line.get("event") == name]
+
+    async def happened(self, name: str, times: int = 1) -> list[dict[str, Any]]:
+        """Wait until the log has told of something so many times; return what it tells."""
+
+        async def told() -> bool:
+            await asyncio.sleep(0.05)
+            return len(self.events(name)) >= times
+
+        await until(told)
+        return self.events(name)
+
+    async def each_did(self, more: int) -> None:
+        """Wait until every practice has been answered so many times more."""
+        before = [len(practice.done) for practice in self.practices]
+
+        async def did() -> bool:
+            await asyncio.sleep(0.02)
+            return all(len(p.done) >= n + more for p, n in zip(self.practices, before, strict=True))
+
+        await until(did)
+
+    @property
+    def done(self) -> list[str]:
+        """The ids of all messages that were acknowledged."""
+        return [id for practice in self.practices for id in practice.done]
+
+    async def delivered(self) -> Counter[str]:
+        """Let the practices rest, and wait until nothing is left to be delivered; return what came, and how often."""
+        self.enough.set()
+        await asyncio.gather(*self.work)
+
+        async def nothing_left() -> bool:
+            return not await outbox_rows(self.server.data)
+
+        await until(nothing_left)
+        return Counter(delivery.envelope.ref_to_message_id or "" for delivery in self.endpoint.deliveries)
+
+    async def uploads_counted(self) -> float:
+        """Return how many uploads `/metrics` knows of."""
+        text = (await ask(self.server, "/metrics")).decode()
+        found = re.findall(rf'^openscr_requests_total{{[^}}]*interaction="{UPLOAD}"[^}}]*}} (\S+)$', text, re.MULTILINE)
+        return sum(map(float, found))
+
+
+async def ask(server: Server, path: str) -> bytes:
+    """Ask the web listener, on a connection of its own."""
+    return (await post(server.web, path, b"", (), method="GET")).body
+
+
+@asynccontextmanager
+async def busy_site(data: Path, start: Callable[..., Server]) -> AsyncIterator[Site]:
+    """Give a service with two workers that practices keep busy."""
+    async with ClientEndpoint() as endpoint:
+        await import_directory(data, live_directory(endpoint.url, retries=2, retry_interval="PT0.2S"), replace=True)
+        server = start(workers=2, patient_index="open", unknown_author="accept", drain_seconds=8)
+        practices = [Practice(server, server.tls()) for _ in range(CLIENTS)]
+        enough = asyncio.Event()
+        work = [asyncio.create_task(practice.work(enough)) for practice in practices]
+        site = Site(server, endpoint, practices, enough, work)
+        try:
+            await site.each_did(2)
+            yield site
+        finally:
+            enough.set()
+            await asyncio.gather(*work)
+
+
+async def test_workers_are_replaced_and_no_client_sees_it(data: Path, start: Callable[..., Server]) -> None:
+    """Every worker gives way to a new one under load: no connection breaks, each answer is delivered once."""
+    async with busy_site(data, start) as site:
+        before = {event["pid"] for event in await site.happened("worker ready", 2)}
+        counted = await site.uploads_counted()
+        site.server.process.send_signal(signal.SIGUSR2)
+        await site.happened("rolling restart done")
+        await site.happened("worker ended", 2)
+        await site.each_did(3)
+        after = {event["pid"] for event in site.events("worker ready")} - before
+        assert len(after) == 2
+        assert not any(alive(pid) for pid in before)
+        assert await site.uploads_counted() > counted
+        assert await site.delivered() == Counter(site.done)
+        assert await site.uploads_counted() == len(site.done)
+    assert [practice.broken for practice in site.practices] == [0] * CLIENTS
+    assert site.server.stop() == 0
+    assert await faults_of(data) == ()
+
+
+async def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
+    data: Path, start: Callable[..., Server]
+) -> None:
+    """What it was about is done when its clients come again; what it had to deliver another one delivers."""
+    async with busy_site(data, start) as site:
+        (first, *_) = await site.happened("worker ready", 2)
+        counted = await site.uploads_counted()
+        os.kill(first["pid"], signal.SIGKILL)
+        (lost,) = await site.happened("worker ended unexpectedly")
+        assert (lost["worker"], lost["how"]) == (first["worker"], "SIGKILL")
+        await site.happened("worker ready", 3)
+        await site.each_did(2)
+        assert await site.uploads_counted() >= counted, "what a dead worker had counted stays counted"
+        assert set(await site.delivered()) == set(site.done)
+    assert site.server.stop() == 0
+    assert await faults_of(data) == ()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+async def test_workers_end_with_their_supervisor(data: Path, start: Callable[..., Server]) -> None:
+    """However it ends; until the last has, nobody else works on the folder, then the next one does."""
+    server = start(workers=2)
+    pids = [json.loads(line)["pid"] for line in server.log.read_text().splitlines() if '"worker ready"' in line]
+    assert len(pids) == 2
+    server.kill()
+
+    async def gone() -> bool:
+        await asyncio.sleep(0.02)
+        return not any(map(alive, pids))
+
+    await until(gone)
+    assert (await ready(again := start(workers=2))) == {"ready": True}
+    assert again.stop() == 0
+
+
+async def ready(server: Server) -> dict[str, Any]:
+    """Return what a service says of being ready."""
+    answer: dict[str, Any] = json.loads(await ask(server, "/readyz"))
+    return answer
+
+
+REFUSED: dict[str, tuple[dict[str, object], str]] = {
+    "a demo": ({"demo": True}, "the demo runs in one process"),
+    "a store that cannot be": ({"store": "/nowhere/at/all.db"}, "/nowhere/at"),
+    "a certificate that is none": ({"tls_certificate": "/dev/null", "tls_key": "/dev/null"}, "/dev/null"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_workers_that_cannot_start_say_why_once(data: Path, case: str) -> None:
+    """One line on standard error and exit code 1, whichever process has found out."""
+    settings, words = REFUSED[case]
+    process, log = launch(data, workers=2, **settings)
+    assert process.wait(60) == 1
+    assert process.stdout is not None
+    with process.stdout as output:
+        assert output.read() == ""
+    lines = [line for line in log.read_text().splitlines() if not line.startswith("{")]
+    assert len(lines) == 1, lines
+    assert words in lines[0]
