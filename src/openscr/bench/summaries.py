@@ -22,7 +22,7 @@ LARGEST: Final = 400_000
 VARIETIES: Final = 100
 """Documents of the corpus: one for every hundredth of the distribution."""
 
-_POOL: Final = 250
+_POOL: Final = 120
 """Patients of the synthetic population that the corpus is chosen from."""
 
 _NUMBER: Final = re.compile(rb'(root="2\.16\.840\.1\.113883\.2\.1\.4\.1" extension=")\d{10}')

@@ -76,12 +76,14 @@ async def _load(
     as_json: bool,
 ) -> None:
     from openscr.bench.loading import Loader
+    from openscr.bench.service import check_is_for_measuring
     from openscr.bench.summaries import documents_of
     from openscr.client.profile import Profile
     from openscr.directory.form import build_directory, read_directory
     from openscr.testbench.world import demo_directory
 
     async with opened_store(data, store, migrate=True) as opened:
+        await check_is_for_measuring(opened)
         entries = await opened.read_directory() or read_directory(demo_directory())
         directory = build_directory(entries, 0)
         profile = Profile.of_directory(directory, app, GP)

@@ -53,7 +53,7 @@ def test_a_url_without_a_path_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["couchdb://host/name", "data/mhs.db", "nothing"])
 def test_an_engine_that_nobody_has_brought_is_refused_with_those_there_are(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="memory, sqlite"):
+    with pytest.raises(ConfigurationError, match="memory, postgres, postgresql, sqlite"):
         open_store(settings(store=url))
 
 

@@ -1,0 +1,105 @@
+"""Measurements as their users run them, against services that really run. Spec: 00 §4 ``bench``; 90 §6, §7."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Run
+from serving import DemoServer
+
+KEYS = [
+    "operation", "engine", "messages", "seconds", "per_second", "server_cpu_ms_per_message",
+    "floor_cpu_ms_per_message", "latency_ms", "rss_mb", "bytes_per_record",
+]  # fmt: skip
+NUMBER = re.compile(r"\b9\d{9}\b")
+
+
+def test_a_mix_is_sent_to_a_service_that_runs(openscr: Run, demo_server: DemoServer) -> None:
+    """At two rates: each asks for as many as it should, and is told of each operation."""
+    options = ["--at", demo_server.web, "--patients", 20, "--seconds", 2, "--level", "t2", "--arrivals", "fixed"]
+    ended = openscr("bench", "mix", *options, "--rate", 60, "--pid", demo_server.process.pid, "--json").done()
+    whole, *parts = ended.json
+    assert list(whole) == KEYS
+    assert whole["operation"] == "mix"
+    assert 110 <= whole["messages"] == sum(part["messages"] for part in parts) <= 120
+    assert {"upload", "event list", "consent get"} <= {part["operation"] for part in parts}
+    for figure in (whole, *parts):
+        assert 0 < figure["latency_ms"]["p50"] <= figure["latency_ms"]["p95"] <= figure["latency_ms"]["p99"]
+    assert whole["server_cpu_ms_per_message"] > 0
+    assert whole["rss_mb"] > 10
+    # Whose service it is, and how its store stands, nobody has said.
+    assert (whole["engine"], whole["bytes_per_record"]) == (None, None)
+    assert NUMBER.search(ended.out + ended.err) is None
+
+
+def test_a_service_of_our_own_is_measured_with_its_floor(openscr: Run, tmp_path: Path) -> None:
+    """Live, with certificates, its acknowledgements delivered to us."""
+    kinds = ["--operation", "upload", "--operation", "event"]
+    sizes = ["--count", 40, "--runs", 1, "--patients", 20, "--data", tmp_path / "kept"]
+    ended = openscr("bench", "cost", *kinds, *sizes, "--json").done()
+    upload, event = ended.json
+    assert [list(upload), list(event)] == [KEYS, KEYS]
+    assert (upload["operation"], upload["engine"], upload["messages"]) == ("upload", "SQLite", 40)
+    for figure in (upload, event):
+        assert figure["server_cpu_ms_per_message"] > 0
+        assert figure["floor_cpu_ms_per_message"] is not None
+    assert 1_000 < upload["bytes_per_record"] < 30_000
+    assert event["bytes_per_record"] is None
+    verified = openscr("admin", "verify", "--data", tmp_path / "kept", "--json").done().json
+    # 20 loaded; of the uploads 40 to warm up, 40 measured, and some at half the rate.
+    assert verified["intact"]
+    assert verified["events"] >= 20 + 80
+
+
+def test_limits_that_are_missed_end_with_one(openscr: Run, demo_server: DemoServer) -> None:
+    """Patients without a record are none of the service's mistakes, and yet not what was asked for."""
+    options = ["--at", demo_server.web, "--patients", 800_000, "--no-load", "--seconds", 1, "--rate", 50]
+    ended = openscr("bench", "mix", *options, "--check").failed("missed", "errors: event: HTTP 200")
+    assert NUMBER.search(ended.out + ended.err) is None
+
+
+def test_a_store_is_filled_and_begun_again(openscr: Run, tmp_path: Path) -> None:
+    options = ["--data", tmp_path / "data", "--versions", 2]
+    first = openscr("bench", "load", "--count", 30, *options, "--json").done().json
+    assert first["records"] == 60
+    assert "records in" in openscr("bench", "load", "--count", 40, *options, "--indexed").done().out
+    verified = openscr("admin", "verify", "--data", tmp_path / "data", "--json").done().json
+    assert (verified["intact"], verified["events"]) == (True, 80)
+
+
+def test_a_store_of_somebody_is_left_alone(openscr: Run, tmp_path: Path) -> None:
+    data = tmp_path / "theirs"
+    world = Path(__file__).parents[2] / "src/openscr/testbench/world.json"
+    theirs = tmp_path / "directory.json"
+    theirs.write_text(world.read_text().replace("Y90001-0000001", "X26-0000001"))
+    openscr("directory", "import", theirs, "--data", data, "--replace").done()
+    for command in (["load", "--count", 5], ["cost", "--patients", 5]):
+        openscr("bench", *command, "--data", data).failed("a party X26-0000001", "a store of their own")
+    assert openscr("admin", "verify", "--data", data, "--json").done().json["events"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "status"),
+    [
+        (["cost", "--operation", "dance"], "operations are upload; upload, mixed sizes; event list", 1),
+        (["cost", "--workers", "2", "--no-tls"], "without TLS it is a demo service, which has one worker", 1),
+        (["mix", "--at", "http://127.0.0.1:1"], "nothing answers at http://127.0.0.1:1", 1),
+        (["mix", "--at", "http://127.0.0.1:1", "--workers", "2"], "for a service of our own", 2),
+        (["mix", "--callback", "127.0.0.1:0"], "--callback goes with --at", 2),
+        (["mix", "--rate", "0"], "--rate", 2),
+        (["load", "--count", "0"], "--count", 2),
+        (["load", "--count", "5", "--store", "oracle://x"], "a store is a file", 2),
+    ],
+)
+def test_what_will_not_do_is_told(openscr: Run, arguments: list[str], said: str, status: int) -> None:
+    ended = openscr("bench", *arguments)
+    assert ended.status == status
+    assert said in " ".join(re.sub(r"[│╭╮╰╯─\n]+", " ", ended.err).split())
+
+
+def test_a_process_that_is_not_there_is_told(openscr: Run, demo_server: DemoServer) -> None:
+    gone = os.getpid() + (1 << 22)
+    options = ["--at", demo_server.web, "--no-load", "--seconds", 1, "--pid", gone]
+    openscr("bench", "mix", *options).failed(f"there is no process {gone} here")
