@@ -169,10 +169,7 @@ class Normal:
         """Send for so many seconds; return what it was like."""
         plans = (self._uploads, self._questions)
         found, asked = await asyncio.gather(
-            *(
-                sender.run(replace(plan, seconds=seconds))
-                for sender, plan in zip(self._senders, plans, strict=True)
-            )
+            *(sender.run(replace(plan, seconds=seconds)) for sender, plan in zip(self._senders, plans, strict=True))
         )
         found.add(asked)
         fresh = (self._uploads.mix.fresh or 0) + int(2 * seconds * self._uploads.rate) + 100

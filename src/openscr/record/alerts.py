@@ -231,7 +231,7 @@ class Alerts:
                     return AlertStepped(alert.id, StepResult.CHANGED, alert)
             result = _judge(alert, step, to, authorisation)
             said = {"alert": alert.id, "alert_state": alert.state, "alert_new_state": to.value, **details}
-            if result is StepResult.CHANGED and authorisation.person is not None:
+            if result is StepResult.CHANGED and person is not None:
                 change = AlertChange(
                     alert.id,
                     alert.version + 1,
@@ -239,8 +239,8 @@ class Alerts:
                     alert.state,
                     to.value,
                     note,
-                    authorisation.person.user_id,
-                    authorisation.person.role_profile_id,
+                    person.user_id,
+                    person.role_profile_id,
                     authorisation.organisation,
                 )
                 await transaction.change_alert(change)

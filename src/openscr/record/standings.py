@@ -27,9 +27,9 @@ from openscr.record.decision import (
     refuse_general,
     survivor_of,
 )
+from openscr.record.settling import transact_until_known
 from openscr.record.ties import in_force_for_role, is_claim, is_registered
 from openscr.record.viewing import ACCESS_ALERT, raised_alert
-from openscr.record.settling import transact_until_known
 from openscr.spine import Caller, Consent, MessageIds, Outcome
 from openscr.standing import (
     Basis,
