@@ -221,16 +221,13 @@ async def trial(plan: Plan, data: Path, service: Subject, trouble: Trouble) -> R
 
         async def client(turn: int, share: list[Message] | None) -> None:
             """Send a share; without one look at what the others have sent."""
-            journal = Journal(data / f"client-{turn}.jsonl")
-            try:
+            with Journal(data / f"client-{turn}.jsonl") as journal:
                 async with Line(service, tls) as line:
                     if share is not None:
                         await Sender(line, journal, report.faults, work.told).send(share)
                     else:
                         dice = random.Random(plan.seed + turn)
                         await Viewer(line, journal, dice, report.faults).look_until(over, numbers)
-            finally:
-                journal.close()
 
         async with asyncio.TaskGroup() as tasks:
             senders = [tasks.create_task(client(turn, share)) for turn, share in enumerate(shares)]

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 Line = dict[str, Any]
 """One line: ``what`` happened to the message ``message_id``, ``at`` which second of this machine's, and more.
@@ -26,7 +26,11 @@ class Journal:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        """Write on."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._file.close()
 

@@ -18,15 +18,19 @@ import pytest_asyncio
 
 from alerts import an_alert, in_fhir
 from fault_proxy import AtCommit
+from faults.ailing_store import ILLNESSES
 from faults.clients import consent_message, polling_message, reliable_message
 from faults.comparing import LIMIT
 from faults.crash import nothing_owed
 from faults.site import Site, ailing_site
 from journeys.messages import PRACTICE, Mail, fresh_patient
 from journeys.runner import faults_of, stored
+from journeys.test_officers import OFFICER, Officer
+from journeys.test_relationships import NURSE, Staff
 from journeys.wire import Answer, fault_of, request_bytes
-from openscr.identifiers import mint_uuid
+from openscr.identifiers import mint_uuid, slot_of
 from openscr.spine import Consent
+from openscr.store.interface import StandingRow, Transaction
 from postgres import PostgresServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -81,6 +85,15 @@ async def every_verb(site: Site) -> list[Sent]:
 async def site(postgres: PostgresServer, pki: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """One service for all of them."""
     async with ailing_site(postgres, tmp_path_factory.mktemp("commits") / "data", pki, "commits") as site:
+        yield site
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def demo(postgres: PostgresServer, pki: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """A demo service, where staff and officers can sign in."""
+    folder = tmp_path_factory.mktemp("staff") / "data"
+    settings = {"demo": True, "rate_per_second": 0, "rate_per_minute": 0}
+    async with ailing_site(postgres, folder, pki, "staff", **settings) as site:
         yield site
 
 
@@ -140,6 +153,51 @@ async def test_a_look_whose_audit_may_be_lost_shows_nothing(site: Site) -> None:
         assert answer is not None
         assert fault_of(answer).retriable
         assert seconds < LIMIT
+
+
+async def test_what_staff_and_officers_do_is_done_once_and_told_so(demo: Site) -> None:
+    """A claim, its end, a step of an alert: tried once more by the service itself, which knows its own work.
+
+    Without a store they are told to come back. Spec: 80 §5.3; 70 §9; engine.md.
+    """
+    nurse = await Staff.signed_in(demo.service, "app-viewer", NURSE)
+    officer = await Officer.signed_in(demo.service, "app-viewer", OFFICER)
+    for kind in LOUD:
+        if kind is not AtCommit.CUT_UNDER_WAY:
+            await claim_end_and_step(kind, demo, nurse, officer)
+    async with ILLNESSES["refused"](demo.store):
+        for answer in (await nurse.ask("standing", nhs_number=fresh_patient()), await officer.get("alerts")):
+            assert (answer.status, answer.header("retry-after")) == (503, "1"), answer.body
+    assert await faults_of(demo.data) == ()
+
+
+async def claim_end_and_step(kind: AtCommit, demo: Site, nurse: Staff, officer: Officer) -> None:
+    """Let a nurse claim a patient and give it up, an officer look into the alert, with every commit broken."""
+    strike = demo.store.proxy.strike
+    number, one = fresh_patient(), mint_uuid()
+    await demo.timed(PRACTICE.upload(number).post().raw())
+    struck = [strike(kind, statement=f"INSERT INTO standing.*{one}")]
+    claim = await nurse.ask("relationships", id=one, nhs_number=number, alert_reason="6", text="on the ward")
+    assert claim.status in (200, 201), (kind, claim.body)
+    struck.append(strike(kind, statement=f"UPDATE standing.*{one}"))
+    assert (await nurse.ask("standing/end", nhs_number=number, id=one)).status == 204, kind
+
+    async with stored(demo.data) as store:
+        (alert,) = [row for row in await store.read_alerts() if row.nhs_number == number]
+    struck.append(strike(kind, statement=f"UPDATE alert.*{alert.id}"))
+    stepped = await officer.ask(f"alerts/{alert.id}", version=1, status="under-investigation")
+    assert (stepped.status, json.loads(stepped.body)["result"]) == (200, "changed"), (kind, stepped.body)
+    assert all(event.is_set() for event in struck), kind
+
+    async def look(transaction: Transaction) -> tuple[StandingRow | None, int]:
+        return await transaction.find_standing(one), len(await transaction.alert_changes(alert.id))
+
+    async with stored(demo.data) as store:
+        standing, steps = await store.transact(slot_of(number), look)
+        assert [row.id for row in await store.read_alerts() if row.nhs_number == number] == [alert.id], kind
+    assert standing is not None
+    assert standing.ended_at is not None, kind
+    assert steps == 1, kind
 
 
 async def test_every_answer_arrives_once_and_all_is_whole(site: Site) -> None:

@@ -65,11 +65,10 @@ JOURNALS: dict[str, tuple[list[str], list[str], int]] = {
 @pytest.mark.parametrize("case", JOURNALS)
 def test_journals(case: str, tmp_path: Path, messages: dict[str, Message], report: Report) -> None:
     *lines, faults = JOURNALS[case]
-    journal = Journal(tmp_path / "client-0.jsonl")
-    for message, whats in zip(messages.values(), lines, strict=True):
-        for what in whats:
-            journal.write(what, message.message_id, success=True)
-    journal.close()
+    with Journal(tmp_path / "client-0.jsonl") as journal:
+        for message, whats in zip(messages.values(), lines, strict=True):
+            for what in whats:
+                journal.write(what, message.message_id, success=True)
     check_journals(read_journals(tmp_path), messages, report)
     assert len(report.faults) == faults
 
@@ -137,14 +136,13 @@ def test_looks(case: str, tmp_path: Path, report: Report) -> None:
     shown, stale, faults = LOOKS[case]
     number = fresh_patient()
     uploads = [reliable_message(number, version, None) for version in range(3)]
-    journal = Journal(tmp_path / "client-0.jsonl")
-    journal.write("accepted", uploads[0].message_id)
-    journal.write("ask", "query", patient=number)
-    journal.write("accepted", uploads[1].message_id)
-    journal.write("shown", "query", seconds=0.1, events=[uploads[index].event_id for index in shown])
-    journal.write("ask", "another", patient=number)
-    journal.write("no answer", "another", seconds=5.5)
-    journal.close()
+    with Journal(tmp_path / "client-0.jsonl") as journal:
+        journal.write("accepted", uploads[0].message_id)
+        journal.write("ask", "query", patient=number)
+        journal.write("accepted", uploads[1].message_id)
+        journal.write("shown", "query", seconds=0.1, events=[uploads[index].event_id for index in shown])
+        journal.write("ask", "another", patient=number)
+        journal.write("no answer", "another", seconds=5.5)
     journals = read_journals(tmp_path)
     check_looks(journals, {upload.message_id: upload for upload in uploads[:2]}, report)
     check_journals(journals, {}, report)

@@ -61,10 +61,9 @@ async def upload_until_refused(site: Site) -> tuple[list[Message], str]:
 async def check(site: Site, messages: list[Message], folder: Path) -> None:
     """Send everything again until it is acknowledged, and hold that it is there once."""
     report = Report(Plan(0, 0, 1, 0, 0))
-    journal = Journal(folder / "client-0.jsonl")
     async with site.line() as line:
-        await Sender(line, journal, report.faults, asyncio.Queue()).send(messages)
-        journal.close()
+        with Journal(folder / "client-0.jsonl") as journal:
+            await Sender(line, journal, report.faults, asyncio.Queue()).send(messages)
         sent = {message.message_id: message for message in messages}
         check_journals(read_journals(folder), sent, report)
         await check_lists(line, sent, report)

@@ -22,6 +22,7 @@ from openscr.errors import Conflict, refusal
 from openscr.identifiers import Clock, slot_of
 from openscr.record.audit import audit_entry
 from openscr.record.decision import ACCEPTED, ACCESS_DENIED
+from openscr.record.settling import transact_until_known
 from openscr.spine import AckType, Caller, MessageIds, Outcome
 from openscr.store.alert_evidence import CHANGE_DIGEST, change_digest
 from openscr.store.interface import AlertChange, AlertRow, Store, Transaction
@@ -215,23 +216,31 @@ class Alerts:
             await self._audit_unknown("alert change", caller, ids, step.alert_id, details)
             return AlertStepped(step.alert_id, StepResult.DENIED)
 
+        now = self._clock()
+
         async def work(transaction: Transaction) -> AlertStepped | None:
             alert = await _present(transaction, step.alert_id)
             authorisation = self._authorise(alert, caller)
             if authorisation.organisation != alert.organisation:
                 return None
+            person = authorisation.person
+            if person is not None and alert.version == step.version + 1:
+                last = (await transaction.alert_changes(alert.id))[-1]
+                if (last.changed_at, last.user_id, last.to_state) == (now, person.user_id, to.value):
+                    # It is our own step, whose commit was broken off when it had taken place.
+                    return AlertStepped(alert.id, StepResult.CHANGED, alert)
             result = _judge(alert, step, to, authorisation)
             said = {"alert": alert.id, "alert_state": alert.state, "alert_new_state": to.value, **details}
-            if result is StepResult.CHANGED and authorisation.person is not None:
+            if result is StepResult.CHANGED and person is not None:
                 change = AlertChange(
                     alert.id,
                     alert.version + 1,
-                    self._clock(),
+                    now,
                     alert.state,
                     to.value,
                     note,
-                    authorisation.person.user_id,
-                    authorisation.person.role_profile_id,
+                    person.user_id,
+                    person.role_profile_id,
                     authorisation.organisation,
                 )
                 await transaction.change_alert(change)
@@ -247,7 +256,7 @@ class Alerts:
             return AlertStepped(alert.id, result, await transaction.find_alert(alert.id))
 
         try:
-            stepped = await self._store.transact(slot, work)
+            stepped = await transact_until_known(self._store, slot, work)
         except Conflict:
             return AlertStepped(step.alert_id, StepResult.CONFLICT)
         if stepped is None:

@@ -27,6 +27,7 @@ from openscr.record.decision import (
     refuse_general,
     survivor_of,
 )
+from openscr.record.settling import transact_until_known
 from openscr.record.ties import in_force_for_role, is_claim, is_registered
 from openscr.record.viewing import ACCESS_ALERT, raised_alert
 from openscr.spine import Caller, Consent, MessageIds, Outcome
@@ -140,7 +141,7 @@ class StandingRecords:
             record = show_record(known if repeated and known else wanted) if decision.outcome.accepted else None
             return RecordedOutcome(decision.outcome, record, repeated)
 
-        return await self._store.transact(slot_of(request.nhs_number), work)
+        return await transact_until_known(self._store, slot_of(request.nhs_number), work)
 
     def _decide(
         self,
@@ -257,7 +258,7 @@ class StandingRecords:
             await self._audit(transaction, caller, request.ids, request.nhs_number, decision, authorisation, now)
             return decision.outcome
 
-        return await self._store.transact(slot_of(request.nhs_number), work)
+        return await transact_until_known(self._store, slot_of(request.nhs_number), work)
 
     async def standing(self, caller: Caller, query: StandingQuery) -> StandingOutcome:
         """Say what is in force between the acting role and a patient. Raises: `StoreError`. Spec: 70 §6.3."""

@@ -53,6 +53,9 @@ class Failure(StrEnum):
     UNEXPECTED = "unexpected"
 
 
+_SOON: Final = "1"
+"""Seconds after which an alert may be sent again that could not be stored."""
+
 _STORE: Final = (503, "transient", "SERVICE_UNAVAILABLE", "The service cannot store alerts now; send it again")
 _FAILURES: Final = {
     Failure.STRANGER: (403, "forbidden", "ACCESS_DENIED", "The certificate belongs to no registered party"),
@@ -74,7 +77,8 @@ def refuse_failed(failure: Failure, limit: int) -> Reply:
     """Make the answer to a request that ended before it was looked at. Spec: 60 §12.5."""
     status, issue, code, display = _FAILURES[failure]
     broken = failure in (Failure.TOO_LARGE, Failure.CUT_OFF)
-    return refuse(status, issue, code, display.format(limit=limit), close=broken)
+    refused = refuse(status, issue, code, display.format(limit=limit), close=broken)
+    return replace(refused, headers=(("retry-after", _SOON),)) if status == 503 else refused
 
 
 def refuse_overloaded(overload: Overloaded) -> Reply:
