@@ -14,7 +14,7 @@ from openscr.errors import Conflict, OutcomeUnknown, StoreError, StoreFull, Stor
 CONNECTION_ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    # No address is the right one; or the server has ended just as it was asked.
+    # Where no address of the URL takes writes.
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,
