@@ -17,6 +17,7 @@ from openscr.store.compression import Codec
 from openscr.store.copying import Piece
 from openscr.store.interface import ChainHead, VerifyReport
 from openscr.store.migrations import REVISIONS, head_revision, upgrade_sqlite
+from openscr.store.migrations.sqlite_schema import STEPS
 from openscr.store.sqlite_verification import check_slots
 from openscr.store.tables import Table
 from openscr.store.verification import Findings
@@ -52,7 +53,10 @@ async def verify_backup(
 
 def _empty_database(revision: str) -> bytes:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
-        upgrade_sqlite(database, revision)
+        for statement in (statement for step, made in STEPS.items() if step <= revision for statement in made):
+            database.execute(statement)
+        database.execute("CREATE TABLE alembic_version (version_num TEXT NOT NULL)")
+        database.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (revision,))
         return database.serialize()
 
 
