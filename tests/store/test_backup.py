@@ -176,13 +176,31 @@ async def test_what_was_damaged_in_the_store_is_found_in_its_backup(full: tuple[
     with closing(sqlite3.connect(tmp_path / "openscr.db")) as database, database:
         database.execute("UPDATE audit SET content = x'7b7d' WHERE sequence = 2 AND slot = ?", (slot_of(NUMBERS[3]),))
         database.execute("UPDATE receipt SET raw = x'00' WHERE slot = ?", (slot_of(NUMBERS[4]),))
+        database.execute("UPDATE consent SET source = CAST(x'c3286121' AS TEXT) WHERE slot = ?", (slot_of(NUMBERS[5]),))
     await back_up(url, tmp_path / "two.backup")
     report = await verify(tmp_path / "two.backup")
     store = open_store(url)
     await store.open()
     assert report == await store.verify()
     await store.close()
-    assert len(report.faults) == 7
+    assert len(report.faults) == 8
+    await restore(tmp_path / "two.backup", str(tmp_path / "new.db"))
+    store = open_store(str(tmp_path / "new.db"))
+    await store.open()
+    assert report == await store.verify()
+    await store.close()
+    assert await contents(str(tmp_path / "new.db")) == await contents(url)
+
+
+async def test_what_postgresql_cannot_keep_is_told(full: tuple[str, Path], tmp_path: Path, url: Url) -> None:
+    """Without a word of what the row says: a damaged text, and one with a NUL in it, which SQLite takes for a text."""
+    for name, text in (("damaged", b"\xc3(a!"), ("nul", b"a\0b")):
+        with closing(sqlite3.connect(tmp_path / "openscr.db")) as database, database:
+            database.execute("UPDATE consent SET source = CAST(? AS TEXT) WHERE slot = ?", (text, slot_of(NUMBERS[5])))
+        await back_up(full[0], tmp_path / name)
+        with pytest.raises(StoreError, match="a row of table consent holds what PostgreSQL cannot keep") as refused:
+            await restore(tmp_path / name, url("postgresql", f"new {name}"))
+        assert NUMBERS[5] not in str(refused.value)
 
 
 async def test_a_backup_of_an_older_release_is_restored_and_brought_up_to_date(tmp_path: Path) -> None:

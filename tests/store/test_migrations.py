@@ -16,7 +16,7 @@ from openscr.store.interface import OutboxRow, PollResult, Transaction
 from openscr.store.migrations import REVISIONS, head_revision, upgrade_sqlite
 from openscr.store.rows import outbox_values
 from openscr.store.sqlite import SqliteStore
-from openscr.store.sqlite_connection import read_revision
+from openscr.store.sqlite_connection import prepare_database, read_revision
 from openscr.store.sqlite_transaction import SqliteTransaction, run_to_end
 from openscr.store.statements import OUTBOX_COLUMNS
 
@@ -198,7 +198,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path) ->
 
 
 def test_a_start_with_the_right_schema_does_without_alembic(tmp_path: Path) -> None:
-    """The tool is loaded only when there is something to migrate."""
+    """The tool is loaded only when there is something to migrate, and a new store needs none."""
     path = tmp_path / "openscr.db"
     source = (
         "import asyncio, sys\n"
@@ -210,6 +210,19 @@ def test_a_start_with_the_right_schema_does_without_alembic(tmp_path: Path) -> N
         "asyncio.run(main())\n"
         "print('alembic' in sys.modules, 'sqlalchemy' in sys.modules)\n"
     )
-    for expected in ("True True", "False False"):
+    for _ in ("new", "there already"):
         done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == expected
+        assert done.stdout.strip() == "False False"
+
+
+def test_a_new_store_has_the_schema_that_an_old_one_is_brought_to(tmp_path: Path) -> None:
+    """A new one is made without alembic: the same tables and indexes, and the same revision."""
+    prepare_database(tmp_path / "new.db", 1, migrate=True)
+    with (
+        closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None)) as new,
+        closing(sqlite3.connect(tmp_path / "old.db", isolation_level=None)) as old,
+    ):
+        upgrade_sqlite(old)
+        made = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE '%alembic%' ORDER BY type, name"
+        assert new.execute(made).fetchall() == old.execute(made).fetchall()
+        assert read_revision(new) == read_revision(old) == head_revision()

@@ -17,6 +17,7 @@ from openscr.store.interface import Instance
 from openscr.store.moving import Moved, fill
 from openscr.store.opening import open_store, whole_store
 from openscr.store.tables import LEFT_BEHIND, TABLES
+from postgres import PASSWORD, USER, PostgresServer
 from serving import clean_environment
 
 from .conftest import ENGINES, url_of
@@ -261,3 +262,18 @@ async def test_two_that_fill_one_target_do_not_mix(url: Url) -> None:
     # Whichever of them stood in whose way, what is there is right, and can be completed.
     await move(source, target)
     assert await contents(target) == await contents(source)
+
+
+async def test_the_owner_of_a_database_needs_no_other_rights(url: Url, postgres: PostgresServer) -> None:
+    """Who moves a store is nobody's superuser."""
+    postgres.sql(f"CREATE ROLE mover LOGIN PASSWORD '{PASSWORD}'")
+    owned = [where.replace(f"//{USER}:", "//mover:") for where in (url("postgresql", "b"), url("postgresql", "c"))]
+    for where in owned:
+        postgres.sql(f"ALTER DATABASE {where.rpartition('/')[2]} OWNER TO mover")
+    source = url("sqlite", "a")
+    await populated(source, versions=1)
+    await move(source, owned[0])
+    async with whole_store(owned[0], Access.FILL) as one, whole_store(owned[1], Access.FILL) as other:
+        assert await one.identity() != await other.identity()
+    await move(owned[0], owned[1])
+    assert await contents(owned[1]) == await contents(source)

@@ -14,11 +14,12 @@ from contextlib import closing
 from openscr.errors import ConfigurationError
 from openscr.store.backup_file import BackupFile
 from openscr.store.compression import Codec
-from openscr.store.copying import Piece
 from openscr.store.interface import ChainHead, VerifyReport
 from openscr.store.migrations import REVISIONS, head_revision, upgrade_sqlite
+from openscr.store.migrations.sqlite_schema import STEPS
+from openscr.store.sqlite_copying import insert_rows
 from openscr.store.sqlite_verification import check_slots
-from openscr.store.tables import Table
+from openscr.store.tables import MADE
 from openscr.store.verification import Findings
 
 
@@ -42,7 +43,7 @@ async def verify_backup(
         with closing(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)) as database:
             database.deserialize(empty)
             async for piece in backup.pieces(part):
-                await asyncio.to_thread(_insert, database, tables[piece.table], piece)
+                await asyncio.to_thread(insert_rows, database, tables[piece.table], piece.rows)
                 progress(len(piece.rows))
             if snapshot.revision != head_revision():
                 await asyncio.to_thread(upgrade_sqlite, database)
@@ -52,12 +53,10 @@ async def verify_backup(
 
 def _empty_database(revision: str) -> bytes:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
-        upgrade_sqlite(database, revision)
+        for statement in (statement for step, made in STEPS.items() if step <= revision for statement in made):
+            database.execute(statement)
+        database.execute("CREATE TABLE alembic_version (version_num TEXT NOT NULL)")
+        database.execute("INSERT INTO alembic_version (version_num) VALUES (?)", (revision,))
+        for table in MADE:
+            database.execute(f"DELETE FROM {table}")  # noqa: S608  a name of ours
         return database.serialize()
-
-
-def _insert(database: sqlite3.Connection, table: Table, piece: Piece) -> None:
-    values = ", ".join("?" * len(table.columns))
-    # Names of tables and columns were held against a pattern when the backup was read.
-    statement = f"INSERT OR REPLACE INTO {table.name} ({', '.join(table.columns)}) VALUES ({values})"  # noqa: S608
-    database.executemany(statement, piece.rows)

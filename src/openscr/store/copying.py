@@ -34,6 +34,9 @@ Row = Sequence[Any]
 NO_SLOTS: Final = range(0)
 """Where the rows of tables stand that lie in no slot."""
 
+NOT_TEXT: Final = 1
+"""The kind of `msgspec.msgpack.Ext` that stands for a text whose bytes are no text: of a damaged row."""
+
 _ROWS_OF_A_PART: Final = 20_000
 _LARGE_ROWS: Final = 32
 _SMALL_ROWS: Final = 500

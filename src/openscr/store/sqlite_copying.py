@@ -8,13 +8,17 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
+import msgspec
+
 from openscr.errors import ConfigurationError
 from openscr.identifiers import utc_now
-from openscr.store.copying import Access, Row
+from openscr.store.copying import NOT_TEXT, Access, Row
 from openscr.store.migrations import SERVICE, Schema
+from openscr.store.rows import bytes_as_stored, text_as_stored
 from openscr.store.sqlite_connection import (
     connect,
     prepare_database,
@@ -100,10 +104,23 @@ class SqliteCopy:
         return await self._run(lambda connection: connection.execute(query).fetchall())
 
     async def stream(self, query: str, at_a_time: int) -> AsyncIterator[list[Row]]:
-        """Return the rows of a query, some at a time."""
+        """Return the rows of a query, some at a time; a text that is none comes as the bytes that are stored."""
+        given, damaged = 0, False
         cursor = await self._run(lambda connection: connection.execute(query))
-        while rows := await self._run(lambda _: cursor.fetchmany(at_a_time)):
-            yield rows
+        while True:
+            try:
+                rows = await self._run(partial(_take, cursor, at_a_time))
+            except _NotText:
+                # From here on every text is looked at. The order is the same: nothing was written meanwhile.
+                damaged = True
+                cursor = await self._run(partial(_start_again, query, given))
+                continue
+            if not rows:
+                break
+            given += len(rows)
+            yield [_with_bytes(row) for row in rows] if damaged else rows
+        if damaged:
+            await self._run(_read_texts)
 
     async def revision(self) -> str | None:
         """Return the revision of the schema, none for an empty file. Raises: `ConfigurationError`."""
@@ -149,13 +166,61 @@ class SqliteCopy:
 
     async def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Write rows."""
-        values = ", ".join("?" * len(table.columns))
-        statement = f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({values})"  # noqa: S608
-        await self._run(lambda connection: connection.executemany(statement, rows))
+        await self._run(lambda connection: insert_rows(connection, table, rows))
 
     async def tidy(self) -> None:
         """Write what the log holds back to the file."""
         await self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+class _NotText(Exception):
+    """A text in the database is not UTF-8."""
+
+
+def _take(cursor: sqlite3.Cursor, count: int, _: sqlite3.Connection) -> list[Row]:
+    try:
+        return cursor.fetchmany(count)
+    except sqlite3.OperationalError as error:
+        # An error of the driver itself.
+        if getattr(error, "sqlite_errorcode", None) is None:
+            raise _NotText from error
+        raise
+
+
+def _start_again(query: str, skipped: int, connection: sqlite3.Connection) -> sqlite3.Cursor:
+    connection.text_factory = text_as_stored
+    cursor = connection.execute(query)
+    for _ in range(skipped):
+        cursor.fetchone()
+    return cursor
+
+
+def _read_texts(connection: sqlite3.Connection) -> None:
+    connection.text_factory = str
+
+
+def _with_bytes(row: Row) -> Row:
+    return tuple(_as_bytes(value) if isinstance(value, str) and not value.isascii() else value for value in row)
+
+
+def _as_bytes(text: str) -> str | msgspec.msgpack.Ext:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return msgspec.msgpack.Ext(NOT_TEXT, bytes_as_stored(text))
+    return text
+
+
+def insert_rows(connection: sqlite3.Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Write rows; the bytes of a text that is none are written as they were. Raises: `sqlite3.Error`."""
+    start = f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES"
+    damaged = [row for row in rows if any(isinstance(value, msgspec.msgpack.Ext) for value in row)]
+    whole = [row for row in rows if row not in damaged] if damaged else rows
+    connection.executemany(f"{start} ({', '.join('?' * len(table.columns))})", whole)
+    for row in damaged:
+        places = ("CAST(? AS TEXT)" if isinstance(value, msgspec.msgpack.Ext) else "?" for value in row)
+        values = [value.data if isinstance(value, msgspec.msgpack.Ext) else value for value in row]
+        connection.execute(f"{start} ({', '.join(places)})", values)
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import StringIO
 from typing import Final
 
-from openscr.store.migrations.postgres_schema import CREATION
+from openscr.store.migrations import postgres_schema, sqlite_schema
 
 REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every revision that this program knows, oldest first."""
@@ -44,7 +44,14 @@ class Schema:
         return self.revisions[-1]
 
 
-SERVICE: Final = Schema(_SCRIPTS, REVISIONS, "receipt", "openscr admin migrate", postgres_creation=CREATION)
+SERVICE: Final = Schema(
+    _SCRIPTS,
+    REVISIONS,
+    "receipt",
+    "openscr admin migrate",
+    creation=sqlite_schema.CREATION,
+    postgres_creation=postgres_schema.CREATION,
+)
 """The schema of the service's store."""
 
 
