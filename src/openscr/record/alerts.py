@@ -18,7 +18,7 @@ from typing import Final
 
 from openscr.access.policy import AccessPolicy, Authorisation, Operation
 from openscr.directory.model import CurrentDirectory
-from openscr.errors import Conflict, refusal
+from openscr.errors import Conflict, OutcomeUnknown, refusal
 from openscr.identifiers import Clock, slot_of
 from openscr.record.audit import audit_entry
 from openscr.record.decision import ACCEPTED, ACCESS_DENIED
@@ -215,6 +215,8 @@ class Alerts:
             await self._audit_unknown("alert change", caller, ids, step.alert_id, details)
             return AlertStepped(step.alert_id, StepResult.DENIED)
 
+        made: list[AlertChange] = []
+
         async def work(transaction: Transaction) -> AlertStepped | None:
             alert = await _present(transaction, step.alert_id)
             authorisation = self._authorise(alert, caller)
@@ -234,6 +236,7 @@ class Alerts:
                     authorisation.person.role_profile_id,
                     authorisation.organisation,
                 )
+                made.append(change)
                 await transaction.change_alert(change)
                 # The note's own words may tell of the patient; the digest shows whether all is still the same.
                 said[CHANGE_DIGEST] = change_digest(change)
@@ -250,10 +253,25 @@ class Alerts:
             stepped = await self._store.transact(slot, work)
         except Conflict:
             return AlertStepped(step.alert_id, StepResult.CONFLICT)
+        except OutcomeUnknown:
+            if (changed := await self._find_made(slot, made)) is None:
+                raise
+            stepped = AlertStepped(step.alert_id, StepResult.CHANGED, changed)
         if stepped is None:
             await self._audit_unknown("alert change", caller, ids, step.alert_id, details)
             return AlertStepped(step.alert_id, StepResult.DENIED)
         return stepped
+
+    async def _find_made(self, slot: int, made: Sequence[AlertChange]) -> AlertRow | None:
+        """Return the alert of a change whose commit broke off, when the change is there after all. Spec: 40 §8."""
+
+        async def look(transaction: Transaction) -> AlertRow | None:
+            for change in made:
+                if change in await transaction.alert_changes(change.alert_id):
+                    return await transaction.find_alert(change.alert_id)
+            return None
+
+        return await self._store.transact(slot, look)
 
     # --- deciding and keeping ---------------------------------------------------------------------------------------
 

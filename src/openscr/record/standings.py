@@ -16,6 +16,7 @@ from openscr.access.policy import AccessPolicy, Authorisation, Operation
 from openscr.directory.model import CurrentDirectory
 from openscr.identifiers import Clock, UuidFactory, slot_of
 from openscr.record.audit import audit_entry
+from openscr.record.certainty import transact_surely
 from openscr.record.decision import (
     ACCEPTED,
     ACCESS_DENIED,
@@ -140,7 +141,7 @@ class StandingRecords:
             record = show_record(known if repeated and known else wanted) if decision.outcome.accepted else None
             return RecordedOutcome(decision.outcome, record, repeated)
 
-        return await self._store.transact(slot_of(request.nhs_number), work)
+        return await transact_surely(self._store, slot_of(request.nhs_number), work)
 
     def _decide(
         self,
@@ -257,7 +258,7 @@ class StandingRecords:
             await self._audit(transaction, caller, request.ids, request.nhs_number, decision, authorisation, now)
             return decision.outcome
 
-        return await self._store.transact(slot_of(request.nhs_number), work)
+        return await transact_surely(self._store, slot_of(request.nhs_number), work)
 
     async def standing(self, caller: Caller, query: StandingQuery) -> StandingOutcome:
         """Say what is in force between the acting role and a patient. Raises: `StoreError`. Spec: 70 §6.3."""
