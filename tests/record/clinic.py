@@ -58,8 +58,10 @@ from openscr.spine import (
 from openscr.standing import PermissionRequest, RecordedOutcome, RelationshipRequest, StandingOutcome, StandingQuery
 from openscr.store.chain import read_row
 from openscr.store.interface import (
+    NOTHING,
     AuditEntry,
     ConsentRow,
+    Foreseen,
     OutboxRow,
     PatientEntry,
     PatientState,
@@ -195,9 +197,9 @@ class Clinic:
         store, transact = self.store, self.store.transact
         left = [1]
 
-        async def broken(slot: int, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        async def broken(slot: int, work: Callable[[Transaction], Awaitable[T]], foreseen: Foreseen = NOTHING) -> T:
             if not left:
-                return await transact(slot, work)
+                return await transact(slot, work, foreseen)
             left.clear()
 
             async def undone(transaction: Transaction) -> T:

@@ -62,7 +62,7 @@ from openscr.spine import (
     Upload,
     Withdrawal,
 )
-from openscr.store.interface import OutboxRow, PollResult, RawMessage, Receipt, Store, Transaction
+from openscr.store.interface import Foreseen, OutboxRow, PollResult, RawMessage, Receipt, Store, Transaction
 
 _log = structlog.get_logger("record")
 
@@ -251,7 +251,7 @@ class Record:
             )
 
         try:
-            received = await self._store.transact(slot, work)
+            received = await self._store.transact(slot, work, _foreseen(reception, caller, ids, nhs_number))
         except OutcomeUnknown:
             received = await self._clear_up(slot, reception)
         if changed is not None:
@@ -523,7 +523,7 @@ class Record:
         asked, superseded = nhs_number, False
         for _ in range(MOST_MERGERS):
             # A survivor is another patient in another slot: a transaction of its own.
-            answer, survivor = await self._store.transact(slot_of(asked), partial(read, number=asked))
+            answer, survivor = await self._store.transact(slot_of(asked), partial(read, number=asked), Foreseen(asked))
             if survivor is None or not answer.outcome.accepted:
                 return replace(answer, superseded=superseded)
             asked, superseded = survivor, True
@@ -558,6 +558,12 @@ class Record:
                 await transaction.append_outbox(answer)
 
         await self._store.transact(slot_of(known or caller.party_key or caller.certificate or ""), work)
+
+
+def _foreseen(reception: Reception, caller: Caller, ids: MessageIds, nhs_number: str | None) -> Foreseen:
+    """Return what an updating message will have us ask for."""
+    seen = tuple({ids.message_id.upper(), ids.transport_id.upper()} - {""})
+    return Foreseen(nhs_number, reception.from_party, reception.message_id, caller.asid, seen)
 
 
 async def _answered(transaction: Transaction, reception: Reception, known: Receipt) -> Received:

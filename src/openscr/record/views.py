@@ -38,7 +38,7 @@ from openscr.spine import (
     SubjectAccessQuery,
 )
 from openscr.store.alert_evidence import ALERT_DIGEST, alert_digest
-from openscr.store.interface import OutboxRow, PatientState, Store, Transaction
+from openscr.store.interface import Foreseen, OutboxRow, PatientState, Store, Transaction
 
 LARGEST_RECORD = 64 * 1024 * 1024
 """Bytes of documents that one answer to a subject access query may hold; a usual record has some hundred thousand."""
@@ -165,7 +165,7 @@ class Views:
             shown = tuple(show(event) for event in in_list_order(events))
             return EventListOutcome(outcome, query.nhs_number, shown, consent)
 
-        return await self._store.transact(slot_of(query.nhs_number), work)
+        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number))
 
     async def retrieve_event(self, caller: Caller, query: EventQuery) -> EventOutcome:
         """Return one event with its document, whatever its status. Raises: `StoreError`. Spec: 20 §7.2, §10.3."""
@@ -183,7 +183,7 @@ class Views:
             document = await transaction.read_document(event)
             return EventOutcome(look.decision.outcome, query.nhs_number, show(event), document)
 
-        return await self._store.transact(slot_of(query.nhs_number), work)
+        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number))
 
     async def list_extended(self, caller: Caller, query: EventListQuery) -> ExtendedListOutcome:
         """List a patient's events with the identity of their authors, for an SCR application. Spec: 20 §11.3."""
@@ -197,7 +197,7 @@ class Views:
             events = tuple(listed(event, directory) for event in in_list_order(look.state.events))
             return ExtendedListOutcome(look.decision.outcome, query.nhs_number, events)
 
-        return await self._store.transact(slot_of(query.nhs_number), work)
+        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number))
 
     # --- documents --------------------------------------------------------------------------------------------------
 
@@ -228,7 +228,7 @@ class Views:
                 await transaction.append_outbox(answer(found))
             return found
 
-        return await self._store.transact(slot_of(query.nhs_number), work)
+        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number))
 
     async def retrieve_document(
         self, caller: Caller, query: DocumentQuery, answer: Callable[[DocumentOutcome], OutboxRow] | None = None
@@ -259,7 +259,7 @@ class Views:
                 await transaction.append_outbox(answer(found))
             return found
 
-        return await self._store.transact(slot_of(query.nhs_number), work)
+        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number))
 
     # --- the whole record -------------------------------------------------------------------------------------------
 
@@ -288,7 +288,7 @@ class Views:
             found = [(show(event), await transaction.read_document(event)) for event in events]
             return SubjectAccessOutcome(look.decision.outcome, query.nhs_number, tuple(found))
 
-        return await self._store.transact(slot_of(query.nhs_number), work)
+        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number))
 
     # --- SCR applications -------------------------------------------------------------------------------------------
 
@@ -324,4 +324,4 @@ class Views:
                 relationship_of(relationship),
             )
 
-        return await self._store.transact(slot_of(query.nhs_number), work)
+        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number))
