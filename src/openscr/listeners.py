@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from time import monotonic
 
 import structlog
 import uvicorn
@@ -134,6 +135,19 @@ class _Handshakes:
         if self._accepting is not None:
             self._accepting.cancel()
 
+    async def close_door(self, *, shared: bool) -> None:
+        """Accept no more. Unless others share the socket it is closed: who waits there already is let in before."""
+        self.stop_accepting()
+        if self._accepting is not None:
+            await asyncio.gather(self._accepting, return_exceptions=True)
+        if not shared:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, address = self._listener.accept()
+                    connection.setblocking(False)
+                    self._take_in(connection, address[0])
+            self._listener.close()
+
     @property
     def idle(self) -> bool:
         """Whether no handshake is under way."""
@@ -164,12 +178,15 @@ class _Handshakes:
                 _log.error("cannot accept connections", reason=error.strerror)
                 await asyncio.sleep(ACCEPT_PAUSE)
                 continue
-            if len(self._under_way) >= self._limits.connections or not self._connections.may_arrive(address[0]):
-                connection.close()
-                continue
-            task = asyncio.create_task(self._admit(connection, address[0]))
-            self._under_way.add(task)
-            task.add_done_callback(partial(self._arrived, address[0]))
+            self._take_in(connection, address[0])
+
+    def _take_in(self, connection: socket.socket, address: str) -> None:
+        if len(self._under_way) >= self._limits.connections or not self._connections.may_arrive(address):
+            connection.close()
+            return
+        task = asyncio.create_task(self._admit(connection, address))
+        self._under_way.add(task)
+        task.add_done_callback(partial(self._arrived, address))
 
     def _arrived(self, address: str, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
@@ -325,16 +342,20 @@ class Listener:
                 _log.info("connection let go: its certificate is not good any more")
                 connection.shutdown()
 
-    async def drain(self, grace: float) -> None:
+    async def drain(self, grace: float, *, shared: bool = False) -> None:
         """Take no new connections, and let those that are open end of themselves, each with its next answer.
 
         That answer says so. A connection that idles is left open for ``grace`` seconds: a request that was on its way
-        when we began is still answered. Who shares the socket goes on accepting.
+        when we began is still answered. Who has ``shared`` the socket with us goes on accepting; else nobody will, and
+        who comes later is told so at once.
         """
         if self._handshakes is not None:
-            self._handshakes.stop_accepting()
+            await self._handshakes.close_door(shared=shared)
         for server in self._server.servers:
             server.close()
+        if not shared and self._handshakes is None:
+            self._socket.close()
+        began = monotonic()
         state = self._server.server_state
         self._config.encoded_headers = [*self._config.encoded_headers, CLOSE]
         state.default_headers = [*state.default_headers, CLOSE]
@@ -346,6 +367,10 @@ class Listener:
                 # Nobody is told when the last connection ends.
                 while state.connections or self._shaking_hands():  # noqa: ASYNC110
                     await asyncio.sleep(DRAIN_LOOK)
+
+        # What has been under way for so long already has less time left, but some.
+        left = (self._config.timeout_graceful_shutdown or 0) - (monotonic() - began)
+        self._config.timeout_graceful_shutdown = max(1, int(left))
 
     def _shaking_hands(self) -> bool:
         return self._handshakes is not None and not self._handshakes.idle

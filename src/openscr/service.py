@@ -97,6 +97,9 @@ POLL_RESULTS_SWEEP = 15.0
 STOP_GRACE = 7.0
 """Seconds that requests and deliveries under way may take to end after SIGTERM. Spec: 00 §4 (10 s in all)."""
 
+STOP_DRAIN = 1.5
+"""Of these, seconds in which a connection that idles may still bring a request: its answer says that it ends."""
+
 
 class Service:
     """A running OpenSCR. `start` it, then `stop` it; both may be awaited once."""
@@ -136,6 +139,7 @@ class Service:
         self._listeners: list[Listener] = []
         self._watchers: tuple[asyncio.Task[None], ...] = ()
         self._state: str | None = "starting"
+        self._drained = False
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -212,9 +216,10 @@ class Service:
             # Others answer meanwhile: nobody need be told that this one is not ready.
             await listener.start()
 
-    async def drain(self, grace: float) -> None:
-        """Let the connections that are open end of themselves; a colleague takes what is new. Then `stop`."""
-        await asyncio.gather(*(listener.drain(grace) for listener in self._listeners))
+    async def drain(self, grace: float, *, shared: bool = True) -> None:
+        """Let the connections that are open end of themselves; a colleague, if any, takes what is new. Then `stop`."""
+        self._drained = True
+        await asyncio.gather(*(listener.drain(grace, shared=shared) for listener in self._listeners))
 
     async def withdraw(self, number: int) -> None:
         """Give back what a worker of our place had, who has died."""
@@ -233,8 +238,10 @@ class Service:
 
     async def stop(self) -> None:
         """Stop accepting, finish what is under way, let go of everything; within ten seconds."""
-        self._state = "stopping"
+        ready, self._state = self._state is None, "stopping"
         deadline = monotonic() + STOP_GRACE
+        if ready and not self._drained and not self.settings.test_environment:
+            await self.drain(min(STOP_DRAIN, self.settings.drain_seconds), shared=False)
         for listener in self._listeners:
             listener.stop_accepting()
         await asyncio.gather(*(listener.stopped() for listener in self._listeners), return_exceptions=True)

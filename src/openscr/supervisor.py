@@ -130,6 +130,8 @@ class Supervisor:
         if self._rolling is not None:
             self._rolling.cancel()
             await asyncio.gather(self._rolling, return_exceptions=True)
+        for listener in self._sockets.values():
+            listener.close()
         for worker in list(self._workers):
             worker.leaving = True
             worker.line.say(Said(what="stop"))
@@ -144,8 +146,6 @@ class Supervisor:
         for task in list(self._watching):
             task.cancel()
         await asyncio.gather(*self._watching, return_exceptions=True)
-        for listener in self._sockets.values():
-            listener.close()
         if self._hold is not None:
             self._hold.close()
 

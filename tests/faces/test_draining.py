@@ -101,7 +101,7 @@ def test_nothing_that_was_on_its_way_is_lost(tls: TlsFiles, secure: bool) -> Non
             under_way = asyncio.create_task(ask(busy))
             await old.arrived.wait()
             async with serving(new, shared, context):
-                draining = asyncio.create_task(leaving.drain(LONG))
+                draining = asyncio.create_task(leaving.drain(LONG, shared=True))
                 await asyncio.sleep(0)
                 async with connected(url, client) as later:
                     answer = await ask(later)

@@ -1,6 +1,7 @@
 """Several workers behind the same sockets: replaced and killed while clients work over mutual TLS."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -17,9 +18,13 @@ import pytest
 
 from journeys.endpoint import ClientEndpoint
 from journeys.messages import PRACTICE, Post, fresh_patient
-from journeys.runner import Server, faults_of, import_directory, launch, live_directory, outbox_rows, until
+from journeys.runner import Server, faults_of, import_directory, launch, live_directory, new_data, until
 from journeys.wire import Connection, Ended, post, signal_of
 from openscr.codes import UPLOAD
+from openscr.directory.form import merge, read_directory
+from openscr.store.interface import Store
+from openscr.store.opening import open_store
+from postgres import PostgresServer, free_port
 
 CLIENTS = 4
 
@@ -28,11 +33,12 @@ CLIENTS = 4
 class Practice:
     """A client system that uploads one summary after the other, on a connection that it keeps.
 
+    ``services`` are where it may turn to, the first that takes its connection is as good as another.
     ``done`` are the ids of messages that were acknowledged; ``broken`` counts connections that ended with a request on
     its way: it is then sent again, as it was.
     """
 
-    server: Server
+    services: tuple[str, ...]
     tls: ssl.SSLContext
     done: list[str] = field(default_factory=list)
     broken: int = 0
@@ -60,9 +66,13 @@ class Practice:
         return True
 
     async def _connected(self) -> Connection:
-        if self._connection is None:
-            host, port = self.server.spine.removeprefix("https://").rsplit(":", 1)
-            self._connection = Connection(*await asyncio.open_connection(host, int(port), ssl=self.tls))
+        while self._connection is None:
+            for service in self.services:
+                host, port = service.removeprefix("https://").rsplit(":", 1)
+                # Nobody there, or about to go: as a balancer does it asks the next one.
+                with contextlib.suppress(ConnectionError):
+                    self._connection = Connection(*await asyncio.open_connection(host, int(port), ssl=self.tls))
+                    break
         return self._connection
 
     def _hang_up(self) -> None:
@@ -73,13 +83,17 @@ class Practice:
 
 @dataclass
 class Site:
-    """A service with two workers, the endpoint that its answers go to, and practices at work."""
+    """A service with two workers, the endpoint that its answers go to, and practices at work.
+
+    ``store`` is the URL of its store, none for the one in its data folder.
+    """
 
     server: Server
     endpoint: ClientEndpoint
     practices: list[Practice]
     enough: asyncio.Event
     work: "list[asyncio.Task[None]]"
+    store: str | None = None
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return what the log says of one kind."""
@@ -116,10 +130,13 @@ class Site:
         self.enough.set()
         await asyncio.gather(*self.work)
 
-        async def nothing_left() -> bool:
-            return not await outbox_rows(self.server.data)
+        url = self.store or f"sqlite:///{self.server.data / 'openscr.db'}"
+        async with opened(url) as store:
 
-        await until(nothing_left)
+            async def nothing_left() -> bool:
+                return not await store.list_outbox()
+
+            await until(nothing_left)
         return Counter(delivery.envelope.ref_to_message_id or "" for delivery in self.endpoint.deliveries)
 
     async def uploads_counted(self) -> float:
@@ -127,6 +144,17 @@ class Site:
         text = (await ask(self.server, "/metrics")).decode()
         found = re.findall(rf'^openscr_requests_total{{[^}}]*interaction="{UPLOAD}"[^}}]*}} (\S+)$', text, re.MULTILINE)
         return sum(map(float, found))
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Store]:
+    """Open a store from outside, whether or not services run on it."""
+    store = open_store(url)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 async def ask(server: Server, path: str) -> bytes:
@@ -140,7 +168,7 @@ async def busy_site(data: Path, start: Callable[..., Server]) -> AsyncIterator[S
     async with ClientEndpoint() as endpoint:
         await import_directory(data, live_directory(endpoint.url, retries=2, retry_interval="PT0.2S"), replace=True)
         server = start(workers=2, patient_index="open", unknown_author="accept", drain_seconds=8)
-        practices = [Practice(server, server.tls()) for _ in range(CLIENTS)]
+        practices = [Practice((server.spine,), server.tls()) for _ in range(CLIENTS)]
         enough = asyncio.Event()
         work = [asyncio.create_task(practice.work(enough)) for practice in practices]
         site = Site(server, endpoint, practices, enough, work)
@@ -197,6 +225,46 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+async def test_machines_share_a_store_and_start_again_one_by_one(
+    postgres: PostgresServer, pki: Path, tmp_path: Path
+) -> None:
+    """Whichever is down, the practices are served by the other; nothing breaks, each answer is delivered once."""
+    url = postgres.create_database()
+    settings = {"store": url, "patient_index": "open", "unknown_author": "accept", "workers": 2}
+    places = [
+        (new_data(tmp_path / name, pki), settings | {"spine": f"127.0.0.1:{free_port()}", "workers": workers})
+        for name, workers in (("one", 2), ("two", 1))
+    ]
+    async with ClientEndpoint() as endpoint:
+        async with opened(url) as store:
+            directory = json.dumps(live_directory(endpoint.url)).encode()
+            await store.write_directory(merge([], read_directory(directory), replace=True), replace=True)
+        one, two = await asyncio.gather(*(asyncio.to_thread(Server.start, data, **with_) for data, with_ in places))
+        addresses = (one.spine, two.spine)
+        practices = [Practice(order, one.tls()) for order in (addresses, addresses[::-1]) * 2]
+        enough = asyncio.Event()
+        work = [asyncio.create_task(practice.work(enough)) for practice in practices]
+        site = Site(one, endpoint, practices, enough, work, url)
+        try:
+            await site.each_did(2)
+            assert await asyncio.to_thread(one.stop) == 0
+            await site.each_did(2)
+            data, with_ = places[0]
+            one = await asyncio.to_thread(Server.start, data, **with_)
+            assert await asyncio.to_thread(two.stop) == 0
+            await site.each_did(2)
+            assert await site.delivered() == Counter(site.done)
+        finally:
+            enough.set()
+            await asyncio.gather(*work)
+            one.stop()
+            two.stop()
+        assert [practice.broken for practice in practices] == [0] * len(practices)
+        async with opened(url) as store:
+            assert await store.read_instances() == [], "who has ended does not run any more"
+            assert (await store.verify()).intact
 
 
 async def test_workers_end_with_their_supervisor(data: Path, start: Callable[..., Server]) -> None:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openscr.errors import StoreError
+from openscr.errors import ConfigurationError, StoreError
 from openscr.store.instances import SILENCE, check_alone, running_elsewhere
 from openscr.store.interface import Instance, Leasing, OutboxState, Store
+from openscr.store.migrations import SERVICE
 
 from .conftest import Opening
 from .samples import SLOT, SUMMARY, an_id, an_outbox_row, append, at
@@ -217,6 +218,26 @@ def test_who_was_not_heard_of_for_long_does_not_run() -> None:
     check_alone([ours], leasing, at(101), found="0006", needed="0007")
     with pytest.raises(Exception, match=r"schema 0006, this program needs 0007, and 1 worker process runs .*0\.1\.0"):
         check_alone([heard], leasing, at(101), found="0006", needed="0007")
+
+
+async def test_a_newer_program_does_not_change_the_schema_under_others(
+    opening: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line, nothing changed; the workers that run go on."""
+    async with opening(OTHER) as running:
+        now = await running.now()
+        await running.announce(Instance(OTHER, "0.1.0", now, now))
+        newer = replace(SERVICE, revisions=(*SERVICE.revisions, "9999"))
+        monkeypatch.setattr(type(running), "schema", newer)
+        with pytest.raises(
+            ConfigurationError, match=r"needs 9999, and 1 worker process runs on it \(version 0\.1\.0\)"
+        ):
+            async with opening(ONE):
+                pass
+        monkeypatch.undo()
+        assert await running.current_revision() == SERVICE.head
+        await append(running, [an_outbox_row(1)])
+        assert await running.outbox_holders() == [OTHER]
 
 
 # --- sessions that ended --------------------------------------------------------------------------------------------
