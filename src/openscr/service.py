@@ -61,7 +61,7 @@ from openscr.faces.spine.application import SpineApplication, serves
 from openscr.faces.spine.context import SpineContext
 from openscr.figures import Figures, exposition, figures_of
 from openscr.http_protocol import Limits
-from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
+from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
 from openscr.listeners import Listener, bind, no_room
 from openscr.metrics import Metrics
 from openscr.officers import Officers
@@ -109,7 +109,6 @@ class Service:
         self.metrics = Metrics()
         self.admission = Admission(bounds_of(settings), shed=partial(self.metrics.shed, "spine"))
         self.web_admission = Admission(bounds_of_web(settings), shed=partial(self.metrics.shed, "web"))
-        # Many clients are behind a proxy or a gateway.
         self._shared_addresses = TrustedAddresses((*settings.trusted_proxies, *settings.trusted_gateways))
         self.started_at: datetime = datetime.now(UTC)
         self._clock = clock
@@ -160,7 +159,7 @@ class Service:
             limits=self._limits,
             may_end=settings.test_environment,
             refusal=self._door.no_room,
-            shared=self._shared_addresses.__contains__,
+            shared=self._is_shared,
             shed=partial(self.metrics.shed, "web"),
         )
         self._listeners.append(listener)
@@ -404,7 +403,7 @@ class Service:
             refused=app.handshake_refused,
             limits=self._limits,
             refusal=app.no_room,
-            shared=self._shared_addresses.__contains__,
+            shared=self._is_shared,
             shed=partial(self.metrics.shed, "spine"),
         )
 
@@ -412,6 +411,10 @@ class Service:
     def _limits(self) -> Limits:
         settings = self.settings
         return Limits(connections=settings.connections, connections_per_address=settings.connections_per_address)
+
+    def _is_shared(self, address: str) -> bool:
+        """Whether many clients are behind an address: a proxy, a gateway, or whatever runs on this machine."""
+        return address in self._shared_addresses or is_loopback(address)
 
     def _web_application(self, context: SpineContext) -> ASGIApp:
         routes: list[BaseRoute] = []
