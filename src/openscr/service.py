@@ -29,6 +29,7 @@ from openscr.blueprint import (
     bounds_of_web,
     check_settings,
     ldap_client,
+    limits_of,
     policy_of,
     rules_of,
     switched_off,
@@ -132,6 +133,7 @@ class Service:
         self._hold: IO[bytes] | None = None
         self._tls: Tls
         self._spine: Listener | None = None
+        self._limits = Limits()
         self._listeners: list[Listener] = []
         self._watchers: tuple[asyncio.Task[None], ...] = ()
         self._state: str | None = "starting"
@@ -148,6 +150,7 @@ class Service:
             self._hold = hold(settings.data)
         self.store.leasing = Leasing(f"{place_of(settings.data)}{post.number}")
         self.vitals = Vitals(settings, self.store, self.metrics, self._clock)
+        self._limits = limits_of(settings)
         # Taken first: another program on a port should be told before anything is made.
         web = post.web or bind(settings.web, "web")
         spine = (post.spine or bind(settings.spine, "spine")) if "spine" in settings.faces else None
@@ -406,11 +409,6 @@ class Service:
             shared=self._is_shared,
             shed=partial(self.metrics.shed, "spine"),
         )
-
-    @property
-    def _limits(self) -> Limits:
-        settings = self.settings
-        return Limits(connections=settings.connections, connections_per_address=settings.connections_per_address)
 
     def _is_shared(self, address: str) -> bool:
         """Whether many clients are behind an address: a proxy, a gateway, or whatever runs on this machine."""
