@@ -24,7 +24,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from itertools import count
-from urllib.parse import urlsplit
 
 import uvloop
 
@@ -42,7 +41,6 @@ from openscr.client.connection import Tls
 from openscr.client.profile import Profile
 from openscr.errors import DeliveryError
 from openscr.identifiers import mint_uuid
-from openscr.settings import Address
 
 UPLOADS = 36.0
 ASKED = {
@@ -160,7 +158,7 @@ class Normal:
         self._senders = (uploading, asking)
         self._uploads = Plan(
             *(subject.at, subject.tls, subject.profile),
-            *(alone(Operation.UPLOAD, KNOWN, fresh=KNOWN, mixed_sizes=True), 256, 1),
+            *(alone(Operation.UPLOAD, KNOWN, fresh=KNOWN, mixed_sizes=True), 64, 1),
             rate=share * UPLOADS,
         )
         questions = Mix(ASKED, KNOWN)
@@ -200,12 +198,12 @@ def show(title: str, samples: Samples) -> None:
 
 
 async def dead_for(endpoint: Endpoint, seconds: float) -> None:
-    """Let nobody reach an endpoint for a while."""
+    """Let an endpoint refuse whatever comes for a while, as a server whose software is down."""
     if seconds:
-        parts = urlsplit(endpoint.url)
-        endpoint.stop()
+        taking = endpoint.take
+        endpoint.take = lambda _: None  # type: ignore[method-assign]
         await asyncio.sleep(seconds)
-        await endpoint.start(Address(parts.hostname or "", parts.port or 0))
+        endpoint.take = taking  # type: ignore[method-assign]
 
 
 async def _main(arguments: argparse.Namespace) -> None:

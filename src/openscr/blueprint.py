@@ -3,17 +3,23 @@
 Spec: 00 §4 "Configuration".
 """
 
+import structlog
+
 from openscr.access.matrix import load_matrix, with_claim_activity
 from openscr.access.pki_revocation import revocation_list
 from openscr.access.policy import AccessPolicy
 from openscr.admission.work import Bounds
 from openscr.codes import SCR_PERMISSIONS, SUBJECT_ACCESS
+from openscr.connections import connections_possible
 from openscr.directory.ldap_client import LdapAddress, LdapClient
 from openscr.errors import ConfigurationError
+from openscr.http_protocol import Limits
 from openscr.identifiers import Clock, is_loopback
 from openscr.record.decision import RecordRules
 from openscr.settings import EMBEDDED, TEST_FACES, Settings
 from openscr.tls import TlsFiles, TlsRules
+
+_log = structlog.get_logger("service")
 
 
 def check_settings(settings: Settings) -> None:
@@ -84,6 +90,14 @@ def bounds_of_web(settings: Settings) -> Bounds:
     return Bounds(
         at_work=settings.requests_at_work, waiting=settings.requests_waiting, patience=settings.waiting_seconds
     )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return what connections may cost; fewer than the settings say where the system has no room for them."""
+    possible = connections_possible(settings.connections, 1 + ("spine" in settings.faces))
+    if possible < settings.connections:
+        _log.warning("fewer connections than wanted: file descriptors (ulimit -n)", connections=possible)
+    return Limits(connections=possible, connections_per_address=settings.connections_per_address)
 
 
 def ldap_client(settings: Settings) -> LdapClient | None:

@@ -7,10 +7,33 @@ refused: it is told so when it asks, or, when many are being told already, it is
 Spec: 00 §7; 90 §6.3.
 """
 
+import resource
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
+
+OTHER_FILES: Final = 512
+"""File descriptors that are kept for everything but the listeners: the store, deliveries, logs."""
+
+FEWEST: Final = 8
+"""Connections that a listener may have in any case."""
+
+
+def connections_possible(wanted: int, listeners: int) -> int:
+    """Return how many connections each of so many listeners may have: ``wanted``, or what file descriptors allow.
+
+    The process's own limit is raised as far as the system permits: its default is that of programs of long ago.
+    """
+    own, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # A handshake under way needs two, and who is told that there is no room needs one.
+    needed = listeners * (wanted + wanted // 4) + OTHER_FILES
+    if own != resource.RLIM_INFINITY and own < needed:
+        own = needed if highest == resource.RLIM_INFINITY else min(needed, highest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (own, highest))
+    if own in (resource.RLIM_INFINITY, needed) or own > needed:
+        return wanted
+    return max(FEWEST, (own - OTHER_FILES) * 4 // (5 * listeners))
 
 
 class Connection(Protocol):

@@ -29,6 +29,7 @@ from openscr.blueprint import (
     bounds_of_web,
     check_settings,
     ldap_client,
+    limits_of,
     policy_of,
     rules_of,
     switched_off,
@@ -61,7 +62,7 @@ from openscr.faces.spine.application import SpineApplication, serves
 from openscr.faces.spine.context import SpineContext
 from openscr.figures import Figures, exposition, figures_of
 from openscr.http_protocol import Limits
-from openscr.identifiers import Clock, UuidFactory, mint_uuid, utc_now
+from openscr.identifiers import Clock, UuidFactory, is_loopback, mint_uuid, utc_now
 from openscr.listeners import Listener, bind, no_room
 from openscr.metrics import Metrics
 from openscr.officers import Officers
@@ -112,7 +113,6 @@ class Service:
         self.metrics = Metrics()
         self.admission = Admission(bounds_of(settings), shed=partial(self.metrics.shed, "spine"))
         self.web_admission = Admission(bounds_of_web(settings), shed=partial(self.metrics.shed, "web"))
-        # Many clients are behind a proxy or a gateway.
         self._shared_addresses = TrustedAddresses((*settings.trusted_proxies, *settings.trusted_gateways))
         self.started_at: datetime = datetime.now(UTC)
         self._clock = clock
@@ -136,6 +136,7 @@ class Service:
         self._hold: IO[bytes] | None = None
         self._tls: Tls
         self._spine: Listener | None = None
+        self._limits = Limits()
         self._listeners: list[Listener] = []
         self._watchers: tuple[asyncio.Task[None], ...] = ()
         self._state: str | None = "starting"
@@ -153,6 +154,7 @@ class Service:
             self._hold = hold(settings.data)
         self.store.leasing = Leasing(f"{place_of(settings.data)}{post.number}")
         self.vitals = Vitals(settings, self.store, self.metrics, self._clock)
+        self._limits = limits_of(settings)
         # Taken first: another program on a port should be told before anything is made.
         web = post.web or bind(settings.web, "web")
         spine = (post.spine or bind(settings.spine, "spine")) if "spine" in settings.faces else None
@@ -164,7 +166,7 @@ class Service:
             limits=self._limits,
             may_end=settings.test_environment,
             refusal=self._door.no_room,
-            shared=self._shared_addresses.__contains__,
+            shared=self._is_shared,
             shed=partial(self.metrics.shed, "web"),
         )
         self._listeners.append(listener)
@@ -411,14 +413,13 @@ class Service:
             refused=app.handshake_refused,
             limits=self._limits,
             refusal=app.no_room,
-            shared=self._shared_addresses.__contains__,
+            shared=self._is_shared,
             shed=partial(self.metrics.shed, "spine"),
         )
 
-    @property
-    def _limits(self) -> Limits:
-        settings = self.settings
-        return Limits(connections=settings.connections, connections_per_address=settings.connections_per_address)
+    def _is_shared(self, address: str) -> bool:
+        """Whether many clients are behind an address: a proxy, a gateway, or whatever runs on this machine."""
+        return address in self._shared_addresses or is_loopback(address)
 
     def _web_application(self, context: SpineContext) -> ASGIApp:
         routes: list[BaseRoute] = []

@@ -212,7 +212,7 @@ class Settings(SourcedSettings):
     )
     max_body_bytes: int = Field(5_242_880, ge=1024, le=1 << 30, description="largest request on Spine paths (00 §7)")
 
-    requests_at_work: int = Field(64, ge=4, le=4096, description="requests that a process works on at once (90 §6.3)")
+    requests_at_work: int = Field(32, ge=4, le=4096, description="requests that a process works on at once (90 §6.3)")
     requests_waiting: int = Field(
         512, ge=0, le=65_536, description="queries, and messages, that may wait for that; more are told to come again"
     )
@@ -238,7 +238,7 @@ class Settings(SourcedSettings):
         512,
         ge=0,
         le=65_536,
-        description="of these, connections of one network address that is no trusted proxy; 0: any",
+        description="of these, connections of one address that is no trusted proxy and not our own; 0: any",
     )
 
     patient_index: Literal["open", "closed"] = Field(

@@ -67,7 +67,7 @@ class Bounds:
     A burst of 0 is twice the rate.
     """
 
-    at_work: int = 64
+    at_work: int = 32
     waiting: int = 512
     patience: float = 2.0
     answer: float = 4.5
