@@ -1,6 +1,7 @@
 """Measures how a backlog of two hours drains beside normal load, and what that load notices of it.
 
-    python -m benchmarks.backlog [--messages N] [--rate R] [--normal SHARE] [--senders C] [--receivers-down S] [--no-tls]
+    python -m benchmarks.backlog [--messages N] [--rate R] [--normal SHARE] [--senders C]
+        [--receivers-down S] [--no-tls]
 
 Normal load is the busiest hour of 90 §4 at an open rate: latencies count from the instants at which requests were due.
 It runs alone first, then beside the backlog: N uploads of those who were cut off, at R a second (0: from C connections

@@ -14,10 +14,10 @@ import ssl
 import sys
 from pathlib import Path
 
+import aiohttp
 import zstandard
 from starlette.types import Receive, Scope, Send
 
-from openscr.delivery.carriers import HttpCarrier
 from openscr.listeners import Listener, bind
 from openscr.settings import Address
 from openscr.store.group_commit import GroupCommitWriter
@@ -38,7 +38,7 @@ class Floor:
         self._compress = zstandard.ZstdCompressor(level=3)
         self._decompress = zstandard.ZstdDecompressor()
         self._writer = GroupCommitWriter(self._connect)
-        self._client = HttpCarrier(None)
+        self._session: aiohttp.ClientSession
         self._count = 0
         self._posts: set[asyncio.Task[None]] = set()
 
@@ -50,8 +50,9 @@ class Floor:
         return connection
 
     async def start(self) -> None:
-        """Open the store."""
+        """Open the store and the client session."""
         await self._writer.start()
+        self._session = aiohttp.ClientSession()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -87,7 +88,8 @@ class Floor:
         return _SIGNAL
 
     async def _post(self) -> None:
-        await self._client.post(self._callback, {}, _MESSAGE)
+        async with self._session.post(self._callback, data=_MESSAGE) as answer:
+            await answer.read()
 
 
 async def _main(folder: Path, callback: str, pki: str) -> None:

@@ -7,28 +7,62 @@ Spec: 40 §5.2, §6.4, §7.3; 50 §2.8, F5, F6.
 """
 
 import asyncio
-import re
 import ssl
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import Final
+
+import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
 from openscr.access.certificates import names_of_certificate
 from openscr.delivery.carrier import HttpAnswer
-from openscr.delivery.http_connection import BrokenOff, HttpConnection
-from openscr.delivery.http_pool import HttpPool, Place, ProxyRefused, read_address
 from openscr.delivery.resumption import ResumingContext
 from openscr.errors import AccessRefused, DeliveryError, NotConnected
-from openscr.http_answers import AnswerTooLarge
+from openscr.http_answers import AnswerTooLarge, read_within
 from openscr.transport.verdict import TRANSPORT_PAUSE, TRANSPORT_TRIES
 
 LARGEST_ANSWER = 1_048_576
 """Bytes of an answer that are read; an acknowledgement has about 1,600."""
 
-Lapsed = Callable[[bytes], bool]
-"""Whether a certificate (DER) was once trusted and is no more."""
+_SCHEMES = ("http://", "https://")
 
-_BREAKS_A_LINE: Final = re.compile("[\r\n\0]")
+Lapsed = Callable[[bytes], bool]
+
+_EXPECTED: ContextVar[frozenset[str]] = ContextVar("names of the receiver", default=frozenset())
+"""Names for the connection of the exchange under way; one connection may serve several parties in turn."""
+
+
+class _NamedConnector(aiohttp.TCPConnector):
+    """Gives out connections only to who is expected at the other end.
+
+    The address's host says nothing of that: clients register hosts that their certificates do not name. What they do
+    name is the party. A connection that was kept is looked at again: its certificate may have been revoked meanwhile.
+    Spec: 35 §3.1, §3.2.
+    """
+
+    lapsed: Lapsed | None = None
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 its own
+    ) -> Connection:
+        """Connect, or take a connection from the pool. Raises: `NotConnected` when somebody else is there."""
+        connection = await super().connect(req, traces, timeout)
+        expected = _EXPECTED.get()
+        transport = connection.transport
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+        if certificate is not None and expected and expected.isdisjoint(_names_of(certificate)):
+            connection.close()
+            raise NotConnected("the receiver's certificate names another")
+        if certificate is not None and self.lapsed is not None and self.lapsed(certificate):
+            connection.close()
+            raise NotConnected("the receiver's certificate is not trusted")
+        return connection
 
 
 @lru_cache(maxsize=1024)
@@ -69,14 +103,28 @@ class HttpCarrier:
         largest_answer: int = LARGEST_ANSWER,
         resumes: bool = False,
     ) -> None:
-        context = ResumingContext(tls) if tls is not None and resumes else tls
-        self._pool = HttpPool(context, connections=connections, per_host=per_host, proxy=proxy)
+        self._tls = ResumingContext(tls) if tls is not None and resumes else tls
         self._lapsed = lapsed
         self._timeout = timeout
         self._connect_timeout = connect_timeout
+        self._connections = connections
+        self._per_host = per_host
         self._tries = tries
         self._pause = pause
+        self._proxy = proxy
         self._largest_answer = largest_answer
+        self._session: aiohttp.ClientSession | None = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = _NamedConnector(limit=self._connections, limit_per_host=self._per_host, ssl=self._tls or True)
+            connector.lapsed = self._lapsed
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            )
+        return self._session
 
     async def post(
         self,
@@ -93,14 +141,11 @@ class HttpCarrier:
         Posting is tried again only while there is no connection; ``unsafe`` allows it as well when the message may
         have arrived. ``timeout`` is seconds for this exchange. Raises: `NotConnected`, `DeliveryError`.
         """
-        try:
-            place = read_address(address)
-        except ValueError:
-            raise NotConnected("the address is no URL of HTTP") from None
-        request = (_write_head(self._pool.target(place), place, headers, len(body)), body)
+        _EXPECTED.set(frozenset(name.lower() for name in names))
+        limit = aiohttp.ClientTimeout(total=timeout or self._timeout, sock_connect=self._connect_timeout)
         for attempt in range(1, self._tries + 1):
             try:
-                return await self._post(place, request, names, timeout or self._timeout)
+                return await self._post(address, headers, body, limit)
             except _Unreachable:
                 if attempt == self._tries:
                     raise
@@ -112,72 +157,39 @@ class HttpCarrier:
             await asyncio.sleep(self._pause)
         raise AssertionError("unreachable")
 
-    async def _post(self, place: Place, request: Sequence[bytes], names: Collection[str], seconds: float) -> HttpAnswer:
+    async def _post(
+        self, address: str, headers: Mapping[str, str], body: bytes, limit: aiohttp.ClientTimeout
+    ) -> HttpAnswer:
+        if not address.lower().startswith(_SCHEMES):
+            raise NotConnected("the address is no URL of HTTP")
         try:
-            async with asyncio.timeout(seconds):
-                connection = await self._connect(place)
-                try:
-                    self._look_at(connection.certificate, names)
-                    return await connection.ask(request, self._largest_answer)
-                finally:
-                    self._pool.give_back(place, connection)
-        except TimeoutError:
-            raise DeliveryError("no answer in time") from None
+            async with self._open().post(
+                address, data=body, headers=headers, allow_redirects=False, timeout=limit, proxy=self._proxy
+            ) as response:
+                content = await read_within(response, self._largest_answer) if self._largest_answer else b""
+                return HttpAnswer(
+                    response.status, content, {name.lower(): value for name, value in response.headers.items()}
+                )
         except AnswerTooLarge:
             raise DeliveryError("the answer is too large") from None
-        except BrokenOff as error:
-            raise DeliveryError(f"exchange broke off ({error})") from None
-
-    async def _connect(self, place: Place) -> HttpConnection:
-        try:
-            return await self._pool.take(place, self._connect_timeout)
-        except TimeoutError as error:
-            if error.errno is not None:
-                raise _Unreachable("no connection") from None
-            raise NotConnected("no connection in time") from None
-        except ssl.CertificateError:
+        except aiohttp.ClientConnectorCertificateError:
             raise NotConnected("the receiver's certificate is not trusted") from None
-        except OSError:
+        except aiohttp.ClientConnectorError:
             raise _Unreachable("no connection") from None
-        except UnicodeError:
+        except aiohttp.ConnectionTimeoutError:
+            raise NotConnected("no connection in time") from None
+        except TimeoutError:
+            raise DeliveryError("no answer in time") from None
+        except (aiohttp.InvalidURL, UnicodeError):
             # A name with a part that is empty or too long is no name of a host.
             raise NotConnected("the address is no URL") from None
-        except ProxyRefused:
+        except aiohttp.ClientHttpProxyError:
             raise NotConnected("the proxy makes no connection") from None
-
-    def _look_at(self, certificate: bytes | None, names: Collection[str]) -> None:
-        """See that the right one is at the other end. Raises: `NotConnected`.
-
-        The address's host says nothing of that: clients register hosts that their certificates do not name. What they
-        do name is the party. A connection that was kept is looked at again: it may serve several parties in turn, and
-        its certificate may have been revoked meanwhile. Spec: 35 §3.1, §3.2.
-        """
-        if certificate is None:
-            return
-        if names and _names_of(certificate).isdisjoint(name.lower() for name in names):
-            raise NotConnected("the receiver's certificate names another")
-        if self._lapsed is not None and self._lapsed(certificate):
-            raise NotConnected("the receiver's certificate is not trusted")
+        except aiohttp.ClientError as error:
+            raise DeliveryError(f"exchange broke off ({type(error).__name__})") from None
 
     async def close(self) -> None:
         """Let go of all connections."""
-        await self._pool.close()
-
-
-def _write_head(target: str, place: Place, headers: Mapping[str, str], length: int) -> bytes:
-    """Write a request up to its body of ``length`` bytes. Raises: `ValueError` for a header that breaks its line."""
-    authorization = {"Authorization": place.authorization} if place.authorization else {}
-    fields = "".join(
-        [
-            f"{name}: {value}\r\n"
-            for name, value in (("Host", place.authority), *authorization.items(), *headers.items(), ("Accept", "*/*"))
-            if _is_safe(name) and _is_safe(value)
-        ]
-    )
-    return f"POST {target} HTTP/1.1\r\n{fields}Content-Length: {length}\r\n\r\n".encode()
-
-
-def _is_safe(text: str) -> bool:
-    if _BREAKS_A_LINE.search(text) is not None:
-        raise ValueError("a header must not hold line ends")
-    return True
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
