@@ -257,6 +257,8 @@ async def trial(plan: Plan, data: Path, service: Subject, trouble: Trouble) -> R
         if await service.stop() != 0:
             report.faults.append("the service did not end as told")
     report.disturbances = service.disturbances
+    if not report.unanswered + report.put_off:
+        report.faults.append("whatever went wrong, no client has noticed: this has shown nothing")
     report.seconds = time.monotonic() - started
     return report
 

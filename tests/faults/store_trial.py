@@ -62,8 +62,8 @@ async def suffer(
 ) -> Report:
     """Let one trouble after the other happen, as often as the plan says; return the report.
 
-    A trouble is an illness of the store, `KILLED`, `WORKER_KILLED` or `WORKERS_RENEWED`. Between any two of them the line to the store
-    breaks at the commit of some message.
+    A trouble is an illness of the store, `KILLED`, `WORKER_KILLED` or `WORKERS_RENEWED`. Between any two of them the
+    line to the store breaks at the commit of some message.
     """
     dice = random.Random(plan.seed + 3)
     given = {"store": store.url, **settings}
