@@ -18,6 +18,9 @@ _SSL_REQUEST: Final = 80877103
 _GSS_REQUEST: Final = 80877104
 _CANCEL_REQUEST: Final = 80877102
 _COMMIT: Final = re.compile(r"(?:.*;)?\s*(COMMIT|END)\s*;?\s*\Z", re.IGNORECASE | re.DOTALL)
+_PREPARE: Final = re.compile(r"\bPREPARE (\w+) AS ([^;]*)", re.IGNORECASE)
+_EXECUTE: Final = re.compile(r"\bEXECUTE (\w+)", re.IGNORECASE)
+_BYTES: Final = re.compile(r"'\\x((?:[0-9a-f]{2})+)'")
 _WRITE: Final = re.compile(r"\s*(INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
 _IDLE: Final = b"I"
 
@@ -187,6 +190,7 @@ class _Line:
         self._server: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._statements: dict[bytes, str] = {}
         self._portals: dict[bytes, str] = {}
+        self._prepared: dict[str, str] = {}
         self._executed: list[str] = []
         self._status = _IDLE
         self._fault: AtCommit | None = None
@@ -291,20 +295,26 @@ class _Line:
             self._portals[portal] = f"{self._statements.get(name, '')}\n{values.decode('latin-1')}"
         elif kind == b"E":
             text = self._portals.get(body.split(b"\0", 1)[0], "")
-            if _COMMIT.match(text):
+            if _COMMIT.fullmatch(text.partition("\n")[0]):
                 return self._proxy.due_fault(self._executed)
             self._executed.append(text)
         elif kind == b"Q":
             text = body.rstrip(b"\0").decode()
-            if _COMMIT.match(text):
-                return self._proxy.due_fault(self._executed)
-            self._executed.append(text)
-            if self._status == _IDLE and _WRITE.match(text):
+            self._executed.append(self._understood(text))
+            if _COMMIT.fullmatch(text) or (self._status == _IDLE and _WRITE.match(text)):
                 return self._proxy.due_fault(self._executed)
         elif kind == b"S" and self._status == _IDLE and any(map(_WRITE.match, self._executed)):
             # Outside a block, the end of the exchange commits.
             return self._proxy.due_fault(self._executed)
         return None
+
+    def _understood(self, text: str) -> str:
+        """Return a statement with what it does not show: those that it runs by name, bytes written in hex."""
+        for name, statement in _PREPARE.findall(text):
+            self._prepared[name] = statement
+        run = [self._prepared.get(name, "") for name in _EXECUTE.findall(text)]
+        told = [bytes.fromhex(digits).decode("latin-1") for digits in _BYTES.findall(text)]
+        return "\n".join((text, *run, *told))
 
     async def _pass(self, writer: asyncio.StreamWriter, data: bytes) -> None:
         await self._proxy.pause()

@@ -49,6 +49,7 @@ SETTINGS = {"patient_index": "open", "unknown_author": "accept"}
 AT_WORK = "killed at work"
 STARTING = "killed while it started"
 WORKER = "worker killed"
+RENEWED = "workers renewed"
 
 
 # --- the service that dies ------------------------------------------------------------------------------------------
@@ -93,6 +94,12 @@ class MortalService:
         assert self._server is not None
         os.kill(self._dice.choice(children_of(self._server.process.pid)), signal.SIGKILL)
         self.disturbances[WORKER] += 1
+
+    async def renew_workers(self) -> None:
+        """Let it put another worker in the place of each."""
+        assert self._server is not None
+        self._server.process.send_signal(signal.SIGUSR2)
+        self.disturbances[RENEWED] += 1
 
     async def stop(self) -> int:
         """End it as its operator would; return its exit code."""
@@ -177,7 +184,10 @@ def moody(dice: random.Random) -> Callable[[Delivery], Reply | None]:
 
 
 async def crash(plan: Plan, data: Path, progress: Callable[[str], None] = lambda _: None, **settings: object) -> Report:
-    """Kill a service, or in turn one of its workers, as often as the plan says; return the report. See `trial`."""
+    """Kill a service as often as the plan says; return the report. See `trial`.
+
+    One with several workers loses one of them, or has them all replaced, in between.
+    """
     dice = random.Random(plan.seed + 2)
     service = MortalService(data, random.Random(plan.seed + 1), settings)
 
@@ -187,10 +197,8 @@ async def crash(plan: Plan, data: Path, progress: Callable[[str], None] = lambda
         for count, limit in enumerate(limits_of(plan, dice), 1):
             await work.reached(limit)
             await asyncio.sleep(dice.uniform(0, 0.05))
-            if workers and count % 2:
-                await service.lose_worker()
-            else:
-                await service.die()
+            deaths = [service.die, service.lose_worker, service.renew_workers] if workers else [service.die]
+            await deaths[count % len(deaths)]()
             progress(f"kill {count} of {plan.disturbances}, {work.done} of {work.messages} acknowledged")
 
     return await trial(plan, data, service, kill)
@@ -249,6 +257,8 @@ async def trial(plan: Plan, data: Path, service: Subject, trouble: Trouble) -> R
         if await service.stop() != 0:
             report.faults.append("the service did not end as told")
     report.disturbances = service.disturbances
+    if not report.unanswered + report.put_off:
+        report.faults.append("whatever went wrong, no client has noticed: this has shown nothing")
     report.seconds = time.monotonic() - started
     return report
 

@@ -3,8 +3,9 @@
     python -m faults.soak [--store sqlite|postgresql] [--workers N] [--uploads N] [--kills K] [--reliable C]
                           [--polling C] [--viewing C] [--seed S] [--json]
 
-On SQLite the service is killed again and again, with several workers one of them in turn. On PostgreSQL its store
-suffers from all that `faults.ailing_store` knows as well, and the line to it breaks in the middle of commits.
+On SQLite the service is killed again and again; with several workers one of them is, or all are replaced, in turn. On
+PostgreSQL its store suffers from all that `faults.ailing_store` knows as well, and the line to it breaks in the middle
+of commits.
 
 The figures go to docs/reliability.md with date and machine.
 """
@@ -23,7 +24,7 @@ from faults.ailing_store import ILLNESSES, AilingStore
 from faults.clients import Plan
 from faults.comparing import Report
 from faults.crash import crash
-from faults.store_trial import KILLED, WORKER_KILLED, suffer
+from faults.store_trial import KILLED, WORKER_KILLED, WORKERS_RENEWED, suffer
 from journeys.runner import new_data
 from openscr.access.pki import make_demo_certificates
 from postgres import PostgresServer, postgres_server
@@ -37,7 +38,7 @@ def say(text: str) -> None:
 async def on_postgres(plan: Plan, folder: Path, server: PostgresServer, workers: int) -> Report:
     """Run the plan on a store of a server that is made to suffer."""
     await asyncio.to_thread(server.create_database, "service")
-    troubles = [*ILLNESSES, KILLED, *([WORKER_KILLED] if workers > 1 else [])]
+    troubles = [*ILLNESSES, KILLED, *((WORKER_KILLED, WORKERS_RENEWED) if workers > 1 else ())]
     async with FaultProxy(server.port) as proxy:
         store = AilingStore(server, proxy, "service")
         data = new_data(folder / "data", folder / "pki", store=store.own_url)

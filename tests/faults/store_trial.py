@@ -21,6 +21,7 @@ SHORTEST, LONGEST = 0.3, 4.0
 
 KILLED = "service killed"
 WORKER_KILLED = "worker killed"
+WORKERS_RENEWED = "workers renewed"
 
 
 class SteadyService:
@@ -61,12 +62,16 @@ async def suffer(
 ) -> Report:
     """Let one trouble after the other happen, as often as the plan says; return the report.
 
-    A trouble is an illness of the store, `KILLED` or `WORKER_KILLED`. Between any two of them the line to the store
-    breaks at the commit of some message.
+    A trouble is an illness of the store, `KILLED`, `WORKER_KILLED` or `WORKERS_RENEWED`. Between any two of them the
+    line to the store breaks at the commit of some message.
     """
     dice = random.Random(plan.seed + 3)
     given = {"store": store.url, **settings}
-    mortal = MortalService(data, random.Random(plan.seed + 1), given) if KILLED in troubles else None
+    mortal = (
+        MortalService(data, random.Random(plan.seed + 1), given)
+        if {KILLED, WORKER_KILLED, WORKERS_RENEWED} & set(troubles)
+        else None
+    )
     service: Subject = mortal or SteadyService(data, given)
     breaks = list(AtCommit)
 
@@ -83,6 +88,8 @@ async def suffer(
                 await mortal.die()
             elif name == WORKER_KILLED and mortal is not None:
                 await mortal.lose_worker()
+            elif name == WORKERS_RENEWED and mortal is not None:
+                await mortal.renew_workers()
             else:
                 async with ILLNESSES[name](store):
                     await asyncio.sleep(dice.uniform(SHORTEST, LONGEST))

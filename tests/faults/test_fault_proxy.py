@@ -72,6 +72,31 @@ async def test_a_statement_without_a_transaction_of_its_own_commits_too(
     assert await written(url, f"alone {kind.name}") is kind.committed
 
 
+@pytest.mark.parametrize("kind", AtCommit)
+async def test_a_commit_that_travels_with_its_statements_is_one(kind: AtCommit, proxy: FaultProxy, url: str) -> None:
+    connection = await asyncpg.connect(proxy.url(url))
+    struck = proxy.strike(kind, statement=f"together {kind.name}")
+    await connection.execute("BEGIN")
+    with pytest.raises((*LOST, TimeoutError)):
+        async with asyncio.timeout(0.3 if "SILENT" in kind.name else 30):
+            await connection.execute(f"INSERT INTO paper VALUES ('together {kind.name};') ; COMMIT")  # noqa: S608 ours
+    assert struck.is_set()
+    connection.terminate()
+    if kind.committed is not None:
+        assert await written(url, f"together {kind.name};") is kind.committed
+
+
+async def test_what_runs_by_name_and_what_is_written_in_hex_is_seen(proxy: FaultProxy, url: str) -> None:
+    connection = await asyncpg.connect(proxy.url(url))
+    await connection.execute("PREPARE note AS INSERT INTO paper VALUES (convert_from($1, 'UTF8')); SELECT 1")
+    struck = proxy.strike(AtCommit.CUT_AFTER, statement="INSERT INTO paper.*in hex")
+    await connection.execute("BEGIN")
+    with pytest.raises(LOST):
+        await connection.execute(f"EXECUTE note('\\x{b'in hex'.hex()}') ; COMMIT")
+    assert struck.is_set()
+    assert await written(url, "in hex")
+
+
 async def test_an_error_leaves_the_line_open(proxy: FaultProxy, url: str) -> None:
     connection = await asyncpg.connect(proxy.url(url))
     proxy.strike(AtCommit.ERROR_AFTER)
