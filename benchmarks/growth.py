@@ -1,94 +1,97 @@
-"""Measures whether cost and memory stay the same while the store grows: uploads, and queries at two sizes.
+"""Measures whether cost and memory stay the same while a store grows, on both engines, and what a record takes.
 
-    python -m benchmarks.growth [--messages N] [--windows W]
+    python -m benchmarks.growth [--sizes 10000,100000,1000000] [--engine sqlite|postgresql|both] [--count N] [--runs R]
 
-One service takes N uploads of the reference message, each for another patient; after the first thousand and at the end
-the queries are measured on the same patients. Spec: 90 §6.4; figures go to docs/performance.md with date and machine.
+A file is filled to each size with records of the reference message (some 3,000 a second) and moved to a PostgreSQL
+(`openscr admin migrate`, about 4,000 a second, each row compared); each operation is measured on both. At the end every
+cost is compared with that at the first size. Spec: 90 §5, §6.4.
 """
 
 import argparse
 import asyncio
 import os
 import platform
+import subprocess
+import sys
 import tempfile
+import time
 from datetime import date
 from pathlib import Path
 
-from benchmarks.load import ClientEndpoint, Load
-from benchmarks.messages import Request, Uploads, consent, event, event_list
-from benchmarks.service import Process, accepted, send_answers_to, serve_command
-from openscr.testbench.world import PRACTICE_PARTY
+from benchmarks.engines import server
+from openscr.bench.cost import Extent, measure_costs
+from openscr.bench.figures import Figures
+from openscr.bench.generators import generators
+from openscr.bench.measuring import Bench
+from openscr.bench.service import Wanted, own_service
+from openscr.bench.stores import size_of, tables_of
 
-CONNECTIONS = 16
-QUERIES = 3000
-CHUNK = 500
-
-
-async def _main(messages: int, windows: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "data"
-        serve = serve_command(data, "warning")
-        Process(*serve).stop()
-        endpoint = ClientEndpoint(PRACTICE_PARTY)
-        await endpoint.start()
-        await send_answers_to(data, endpoint.url)
-        process = Process(*serve)
-        load = Load(process.urls[0], None, CONNECTIONS)
-        uploads = Uploads(mixed=False, start=2000)
-        known: list[Request] = []
-        print(
-            f"{'records':>9} {'upload ms':>10} {'resident MB':>12} {'store MB':>9} {'bytes a record':>15}", flush=True
-        )
-        window = messages // windows
-        known += await _upload(process, load, endpoint, uploads, 1000, data, 1000)
-        await _queries(process, load, known[:1000], 1000)
-        done = 1000
-        while done < messages:
-            count = min(window, messages - done)
-            await _upload(process, load, endpoint, uploads, count, data, done + count)
-            done += count
-        await _queries(process, load, known[:1000], done)
-        await load.close()
-        process.stop()
-        await endpoint.stop()
-    print(f"{date.today()}, {os.cpu_count()} cores, CPython {platform.python_version()}, SQLite WAL FULL, plain HTTP")
+KINDS = ("upload", "event list", "event", "consent get")
 
 
-async def _upload(
-    process: Process, load: Load, endpoint: ClientEndpoint, uploads: Uploads, count: int, data: Path, total: int
-) -> list[Request]:
-    """Upload, print what it cost, return the first thousand requests."""
-    kept: list[Request] = []
-    before = process.cpu()
-    for start in range(0, count, CHUNK):
-        requests = [uploads.next() for _ in range(min(CHUNK, count - start))]
-        await load.closed(requests, accepted)
-        await endpoint.wait_for([request.event_id for request in requests])
-        endpoint.received.clear()
-        if start < 1000:
-            kept += requests
-    cost = (process.cpu() - before) * 1000 / count
-    size = sum(os.stat(data / name).st_size for name in os.listdir(data) if name.startswith("openscr.db"))
-    print(f"{total:>9,} {cost:>10.2f} {process.memory():>12.0f} {size / 1e6:>9.0f} {size / total:>15,.0f}", flush=True)
-    return kept
+def _openscr(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "openscr", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-async def _queries(process: Process, load: Load, known: list[Request], records: int) -> None:
-    for name, make in (
-        ("event list", lambda request: event_list(request.nhs_number)),
-        ("event retrieval", lambda request: event(request.nhs_number, request.event_id)),
-        ("consent", lambda request: consent(request.nhs_number)),
-    ):
-        requests = [make(known[index % len(known)]) for index in range(QUERIES)]
-        before = process.cpu()
-        await load.closed(requests, accepted)
-        cost = (process.cpu() - before) * 1000 / QUERIES
-        print(f"          {name} at {records:,} records: {cost:.2f} ms", flush=True)
+async def _measured(store: str, records: int, count: int, runs: int) -> dict[str, Figures]:
+    size = await size_of(store)
+    tables = await tables_of(store)
+    with generators(1, mixed_sizes=False) as senders:
+        async with own_service(Wanted(store=store)) as subject:
+            extent = Extent(min(records, 900_000), count, runs)
+            found = {each.operation: each for each in await measure_costs(Bench(subject, senders), KINDS, extent)}
+    engine = found["upload"].engine
+    costs = "  ".join(f"{kind} {found[kind].server_cpu_ms_per_message:.2f}" for kind in KINDS)
+    memory, each = found["consent get"].rss_mb, size / records
+    print(f"{engine:<11}{records:>10,} records  {costs}  {memory:,.0f} MB  {each:,.0f} bytes a record", flush=True)
+    for name, bytes_ in sorted(tables.items(), key=lambda entry: -entry[1])[:5]:
+        print(f"{'':<11}  {name:<12}{bytes_ / records:>8,.0f} bytes a record", flush=True)
+    return found
+
+
+def _compare(engine: str, first: dict[str, Figures], last: dict[str, Figures], most: float) -> bool:
+    flat = True
+    for kind in KINDS:
+        before, after = first[kind].server_cpu_ms_per_message or 0.0, last[kind].server_cpu_ms_per_message or 0.0
+        grown = after / before - 1
+        flat = flat and grown <= most
+        print(f"{engine:<11}{kind:<12} {before:.2f} -> {after:.2f} ms ({grown * 100:+.0f} %)", flush=True)
+    return flat
+
+
+async def _main(sizes: list[int], engines: list[str], count: int, runs: int) -> bool:
+    print(f"{date.today()}, {os.cpu_count()} cores, CPython {platform.python_version()}, mutual TLS, CPU ms a message")
+    found: dict[str, list[dict[str, Figures]]] = {engine: [] for engine in engines}
+    with tempfile.TemporaryDirectory(prefix="openscr-growth-") as folder:
+        file = f"sqlite:///{Path(folder) / 'openscr.db'}"
+        there = 0
+        for size in sizes:
+            started = time.monotonic()
+            _openscr("bench", "load", "--count", str(size - there), "--first", str(there), "--store", file)
+            print(f"{'':<11}filled with {size - there:,} more in {time.monotonic() - started:,.0f} s", flush=True)
+            there = size
+            if "postgresql" in engines:
+                # First: what is measured on the file changes it.
+                with server() as running:
+                    url = running.create_database()
+                    started = time.monotonic()
+                    _openscr("admin", "migrate", "--from", file, "--to", url)
+                    print(f"{'':<11}moved in {time.monotonic() - started:,.0f} s", flush=True)
+                    found["postgresql"].append(await _measured(url, size, count, runs))
+            if "sqlite" in engines:
+                found["sqlite"].append(await _measured(file, size, count, runs))
+    # The machine itself moves; what is flat within a tenth is flat.
+    flat = [_compare(engine, figures[0], figures[-1], 0.10) for engine, figures in found.items()]
+    return all(flat)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
-    parser.add_argument("--messages", type=int, default=100_000)
-    parser.add_argument("--windows", type=int, default=10)
-    arguments = parser.parse_args()
-    asyncio.run(_main(arguments.messages, arguments.windows))
+    parser.add_argument("--sizes", default="10000,100000,1000000")
+    parser.add_argument("--engine", choices=("sqlite", "postgresql", "both"), default="both")
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--runs", type=int, default=3)
+    given = parser.parse_args()
+    wanted = ["sqlite", "postgresql"] if given.engine == "both" else [given.engine]
+    flat = asyncio.run(_main([int(size) for size in given.sizes.split(",")], wanted, given.count, given.runs))
+    print("flat within a tenth" if flat else "NOT flat within a tenth")

@@ -1,5 +1,6 @@
 """Measurements as their users run them, against services that really run. Spec: 00 §4 ``bench``; 90 §6, §7."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -103,3 +104,36 @@ def test_a_process_that_is_not_there_is_told(openscr: Run, demo_server: DemoServ
     gone = os.getpid() + (1 << 22)
     options = ["--at", demo_server.web, "--no-load", "--seconds", 1, "--pid", gone]
     openscr("bench", "mix", *options).failed(f"there is no process {gone} here")
+
+
+COSTS = {
+    "engine": "SQLite",
+    "cores": 2,
+    "load_ms": 0.1,
+    "measured": [
+        {"operation": operation, "service_ms": 1.5, "database_ms": 0.0, "bytes_in": 3000.0, "bytes_out": 3000.0,
+         "stored": 1000.0, "written": 2000.0}
+        for operation in ("upload", "event list", "event", "consent get", "consent has", "consent set", "alert")
+    ],
+}  # fmt: skip
+
+
+def test_a_plan_from_costs_that_were_measured_before(openscr: Run, tmp_path: Path) -> None:
+    kept = tmp_path / "costs.json"
+    kept.write_text(json.dumps({"costs": COSTS}))
+    told = openscr("bench", "plan", "--costs", kept, "--population", 6_500_000, "--busiest", "high").done().out
+    # A tenth of 170.4 requests a second.
+    assert "requests      17.0/s" in told
+    assert "service       0.03 cores busy: 1 worker, 2 machines of 16 cores (1 may fail)" in told
+    assert "6.5 GB for a first summary of everybody" in told
+    form = openscr("bench", "plan", "--costs", kept, "--json").done().json
+    assert form["costs"] == COSTS
+    assert form["needs"]["per_second"] == 440
+    kept.write_text("{}")
+    openscr("bench", "plan", "--costs", kept).failed("this is not what bench plan --json prints")
+
+
+def test_costs_of_a_strangers_service_cannot_be_planned_with(openscr: Run, demo_server: DemoServer) -> None:
+    options = ["--at", demo_server.web, "--no-load"]
+    openscr("bench", "plan", *options).failed("name its process with --pid")
+    openscr("bench", "plan", *options, "--verify").failed("leave out --at", status=2)

@@ -51,7 +51,8 @@ def load(
 
     They go through the record's own decisions, one transaction for the uploads of a slot, without network and parsing.
     The n-th patient is the same each time: what is there is left alone, so an interrupted load is simply begun again,
-    and bench mix --patients N asks for the same ones. Numbers are valid, of nobody, and never printed.
+    and bench mix --patients N asks for the same ones. Numbers are valid, of nobody, and never printed. A large
+    PostgreSQL is filled fastest by way of a file: load SQLite, then move it with openscr admin migrate --from --to.
     """
     started = time.perf_counter()
     asyncio.run(_load(count, first, versions, sizes, app, data, store, indexed=indexed, as_json=as_json))

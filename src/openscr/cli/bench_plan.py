@@ -130,7 +130,7 @@ async def _checks(target: Target, costs: "Costs", seconds: float) -> list[dict[s
 
     found = []
     for workers in CHECKED:
-        detail(f"checking with {workers} worker{'s' if workers > 1 else ''}")
+        detail(f"checking with {_workers(workers)}")
         # A folder that is thrown away has no patients yet.
         load = target.load or (target.data is None and target.store is None)
         async with benched(replace(target, workers=workers, load=load)) as (bench, _):
@@ -169,7 +169,7 @@ def _tell(costs: "Costs", wishes: "Wishes", needs: "Needs", checks: list[dict[st
     say(f"measured on {costs.cores} cores, {costs.engine}; {wishes.patients:,} patients, {wishes.load}")
     say(f"requests      {needs.per_second:,.1f}/s, and the application response of every upload")
     say(
-        f"service       {needs.service_cores:.2f} cores busy: {needs.workers} workers, "
+        f"service       {needs.service_cores:.2f} cores busy: {_workers(needs.workers)}, "
         f"{needs.service_machines} machines of {wishes.cores} cores ({wishes.spare} may fail)"
     )
     if needs.database_machines:
@@ -185,9 +185,13 @@ def _tell(costs: "Costs", wishes: "Wishes", needs: "Needs", checks: list[dict[st
     say(f"network       {_bytes(needs.in_per_second)}/s in, {_bytes(needs.out_per_second)}/s out")
     for check in checks:
         predicted, measured = check["predicted_per_second"], check["measured_per_second"]
-        workers = f"{check['workers']} worker{'s' if check['workers'] > 1 else ''}"
+        workers = _workers(check["workers"])
         off = (measured / predicted - 1) * 100
         say(f"check         {workers}: predicted {predicted:,.0f}/s, measured {measured:,.0f}/s ({off:+.0f} %)")
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'s' if count > 1 else ''}"
 
 
 def _bytes(count: float) -> str:
