@@ -214,15 +214,18 @@ class Units:
     async def _let_go(self, connection: Connection, error: BaseException) -> None:
         """Give a connection back after an error, rolled back; or close it, if it is not known how it is."""
         broken = isinstance(error, asyncio.CancelledError) or (isinstance(error, CONNECTION_ERRORS) and _is_loss(error))
-        if broken:
-            connection.terminate()
-        elif connection.is_in_transaction():
-            try:
+        try:
+            if not broken and connection.is_in_transaction():
                 async with asyncio.timeout(_ROLLBACK):
                     await connection.execute("ROLLBACK")
-            except CONNECTION_ERRORS:
+        except BaseException as failure:
+            broken = True
+            if not isinstance(failure, CONNECTION_ERRORS):
+                raise
+        finally:
+            if broken:
                 connection.terminate()
-        self._connections.release(connection)
+            self._connections.release(connection)
 
     # --- a COMMIT without a word ------------------------------------------------------------------------------------
 
