@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -13,7 +14,9 @@ from mhs.rig import TestClock, settings
 from openscr.mhs.audit import AuditFacts, AuditTrail, patient_name_of
 from openscr.mhs.payload_people import read_people
 from openscr.mhs.store.opening import open_store
+from postgres import PASSWORD, PostgresServer
 
+CERTIFICATE = {"MHS_CLIENT_CERT_FILE": "a", "MHS_CLIENT_KEY_FILE": "b", "MHS_CA_CERTS_FILE": "c"}
 NUMBERS = ("9990000034", "9990000042", "9990000034")
 
 
@@ -42,6 +45,36 @@ def test_f22_an_audit_that_nobody_touched_is_intact(openscr: Run, data: Path) ->
     form = openscr("mhs", "verify", "--data", data, "--json").done().json
     assert form == {"intact": True, "records": 3, "broken": None}
     assert openscr("mhs", "verify", MHS_DATA=str(data)).done().out == "the audit is intact: 3 records\n"
+
+
+def test_an_audit_in_a_database_is_read_and_nothing_is_made_by_looking(openscr: Run, postgres: PostgresServer) -> None:
+    url = postgres.create_database()
+    ended = openscr("mhs", "verify", MHS_STORE=url).failed("run `openscr mhs serve`")
+    assert PASSWORD not in ended.err
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+    assert postgres.sql(tables, url.rpartition("/")[2]) == "0"
+
+    async def write() -> None:
+        store, clock = open_store(settings(store=url)), TestClock()
+        await store.open()
+        await AuditTrail(store, clock).write(AuditFacts("outbound", "202", clock.now, message_id="M"))
+        await store.close()
+
+    asyncio.run(write())
+    assert openscr("mhs", "verify", MHS_STORE=url).done().out == "the audit is intact: 1 records\n"
+    postgres.sql("UPDATE audit SET occurred_at = occurred_at + 1", url.rpartition("/")[2])
+    openscr("mhs", "verify", MHS_STORE=url).failed("record 1 does not fit the chain")
+
+
+def test_no_word_of_a_password_is_shown(openscr: Run, postgres: PostgresServer) -> None:
+    url = postgres.create_database()
+    wrong = url.replace(quote(PASSWORD, safe=""), "another-word")
+    ended = openscr("mhs", "verify", MHS_STORE=wrong).failed("refuses the user or the password")
+    shown = openscr("mhs", "serve", "--show-config", MHS_STORE=url, MHS_SECRET_PARTY_KEY="K", **CERTIFICATE).done()
+    for text in (ended.out + ended.err, shown.out):
+        assert "another-word" not in text
+        assert quote(PASSWORD, safe="") not in text
+    assert "postgresql://openscr:***@127.0.0.1" in shown.out
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import typer
 from openscr.cli.audit import ask_number
 from openscr.cli.console import fail, say, say_json
 from openscr.cli.options import Json
-from openscr.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from openscr.mhs.settings import MhsSettings
@@ -97,12 +96,9 @@ def _settings(data: Path | None, config: Path | None) -> "MhsSettings":
 @asynccontextmanager
 async def _opened(settings: "MhsSettings") -> "AsyncIterator[Store]":
     """Give the store that the settings name, open, but none that opening would only make."""
-    from openscr.mhs.store.opening import file_of, open_store
+    from openscr.mhs.store.opening import open_existing
 
-    file = file_of(settings)
-    if file is not None and not file.exists():
-        raise ConfigurationError(f"there is no store of an adaptor at {file}")
-    store = open_store(settings)
+    store = open_existing(settings)
     await store.open()
     try:
         yield store

@@ -143,7 +143,11 @@ class MhsSettings(SourcedSettings):
 
     # --- what we keep (50 §6, E1, E2, F17)
     data: PathName = Field(Path("mhs-data"), description="folder of the store (E1)")
-    store: str = Field("", description="URL of the store, sqlite:///PATH; default mhs.db in the data folder (E2)")
+    store: str = Field(
+        "",
+        description="URL of the store: sqlite:///PATH, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE;"
+        " default mhs.db in the data folder (E2)",
+    )
     secret_store_key: SecretStr | None = Field(
         None, description="key that bodies are encrypted with at rest: 32 random bytes in base64 (F17)"
     )
@@ -358,6 +362,13 @@ def _remarks(settings: MhsSettings, given: Mapping[str, Given]) -> Iterator[Rema
     if "outbound_routing_lookup_method" not in given:
         text = "no way to look up routes is set: MHS_SDS_API_URL, MHS_SPINE_ROUTE_LOOKUP_URL or MHS_ROUTES_FILE"
         yield Remark(logging.WARNING, text)
+    if settings.store.startswith(("postgresql:", "postgres:")) and settings.secret_audit_key is None:
+        text = (
+            "MHS_SECRET_AUDIT_KEY is not set: other adaptors on this store call a patient by other names in the audit,"
+            " each by the key in its own data folder"
+        )
+        if settings.audit_nhs_number == "hashed":
+            yield Remark(logging.WARNING, text)
     if not settings.outbound_validate_certificate:
         text = "MHS_OUTBOUND_VALIDATE_CERTIFICATE is off: whoever answers is taken for the Spine"
         yield Remark(logging.WARNING, text)

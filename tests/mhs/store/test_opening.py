@@ -13,6 +13,7 @@ import pytest
 from openscr.errors import ConfigurationError
 from openscr.mhs.store.memory import MemoryStore
 from openscr.mhs.store.opening import BUILT_IN, GROUP, open_store
+from openscr.mhs.store.postgres import PostgresMhsStore
 from openscr.mhs.store.sqlite import SqliteMhsStore
 
 from ..rig import settings
@@ -39,6 +40,13 @@ async def test_a_url_names_another_file(tmp_path: Path, monkeypatch: pytest.Monk
         await store.open()
         await store.close()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["absolute.db", "relative.db"]
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_url_names_a_database_of_a_server(scheme: str) -> None:
+    store = open_store(settings(store=f"{scheme}://user:word@one:5432,two/adaptor?target_session_attrs=read-write"))
+    assert isinstance(store, PostgresMhsStore)
+    assert store.engine == "postgresql"
 
 
 def test_memory_is_a_store_of_its_own() -> None:

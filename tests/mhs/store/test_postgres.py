@@ -12,7 +12,10 @@ from urllib.parse import quote
 
 import pytest
 
-from openscr.errors import ConfigurationError, Conflict, StoreError
+from fault_proxy import FaultProxy
+from openscr.errors import ConfigurationError, Conflict, StoreError, StoreUnavailable
+from openscr.mhs.neighbours import join
+from openscr.mhs.replies import Replies
 from openscr.mhs.store import postgres_statements as statements
 from openscr.mhs.store.interface import Retention, Store, Transaction
 from openscr.mhs.store.migrations import ADAPTOR
@@ -287,6 +290,88 @@ async def test_tokens_are_kept_for_a_while(postgres: PostgresServer, url: str) -
     await store.purge(Retention(messages=at(-1), now=at(10**8)))
     assert postgres.sql("SELECT count(*) FROM ending", name) == "0"
     await store.close()
+
+
+# --- hints ------------------------------------------------------------------------------------------------------------
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110 what is waited for comes from the server
+            await asyncio.sleep(0.01)
+
+
+async def test_others_hear_what_is_announced_and_who_says_it_does_not(postgres: PostgresServer, url: str) -> None:
+    """After the line was down everybody is told that words may be missing."""
+    async with FaultProxy(postgres.port) as proxy:
+        first, second = PostgresMhsStore(proxy.url(url), patience=30), PostgresMhsStore(proxy.url(url), patience=30)
+        heard: dict[str, list[str]] = {"first": [], "second": []}
+        first.listen(heard["first"].append)
+        second.listen(heard["second"].append)
+        first.announce("before anybody listens")
+        await first.open()
+        await second.open()
+        await until(lambda: first.hearing and second.hearing)
+        first.announce("reply “1”")
+        first.announce("x" * 5000)
+        second.announce("queue")
+        await until(lambda: heard == {"first": ["", "queue"], "second": ["", "reply “1”"]})
+        await proxy.deafen()
+        proxy.cut()
+        await until(lambda: not first.hearing and not second.hearing)
+        await proxy.listen()
+        await until(lambda: heard == {"first": ["", "queue", ""], "second": ["", "reply “1”", ""]})
+        first.announce("reply 2")
+        await until(lambda: heard["second"][-1] == "reply 2")
+        await first.close()
+        assert not first.hearing
+        first.announce("afterwards")
+        await second.close()
+
+
+async def test_callers_are_woken_by_what_their_neighbours_hear(url: str) -> None:
+    """Whoever waits looks at once; whoever waits for something else sleeps on."""
+    stores = PostgresMhsStore(url, patience=30), PostgresMhsStore(url, patience=30)
+    (replies, arrivals), (their_replies, their_arrivals) = (join(store, alone=True) for store in stores)
+    for store in stores:
+        await store.open()
+    await until(lambda: all(store.hearing for store in stores))
+    found: list[str] = []
+    looks: list[str] = []
+
+    async def look(key: str) -> str | None:
+        looks.append(key)
+        return key if key in found else None
+
+    waiting = [
+        asyncio.create_task(replies.wait("1", lambda: look("1"), seconds=3000, interval=1000)),
+        asyncio.create_task(arrivals.wait(lambda: look("queue"), seconds=3000, interval=1000)),
+        asyncio.create_task(replies.wait("2", lambda: look("2"), seconds=3000, interval=1000)),
+    ]
+    await until(lambda: len(looks) == 3)
+    found += ["1", "queue"]
+    their_replies.arrived("1")
+    their_arrivals.tell()
+    async with asyncio.timeout(60):
+        assert await asyncio.gather(*waiting[:2]) == ["1", "queue"]
+    assert looks.count("2") == 1
+    waiting[2].cancel()
+    for store in stores:
+        await store.close()
+
+
+async def test_a_store_that_is_away_is_asked_again_by_who_is_patient() -> None:
+    answers: list[str | None] = [None, None, "reply"]
+
+    async def look() -> str | None:
+        if (answer := answers.pop(0)) is None:
+            raise StoreUnavailable("away")
+        return answer
+
+    assert await Replies().wait("1", look, seconds=3000, interval=0.01, patient=True) == "reply"
+    answers[:] = [None]
+    with pytest.raises(StoreUnavailable):
+        await Replies().wait("1", look, seconds=3000, interval=0.01)
 
 
 # --- bodies -----------------------------------------------------------------------------------------------------------

@@ -158,6 +158,46 @@ async def comes_back(store: PostgresMhsStore) -> None:
     await until(store.writable)
 
 
+async def test_an_address_that_goes_away_leaves_the_other(postgres: PostgresServer) -> None:
+    """A URL with several addresses: the one that answers is used, and nobody is told of the change."""
+    url = postgres.create_database()
+    async with FaultProxy(postgres.port) as first, FaultProxy(postgres.port) as second:
+        both = url.replace(f":{postgres.port}/", f":{first.port},127.0.0.1:{second.port}/")
+        store = await opened(f"{both}?target_session_attrs=read-write", 20)
+        for gone in (first, second):
+            await put(store, a_queue_message(gone.port))
+            await gone.deafen()
+            gone.cut()
+            await asyncio.gather(*(put(store, a_queue_message(gone.port * 100 + number)) for number in range(20)))
+            await gone.listen()
+        assert (await store.queue_figures(at(0))).waiting == 42
+        await store.close()
+
+
+async def test_what_was_accepted_is_finished_and_what_comes_after_closing_is_refused(postgres: PostgresServer) -> None:
+    store = await opened(postgres.create_database(), 20)
+    begun, end = asyncio.Event(), asyncio.Event()
+
+    async def work(transaction: Transaction) -> None:
+        begun.set()
+        await end.wait()
+        await transaction.put_message(a_message(1))
+
+    working = asyncio.create_task(store.transact(work))
+    await begun.wait()
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    with pytest.raises(StoreUnavailable):
+        await put(store, a_message(2))
+    assert not closing.done()
+    end.set()
+    await working
+    await closing
+    await store.open()
+    assert await store.find_message(an_id(1)) == a_message(1)
+    await store.close()
+
+
 # --- the server itself ------------------------------------------------------------------------------------------------
 
 

@@ -283,7 +283,8 @@ async def test_the_patience_of_a_caller_is_that_of_the_settings(start: StartAdap
     adaptor = await start(resync_initial_delay=3.0, resync_retries=20, resync_interval=1.0)
     waited: list[float] = []
 
-    async def wait(message_id: str, find: object, *, seconds: float, interval: float) -> None:
+    async def wait(message_id: str, find: object, *, seconds: float, interval: float, patient: bool) -> None:
+        assert patient
         waited.extend((seconds, interval))
 
     adaptor.context.replies.wait = wait  # type: ignore[method-assign,assignment]

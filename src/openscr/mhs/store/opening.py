@@ -26,6 +26,7 @@ GROUP: Final = "openscr.mhs.stores"
 
 _FILE: Final = "mhs.db"
 _SQLITE: Final = "sqlite:///"
+_POSTGRESQL: Final = ("postgresql", "postgres")
 
 
 def file_of(settings: MhsSettings) -> Path | None:
@@ -63,8 +64,7 @@ def open_memory(url: str, settings: MhsSettings) -> Store:
 
 BUILT_IN: Final[dict[str, Opening]] = {
     "sqlite": open_sqlite,
-    "postgresql": open_postgresql,
-    "postgres": open_postgresql,
+    **dict.fromkeys(_POSTGRESQL, open_postgresql),
     "memory": open_memory,
 }
 
@@ -74,6 +74,19 @@ def open_store(settings: MhsSettings) -> Store:
     scheme = settings.store.partition(":")[0] if settings.store else "sqlite"
     opening = BUILT_IN.get(scheme) or _plug_in(scheme)
     return opening(settings.store, settings)
+
+
+def open_existing(settings: MhsSettings) -> Store:
+    """Return the store that the settings name, for who only looks: opening it makes nothing.
+
+    Raises: `ConfigurationError` when there is none.
+    """
+    file = file_of(settings)
+    if file is not None and not file.exists():
+        raise ConfigurationError(f"there is no store of an adaptor at {file}")
+    if settings.store.partition(":")[0] in _POSTGRESQL:
+        return PostgresMhsStore(settings.store, read_key(settings.secret_store_key), migrate=False)
+    return open_store(settings)
 
 
 def _plug_in(scheme: str) -> Opening:

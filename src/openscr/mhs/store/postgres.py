@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
-from openscr.errors import StoreError, StoreUnavailable
+from openscr.errors import StoreError, StoreFull, StoreUnavailable
 from openscr.mhs.store import postgres_statements as statements
 from openscr.mhs.store.audit_chain import Head, StoredRecord, Verification, read_record
 from openscr.mhs.store.encryption import Sealing
@@ -44,6 +44,7 @@ T = TypeVar("T")
 
 _AUDIT_PAGE: Final = 1000
 _PURGE_AT_A_TIME: Final = 200
+_PADDING: Final = bytes(65_536)
 _BEFORE_ALL: Final = -(2**63)
 """Earlier than every time that is stored."""
 _DOUBT: Final = timedelta(minutes=10)
@@ -53,20 +54,26 @@ _DOUBT: Final = timedelta(minutes=10)
 class PostgresMhsStore:
     """A store in the database of a URL; see `openscr.mhs.store.interface.Store` for what its methods promise.
 
-    Bodies are kept as ``sealing`` says; `open` refuses a database that was sealed with another key. A unit of work
+    Bodies are kept as ``sealing`` says; `open` refuses a database that was sealed with another key. With ``migrate``
+    the schema is made or brought up to date when the store opens; without, an outdated one is refused. A unit of work
     takes ``patience`` seconds at most. A store belongs to the event loop that opened it. Raises: `ConfigurationError`
     when the URL is none of a database.
     """
 
     engine = "postgresql"
 
-    def __init__(self, url: str, sealing: Sealing | None = None, *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, url: str, sealing: Sealing | None = None, *, migrate: bool = True, patience: float = PATIENCE
+    ) -> None:
         self._place = read_place(url)
+        self._migrate = migrate
         self._patience = patience
         self._sealing = sealing or Sealing()
         self._running: Units | None = None
         self._hints: Hints | None = None
         self._heard: Callable[[str], None] | None = None
+        # Whether a transaction was refused for want of room, and no large write has succeeded since.
+        self._refused = False
 
     # --- life ---
 
@@ -74,7 +81,7 @@ class PostgresMhsStore:
         """Make or check the schema, and be ready. Raises: `ConfigurationError`, `StoreUnavailable`."""
         if self._running is not None:
             return
-        await prepare_database(self._place, migrate=True, schema=ADAPTOR)
+        await prepare_database(self._place, migrate=self._migrate, schema=ADAPTOR)
         units = Units(self._place, self._sealing, self._patience)
         try:
             await units.run(self._adopt_key)
@@ -127,9 +134,17 @@ class PostgresMhsStore:
     # --- units of work ---
 
     async def writable(self) -> bool:
-        """Whether the store takes writes now; found out by writing."""
+        """Whether the store takes writes now; found out by writing.
+
+        After a transaction that was refused for want of room a little write proves nothing.
+        """
         try:
-            await self._execute(statements.PROBE)
+            if self._refused:
+                await self._execute(statements.PROBE_LARGE, _PADDING)
+                await self._execute(statements.PROBE_LARGE, None)
+                self._refused = False
+            else:
+                await self._execute(statements.PROBE)
         except StoreError:
             return False
         return True
@@ -140,7 +155,11 @@ class PostgresMhsStore:
         ``work`` is run from its beginning again when it met another transaction, or when the server was lost. Raises
         what ``work`` raises, `StoreUnavailable`, `OutcomeUnknown`.
         """
-        return await self._units.transact(work)
+        try:
+            return await self._units.transact(work)
+        except StoreFull:
+            self._refused = True
+            raise
 
     async def _fetch(self, statement: str, *values: object) -> Sequence[asyncpg.Record]:
         async def unit(connection: Connection) -> Sequence[asyncpg.Record]:

@@ -79,6 +79,11 @@ class Hints:
             if teller != own:
                 self._heard(str(word))
 
+        def lost(_connection: object) -> None:
+            self.hearing = False
+            self._wake.set()
+
+        connection.add_termination_listener(lost)
         async with asyncio.timeout(_CONNECTING):
             await connection.add_listener(CHANNEL, heard)
         self.hearing = True

@@ -13,7 +13,8 @@ Spec: engine.md "What the protocol layer does with it"; 50 E2, E5.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -36,6 +37,9 @@ answer may need two units."""
 
 SETTLING: Final = 1.0
 """Seconds more, to find out how a COMMIT ended; and for the one who finds out whether a lost server is back."""
+
+WAITING_LIMIT: Final = 2048
+"""Units at work and waiting for a connection; more are refused rather than kept in memory."""
 
 _PAUSE: Final = 0.05
 """Seconds before a unit begins anew."""
@@ -88,9 +92,15 @@ class Units:
         self._patience = patience
         self._trouble: StoreUnavailable | None = None
         self._probing = False
+        self._active = 0
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Finish what was accepted, refuse what comes, and close every connection."""
+        self._closing = True
+        await self._idle.wait()
         await self._connections.close()
 
     async def run(self, unit: Callable[[Connection], Awaitable[T]]) -> T:
@@ -128,19 +138,36 @@ class Units:
 
         Raises: `StoreError`, and what ``read`` raises.
         """
-        try:
-            connection = await self._acquire(asyncio.get_running_loop().time() + self._patience)
+        with self._accepted():
             try:
-                await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                result = await read(connection)
-                await connection.execute("COMMIT")
-            except BaseException as error:
-                await self._let_go(connection, error)
-                raise
-        except CONNECTION_ERRORS as error:
-            raise translate_error(error) from error
-        self._connections.release(connection)
-        return result
+                connection = await self._acquire(asyncio.get_running_loop().time() + self._patience)
+                try:
+                    await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    result = await read(connection)
+                    await connection.execute("COMMIT")
+                except BaseException as error:
+                    await self._let_go(connection, error)
+                    raise
+            except CONNECTION_ERRORS as error:
+                raise translate_error(error) from error
+            self._connections.release(connection)
+            return result
+
+    @contextmanager
+    def _accepted(self) -> Iterator[None]:
+        """Count a unit. Raises: `StoreUnavailable`."""
+        if self._closing:
+            raise StoreUnavailable("the store is closed")
+        if self._active >= WAITING_LIMIT:
+            raise StoreUnavailable("too many requests wait for the database")
+        self._active += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
 
     # --- whether the server is there --------------------------------------------------------------------------------
 
@@ -151,7 +178,8 @@ class Units:
         if probe:
             self._probing = True
         try:
-            result = await self._run_in_time(unit, min(SETTLING, self._patience) if probe else self._patience)
+            with self._accepted():
+                result = await self._run_in_time(unit, min(SETTLING, self._patience) if probe else self._patience)
         except _Unreachable as error:
             self._trouble = error.meaning
             self._connections.drop_idle()
@@ -214,15 +242,18 @@ class Units:
     async def _let_go(self, connection: Connection, error: BaseException) -> None:
         """Give a connection back after an error, rolled back; or close it, if it is not known how it is."""
         broken = isinstance(error, asyncio.CancelledError) or (isinstance(error, CONNECTION_ERRORS) and _is_loss(error))
-        if broken:
-            connection.terminate()
-        elif connection.is_in_transaction():
-            try:
+        try:
+            if not broken and connection.is_in_transaction():
                 async with asyncio.timeout(_ROLLBACK):
                     await connection.execute("ROLLBACK")
-            except CONNECTION_ERRORS:
+        except BaseException as failure:
+            broken = True
+            if not isinstance(failure, CONNECTION_ERRORS):
+                raise
+        finally:
+            if broken:
                 connection.terminate()
-        self._connections.release(connection)
+            self._connections.release(connection)
 
     # --- a COMMIT without a word ------------------------------------------------------------------------------------
 
