@@ -29,6 +29,8 @@ class Metrics:
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
         )
+        # To find the figures of these labels costs as much as to count; there are as many as there are outcomes.
+        self._answered: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._duplicates = Counter(
             "openscr_duplicates", "Messages answered before.", ("interaction",), registry=self.registry
         )
@@ -76,8 +78,13 @@ class Metrics:
 
     def request(self, face: str, interaction: str, outcome: str, seconds: float) -> None:
         """Count one answered request; ``interaction`` must be one we know, or ``unknown``."""
-        self._requests.labels(face, interaction, outcome).inc()
-        self._seconds.labels(face, interaction).observe(seconds)
+        known = self._answered.get((face, interaction, outcome))
+        if known is None:
+            known = self._requests.labels(face, interaction, outcome), self._seconds.labels(face, interaction)
+            self._answered[face, interaction, outcome] = known
+        count, duration = known
+        count.inc()
+        duration.observe(seconds)
 
     def handshake(self, outcome: str) -> None:
         """Count one TLS handshake; ``outcome`` is one of a few words."""

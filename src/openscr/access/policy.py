@@ -314,7 +314,8 @@ class AccessPolicy:
         return _Author(session.person, role, session.name)
 
     def _has_closed(self, role: Role) -> bool:
-        return role.has_closed(self._clock().astimezone(LONDON).date())
+        # What day it is costs more to find out than all that is known of the role, and few roles end.
+        return role.closed is not None and role.has_closed(self._clock().astimezone(LONDON).date())
 
     def _identify(self, directory: Directory, person: Person, organisations: Iterable[str]) -> _Author | Reason:
         """Return the author in its role, or the first thing that does not fit. Spec: 35 §9.2."""

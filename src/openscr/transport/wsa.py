@@ -29,7 +29,8 @@ _ADDRESS: Final = f"{{{WSA_NS}}}Address"
 _RECEIVER: Final = f"{{{HL7_NS}}}communicationFunctionRcv"
 _SENDER: Final = f"{{{HL7_NS}}}communicationFunctionSnd"
 _BLOCKS: Final = (_MESSAGE_ID, _ACTION, _TO, _FROM, _RECEIVER, _SENDER)
-_DEVICE_ID: Final = f"{{{HL7_NS}}}device/{{{HL7_NS}}}id"
+_DEVICE: Final = f"{{{HL7_NS}}}device"
+_ID: Final = f"{{{HL7_NS}}}id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,13 @@ def read_request(root: etree._Element, interaction: str) -> SoapRequest:
 
 def _asid(functions: list[etree._Element]) -> str:
     """Return the one ASID that these blocks name; empty when there is none, or more than one to choose from."""
-    ids = [found for function in functions for found in function.iterfind(_DEVICE_ID) if found.get("root") == OID_ASID]
+    ids = [
+        found
+        for function in functions
+        for device in function.iterchildren(_DEVICE)
+        for found in device.iterchildren(_ID)
+        if found.get("root") == OID_ASID
+    ]
     return ids[0].get("extension", "") if len(ids) == 1 else ""
 
 

@@ -28,6 +28,8 @@ MAX_NAMESPACES: Final = 1000
 """Namespace declarations in force at one place. What writes an element copies those of its ancestors, one by one and
 each compared with all before it, so their number must have a bound."""
 
+_SHORTEST_DECLARATION: Final = len(' xmlns=""')
+
 DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 """First line of every envelope that we write. Spec: 40 §10.5."""
 
@@ -102,9 +104,11 @@ def read_xml(data: bytes, *, answer: bool = False) -> etree._Element:
         raise broken or UnsafeXml("XML is not well-formed")
     if mentions_doctype and root.getroottree().docinfo.internalDTD is not None:
         raise UnsafeXml(_DOCTYPE, offset=data.find(b"<!DOCTYPE"), cause="DOCTYPE")
-    if (_TOO_DEEP_ANSWER if answer else _TOO_DEEP)(root):
+    # Each element begins with a sign of its own: of so few none can be too deep.
+    if data.count(b"<") > MAX_DEPTH and (_TOO_DEEP_ANSWER if answer else _TOO_DEEP)(root):
         raise UnsafeXml(f"XML has more than {MAX_DEPTH} nested elements", offset=_first_too_deep(data), cause="DEPTH")
-    if data.count(b"xmlns") > MAX_NAMESPACES and _has_too_many_namespaces(root):
+    may_declare = len(data) > MAX_NAMESPACES * _SHORTEST_DECLARATION
+    if may_declare and data.count(b"xmlns") > MAX_NAMESPACES and _has_too_many_namespaces(root):
         raise UnsafeXml(
             f"XML has more than {MAX_NAMESPACES} namespace declarations in force at one place", cause="NAMESPACES"
         )
