@@ -184,3 +184,17 @@ def test_a_store_that_this_program_cannot_use(
     openscr("admin", "migrate", "--store", url).failed(*said)
     openscr("serve", "--store", url, "--web", "127.0.0.1:0", "--spine", "127.0.0.1:0").failed(*said)
     assert postgres.sql(TABLES, name) == before
+
+
+def test_a_user_who_may_not_do_everything_is_told_what_is_missing(openscr: Run, postgres: PostgresServer) -> None:
+    """Not at the first request that needs it; the audit need not be changed by anybody."""
+    name = (url := postgres.create_database()).rpartition("/")[2]
+    openscr("admin", "migrate", "--store", url).done()
+    visitor = _without_rights(postgres, url)
+    postgres.sql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO visitor", name)
+    postgres.sql("REVOKE UPDATE, DELETE ON audit FROM visitor", name)
+    openscr("admin", "verify", "--store", visitor).done()
+    postgres.sql("REVOKE UPDATE ON chain FROM visitor", name)
+    postgres.sql("REVOKE INSERT ON consent FROM visitor", name)
+    ended = openscr("serve", "--store", visitor, "--web", "127.0.0.1:0", "--spine", "127.0.0.1:0")
+    ended.failed("lacks rights", "on chain, consent")
