@@ -23,7 +23,8 @@ def literal(value: Value) -> str:
         return "'" + value.replace("'", "''") + "'"
     if isinstance(value, bytes):
         return f"'\\x{value.hex()}'"
-    return int.__repr__(value)
+    # Read as the very type that is wanted, whatever its width.
+    return f"'{value:d}'"
 
 
 def execution(name: str, values: tuple[Value, ...]) -> str:
