@@ -33,6 +33,13 @@ _TABLES: Final = (
     " AND c.relnamespace = pg_catalog.current_schema()::regnamespace"
 )
 _REVISION: Final = "SELECT version_num FROM alembic_version"
+# What is only ever appended to need not be changed by the role that serves.
+_WITHOUT_RIGHTS: Final = (
+    "SELECT c.relname FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p')"
+    " AND c.relnamespace = pg_catalog.current_schema()::regnamespace AND c.relname <> 'alembic_version'"
+    " AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') AND (c.relname = 'audit'"
+    " OR has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))) ORDER BY c.relname"
+)
 _VERSION_TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL,"
     " CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
@@ -105,6 +112,7 @@ async def prepare_database(
         await _check_server(connection, place)
         if await read_revision(connection, schema) != schema.head:
             await _bring_up_to_date(connection, place, schema, before_change, migrate=migrate)
+        await _check_rights(connection, place)
     except CONNECTION_ERRORS as error:
         raise explain(error, place) from error
     finally:
@@ -121,6 +129,16 @@ async def _check_server(connection: Connection, place: Place) -> None:
     if encoding != "UTF8":
         raise ConfigurationError(
             f"the store's database {place.name} keeps texts as {encoding}; create one with ENCODING 'UTF8'"
+        )
+
+
+async def _check_rights(connection: Connection, place: Place) -> None:
+    """See that we may do what will have to be done: a request is no time to find out."""
+    lacking = [row[0] for row in await connection.fetch(_WITHOUT_RIGHTS)]
+    if lacking:
+        raise ConfigurationError(
+            f"the store's user lacks rights in the database {place.name}: grant it SELECT, INSERT, UPDATE and DELETE"
+            f" (of audit SELECT and INSERT) on {', '.join(lacking)}"
         )
 
 
