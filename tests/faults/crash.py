@@ -70,7 +70,7 @@ class MortalService:
     async def begin(self) -> None:
         """Start it, as soon as whatever is left of its last life has ended: so would whoever watches over it."""
         async with asyncio.timeout(PATIENCE):
-            while not await asyncio.to_thread(self._start):
+            while not await asyncio.to_thread(self._start):  # noqa: ASYNC110 another process gets there
                 await asyncio.sleep(RETRY_INTERVAL)
         self.generation += 1
         self._ready.set()

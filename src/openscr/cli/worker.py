@@ -86,7 +86,8 @@ class Worker:
             # Without a supervisor nobody takes our place: whoever starts the service anew waits for us to end.
             await asyncio.wait((draining, hearing), return_when=asyncio.FIRST_COMPLETED)
             draining.cancel()
-            await asyncio.gather(draining, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await draining
         # What it has counted to the end goes on to count.
         self._line.say(Said(what="figures", figures=[service.figures()]))
         await service.stop()
