@@ -68,10 +68,21 @@ class MortalService:
         self.disturbances: Counter[str] = Counter()
 
     async def begin(self) -> None:
-        """Start it."""
-        self._server = await asyncio.to_thread(Server.start, self._data, **self._settings)
+        """Start it, as soon as whatever is left of its last life has ended: so would whoever watches over it."""
+        async with asyncio.timeout(PATIENCE):
+            while not await asyncio.to_thread(self._start):  # noqa: ASYNC110 another process gets there
+                await asyncio.sleep(RETRY_INTERVAL)
         self.generation += 1
         self._ready.set()
+
+    def _start(self) -> bool:
+        try:
+            self._server = Server.start(self._data, **self._settings)
+        except AssertionError as error:
+            if "another openscr serve runs" not in str(error):
+                raise
+            return False
+        return True
 
     async def die(self) -> None:
         """Kill it in the middle of whatever it does, sometimes again while it starts, and start it again."""

@@ -20,7 +20,7 @@ from alerts import an_alert, in_fhir
 from fault_proxy import AtCommit
 from faults.ailing_store import ILLNESSES
 from faults.clients import consent_message, polling_message, reliable_message
-from faults.comparing import LIMIT
+from faults.comparing import HANGS
 from faults.crash import nothing_owed
 from faults.site import Site, ailing_site
 from journeys.messages import PRACTICE, Mail, fresh_patient
@@ -119,7 +119,7 @@ async def test_an_outcome_is_found_out_before_anything_is_said(kinds: list[AtCom
     told = [acknowledged(sent, answer) for (_, sent), (answer, _) in zip(cases, answers, strict=True)]
     for (kind, sent), yes in zip(cases, told, strict=True):
         assert kind.committed in (yes, None), (kind, sent.verb)
-    assert max(seconds for _, seconds in answers) < LIMIT
+    assert max(seconds for _, seconds in answers) < HANGS
 
     # Lines that are silent hold what they have begun until somebody notices: now.
     site.store.proxy.cut()
@@ -152,7 +152,7 @@ async def test_a_look_whose_audit_may_be_lost_shows_nothing(site: Site) -> None:
         assert struck.is_set()
         assert answer is not None
         assert fault_of(answer).retriable
-        assert seconds < LIMIT
+        assert seconds < HANGS
 
 
 async def test_what_staff_and_officers_do_is_done_once_and_told_so(demo: Site) -> None:

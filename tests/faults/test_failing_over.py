@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from faults.clients import Plan
-from faults.comparing import LIMIT
+from faults.comparing import HANGS
 from faults.crash import Work, trial
 from faults.standby import standby_of, two_addresses
 from faults.store_trial import SteadyService
@@ -46,4 +46,4 @@ async def test_nothing_acknowledged_is_lost_when_the_standby_takes_over(how: str
     assert report.put_off > 0
     assert report.messages == report.acknowledged == report.repeated_at_the_end
     assert (report.missing, report.twice, report.stale) == (set(), set(), 0)
-    assert report.longest < LIMIT
+    assert report.longest < HANGS

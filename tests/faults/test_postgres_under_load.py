@@ -6,7 +6,7 @@ from pathlib import Path
 from fault_proxy import FaultProxy
 from faults.ailing_store import AilingStore
 from faults.clients import Plan
-from faults.comparing import LIMIT
+from faults.comparing import HANGS
 from faults.crash import AT_WORK
 from faults.store_trial import KILLED, suffer
 from journeys.runner import new_data
@@ -32,4 +32,4 @@ async def test_uploads_that_were_acknowledged_survive_whatever_the_store_suffers
     assert report.messages == report.acknowledged == report.audit_rows == report.repeated_at_the_end
     assert report.application_acknowledgements + report.polled == report.uploads == plan.uploads
     assert (report.missing, report.twice, report.stale) == (set(), set(), 0)
-    assert report.longest < LIMIT
+    assert report.longest < HANGS

@@ -82,7 +82,12 @@ class Worker:
         self._line.say(Said(what="ready", urls=service.urls))
         grace = await self._told
         if grace:
-            await service.drain(grace)
+            draining = asyncio.create_task(service.drain(grace))
+            # Without a supervisor nobody takes our place: whoever starts the service anew waits for us to end.
+            await asyncio.wait((draining, hearing), return_when=asyncio.FIRST_COMPLETED)
+            draining.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await draining
         # What it has counted to the end goes on to count.
         self._line.say(Said(what="figures", figures=[service.figures()]))
         await service.stop()
