@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Run
+from postgres import PASSWORD, PostgresServer
 from serving import DemoServer
 
 KEYS = [
@@ -137,3 +138,16 @@ def test_costs_of_a_strangers_service_cannot_be_planned_with(openscr: Run, demo_
     options = ["--at", demo_server.web, "--no-load"]
     openscr("bench", "plan", *options).failed("name its process with --pid")
     openscr("bench", "plan", *options, "--verify").failed("leave out --at", status=2)
+
+
+def test_two_workers_on_postgresql_are_measured_with_their_database(openscr: Run, postgres: PostgresServer) -> None:
+    url = postgres.create_database()
+    options = ["--store", url, "--workers", 2, "--patients", 10, "--rate", 20, "--seconds", 1, "--arrivals", "fixed"]
+    ended = openscr("bench", "mix", *options, "--json").done()
+    whole = ended.json[0]
+    assert whole["engine"] == "PostgreSQL"
+    assert whole["messages"] >= 19
+    # The two workers with their parent, each with its libraries; not the database.
+    assert whole["rss_mb"] > 150
+    assert PASSWORD not in ended.out + ended.err
+    assert openscr("admin", "verify", "--store", url, "--json").done().json["intact"]
