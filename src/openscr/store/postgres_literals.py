@@ -9,7 +9,7 @@ Spec: engine.md "parameters".
 
 from openscr.errors import StoreError
 
-Value = str | int | bytes | None
+Value = str | int | float | bytes | None
 
 
 def literal(value: Value) -> str:
@@ -23,7 +23,7 @@ def literal(value: Value) -> str:
         return "'" + value.replace("'", "''") + "'"
     if isinstance(value, bytes):
         return f"'\\x{value.hex()}'"
-    return int.__repr__(value)
+    return f"'{value!r}'" if isinstance(value, float) else int.__repr__(value)
 
 
 def execution(name: str, values: tuple[Value, ...]) -> str:
