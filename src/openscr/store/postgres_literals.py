@@ -9,7 +9,7 @@ Spec: engine.md "parameters".
 
 from openscr.errors import StoreError
 
-Value = str | int | bytes | None
+Value = str | int | float | bytes | None
 
 
 def literal(value: Value) -> str:
@@ -24,7 +24,7 @@ def literal(value: Value) -> str:
     if isinstance(value, bytes):
         return f"'\\x{value.hex()}'"
     # Read as the very type that is wanted, whatever its width.
-    return f"'{value:d}'"
+    return f"'{value!r}'" if isinstance(value, float) else f"'{value:d}'"
 
 
 def execution(name: str, values: tuple[Value, ...]) -> str:
