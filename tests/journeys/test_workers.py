@@ -214,7 +214,18 @@ async def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
         await site.each_did(2)
         assert await site.uploads_counted() >= counted, "what a dead worker had counted stays counted"
         assert set(await site.delivered()) == set(site.done)
-    assert site.server.stop() == 0
+    pids = [event["pid"] for event in site.events("worker ready")]
+    site.server.kill()
+
+    async def gone() -> bool:
+        await asyncio.sleep(0.02)
+        return not any(map(alive, pids))
+
+    # Workers end with their supervisor, however it ends; then the next one works on the folder.
+    await until(gone)
+    again = start()
+    assert await ready(again) == {"ready": True}
+    assert again.stop() == 0
     assert await faults_of(data) == ()
 
 
@@ -252,7 +263,7 @@ async def test_machines_share_a_store_and_start_again_one_by_one(
             assert await asyncio.to_thread(one.stop) == 0
             await site.each_did(2)
             data, with_ = places[0]
-            one = await asyncio.to_thread(Server.start, data, **with_)
+            one = await asyncio.to_thread(Server.start, data, **with_ | {"workers": 1})
             assert await asyncio.to_thread(two.stop) == 0
             await site.each_did(2)
             assert await site.delivered() == Counter(site.done)
@@ -265,22 +276,6 @@ async def test_machines_share_a_store_and_start_again_one_by_one(
         async with opened(url) as store:
             assert await store.read_instances() == [], "who has ended does not run any more"
             assert (await store.verify()).intact
-
-
-async def test_workers_end_with_their_supervisor(data: Path, start: Callable[..., Server]) -> None:
-    """However it ends; until the last has, nobody else works on the folder, then the next one does."""
-    server = start(workers=2)
-    pids = [json.loads(line)["pid"] for line in server.log.read_text().splitlines() if '"worker ready"' in line]
-    assert len(pids) == 2
-    server.kill()
-
-    async def gone() -> bool:
-        await asyncio.sleep(0.02)
-        return not any(map(alive, pids))
-
-    await until(gone)
-    assert (await ready(again := start(workers=2))) == {"ready": True}
-    assert again.stop() == 0
 
 
 async def ready(server: Server) -> dict[str, Any]:
