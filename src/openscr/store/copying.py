@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from hashlib import blake2b, sha256
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from openscr.errors import ConfigurationError
 from openscr.identifiers import SLOTS
@@ -47,8 +48,8 @@ class Piece(msgspec.Struct, frozen=True, tag="rows"):
     """Some rows of one table, of a part of the slots."""
 
     table: str
-    first: int
-    end: int
+    first: Annotated[int, Meta(ge=0, lt=SLOTS)]
+    end: Annotated[int, Meta(ge=0, le=SLOTS)]
     rows: list[tuple[Any, ...]]
 
     @property
@@ -66,8 +67,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     revision: str
     tables: tuple[Table, ...]
     counts: dict[str, int]
-    state: str
-    slots_at_a_time: int
+    state: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    slots_at_a_time: Annotated[int, Meta(ge=1, le=SLOTS)]
 
     @property
     def rows(self) -> int:

@@ -90,10 +90,10 @@ async def _prepare(target: Database, snapshot: Snapshot) -> tuple[int, bool]:
         )
     else:
         await refuse_served(target, "the target")
-    if revision is not None and (revision != snapshot.revision or not await is_empty(target, snapshot.tables)):
         if revision == snapshot.revision and (await take_snapshot(target, revision)).state == snapshot.state:
             return -1, True
-        raise ConfigurationError("the target is not empty; name a new database")
+        if revision != snapshot.revision or not await is_empty(target, snapshot.tables):
+            raise ConfigurationError("the target is not empty; name a new database")
     async with target.transaction():
         await target.execute(f"CREATE TABLE {_NOTE} (state TEXT NOT NULL, place INTEGER NOT NULL)")
         await target.execute(f"INSERT INTO {_NOTE} (state, place) VALUES ('{snapshot.state}', -1)")
