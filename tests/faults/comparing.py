@@ -30,7 +30,7 @@ LIMIT = 5.0
 """Seconds within which a request is answered, whatever has become of the store. Spec: engine.md, 90 §6.2."""
 
 HANGS = 2 * LIMIT
-"""Seconds after which a test says so: it measures nothing, its machine may be busy with others; ``make soak`` counts."""
+"""Seconds after which a test says so. It measures nothing, its machine may be busy; ``make soak`` counts."""
 
 
 @dataclass
