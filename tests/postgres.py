@@ -282,6 +282,7 @@ def postgres_server(
         finally:
             if server.pids():
                 server.thaw()
-            server.stop()
+            # Nothing of it is wanted any more.
+            server.stop(signal.SIGQUIT)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

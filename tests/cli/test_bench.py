@@ -8,18 +8,20 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Run
+from postgres import PASSWORD, PostgresServer
 from serving import DemoServer
 
 KEYS = [
     "operation", "engine", "messages", "seconds", "per_second", "server_cpu_ms_per_message",
     "floor_cpu_ms_per_message", "latency_ms", "rss_mb", "bytes_per_record",
 ]  # fmt: skip
+SMALL = ["--arrivals", "fixed", "--sizes", "reference"]
 NUMBER = re.compile(r"\b9\d{9}\b")
 
 
 def test_a_mix_is_sent_to_a_service_that_runs(openscr: Run, demo_server: DemoServer) -> None:
     """At two rates: each asks for as many as it should, and is told of each operation."""
-    options = ["--at", demo_server.web, "--patients", 20, "--seconds", 2, "--level", "t2", "--arrivals", "fixed"]
+    options = ["--at", demo_server.web, "--patients", 20, "--seconds", 2, "--level", "t2", *SMALL]
     ended = openscr("bench", "mix", *options, "--rate", 60, "--pid", demo_server.process.pid, "--json").done()
     whole, *parts = ended.json
     assert list(whole) == KEYS
@@ -56,7 +58,7 @@ def test_a_service_of_our_own_is_measured_with_its_floor(openscr: Run, tmp_path:
 
 def test_limits_that_are_missed_end_with_one(openscr: Run, demo_server: DemoServer) -> None:
     """Patients without a record are none of the service's mistakes, and yet not what was asked for."""
-    options = ["--at", demo_server.web, "--patients", 800_000, "--no-load", "--seconds", 1, "--rate", 50]
+    options = ["--at", demo_server.web, "--patients", 800_000, "--no-load", "--seconds", 1, "--rate", 50, *SMALL]
     ended = openscr("bench", "mix", *options, "--check").failed("missed", "errors: event: HTTP 200")
     assert NUMBER.search(ended.out + ended.err) is None
 
@@ -76,8 +78,8 @@ def test_a_store_of_somebody_is_left_alone(openscr: Run, tmp_path: Path) -> None
     theirs = tmp_path / "directory.json"
     theirs.write_text(world.read_text().replace("Y90001-0000001", "X26-0000001"))
     openscr("directory", "import", theirs, "--data", data, "--replace").done()
-    for command in (["load", "--count", 5], ["cost", "--patients", 5]):
-        openscr("bench", *command, "--data", data).failed("a party X26-0000001", "a store of their own")
+    openscr("bench", "load", "--count", 5, "--data", data).failed("a party X26-0000001", "a store of their own")
+    openscr("bench", "cost", "--patients", 5, "--data", data).failed("a party X26-0000001")
     assert openscr("admin", "verify", "--data", data, "--json").done().json["events"] == 0
 
 
@@ -137,3 +139,15 @@ def test_costs_of_a_strangers_service_cannot_be_planned_with(openscr: Run, demo_
     options = ["--at", demo_server.web, "--no-load"]
     openscr("bench", "plan", *options).failed("name its process with --pid")
     openscr("bench", "plan", *options, "--verify").failed("leave out --at", status=2)
+
+
+def test_two_workers_on_postgresql_are_measured_with_their_database(openscr: Run, postgres: PostgresServer) -> None:
+    url = postgres.create_database()
+    options = ["--store", url, "--workers", 2, "--patients", 10, "--rate", 20, "--seconds", 1, *SMALL]
+    ended = openscr("bench", "mix", *options, "--json").done()
+    whole = ended.json[0]
+    assert whole["engine"] == "PostgreSQL"
+    assert whole["messages"] >= 19
+    # The two workers with their parent, each with its libraries; not the database.
+    assert whole["rss_mb"] > 150
+    assert PASSWORD not in ended.out + ended.err

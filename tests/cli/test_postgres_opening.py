@@ -1,16 +1,21 @@
 """What can be wrong with a PostgreSQL store: one clear line, exit 1, nothing changed. Spec: 00 §4; engine.md."""
 
+import asyncio
 import contextlib
 import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from cli.conftest import Run
+from openscr.cli.whole_store import _move
+from openscr.errors import ConfigurationError
 from postgres import PASSWORD, USER, PostgresServer, free_port
+from store.whole import populated
 
 QUOTED = PASSWORD.replace("/", "%2F")
 TABLES = (
@@ -198,3 +203,35 @@ def test_a_user_who_may_not_do_everything_is_told_what_is_missing(openscr: Run, 
     postgres.sql("REVOKE INSERT ON consent FROM visitor", name)
     ended = openscr("serve", "--store", visitor, "--web", "127.0.0.1:0", "--spine", "127.0.0.1:0")
     ended.failed("lacks rights", "on chain, consent")
+
+
+def test_a_move_that_cannot_be_is_told_in_one_line(
+    openscr: Run, postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To and from PostgreSQL; neither side is changed, and no line holds a password."""
+    monkeypatch.chdir(tmp_path)
+    asyncio.run(populated("a.db", versions=1))
+    asyncio.run(populated(full := postgres.create_database(), versions=2))
+    asyncio.run(populated(newer := postgres.create_database(), versions=1))
+    postgres.sql("UPDATE alembic_version SET version_num = '9999'", newer.rpartition("/")[2])
+    empty = postgres.create_database()
+    refused = [
+        ("a.db", full, "the target is not empty"),
+        ("a.db", newer, "has schema 9999"),
+        ("a.db", _foreign(postgres, postgres.create_database()), "belongs to another program"),
+        ("a.db", _other_password(postgres, empty), "refuses the user or the password"),
+        ("a.db", _other_database(postgres, empty), "does not exist"),
+        ("a.db", _read_only(postgres, postgres.create_database()), "takes no writes"),
+        (empty, "b.db", "is empty"),
+        (newer, "b.db", "has schema 9999"),
+        (full, full, "the same store"),
+        (full.replace("127.0.0.1", "localhost"), full, "the same store"),
+    ]
+    for source, target, said in refused:
+        with pytest.raises(ConfigurationError, match=said) as told:
+            asyncio.run(_move(source, target))
+        assert PASSWORD not in str(told.value)
+        assert QUOTED not in str(told.value)
+    assert not (tmp_path / "b.db").exists()
+    assert postgres.sql(TABLES, empty.rpartition("/")[2]) == ""
+    openscr("admin", "migrate", "--from", "a.db", "--to", full).failed("the target is not empty")

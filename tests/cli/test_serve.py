@@ -87,7 +87,7 @@ def test_a_setting_of_the_machine_that_cannot_be_used_is_a_failure(openscr: Run,
     [
         (["--demo", "--web", "0.0.0.0:0"], "must be on loopback"),
         (["--demo", "--web", "127.x.example:0"], "must be on loopback"),
-        (["--store", "postgresql://localhost/x"], "is not supported"),
+        (["--store", "postgresql://127.0.0.1:1/x"], "nobody listens"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

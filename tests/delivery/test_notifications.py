@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 import structlog
@@ -347,3 +348,30 @@ def test_the_address_of_a_mail_server() -> None:
         with pytest.raises(ConfigurationError) as refused:
             read_mail_server(wrong)
         assert "secret" not in refused.value.diagnostics
+
+
+async def test_of_all_workers_one_tells(office: Office) -> None:
+    """The others look at nothing; when it is their turn they do, within a moment."""
+    await office.subscribe(900, office.hook.url)
+    leader = [False]
+    waiting = Notifier(
+        office.store, {"webhook": office.webhooks}, office.metrics, clock=office.clock, leads=lambda: leader[0]
+    )
+    swept = asyncio.Event()
+    due_notices = office.store.due_notices
+
+    async def looked(*arguments: Any, **named: Any) -> list[Notice]:
+        swept.set()
+        return await due_notices(*arguments, **named)
+
+    office.store.due_notices = looked  # type: ignore[method-assign]
+    await append(office.store, [an_alert(1)])
+    waiting.start()
+    assert await office.sweep() == []
+    assert alerts_of(office.hook) == [an_id(1)]
+    swept.clear()
+    await asyncio.sleep(0)
+    assert not swept.is_set()
+    leader[0] = True
+    await swept.wait()
+    await waiting.stop()

@@ -292,7 +292,6 @@ async def ready(server: Server) -> dict[str, Any]:
 REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "a demo": ({"demo": True}, "the demo runs in one process"),
     "a store that cannot be": ({"store": "/nowhere/at/all.db"}, "/nowhere/at"),
-    "a certificate that is none": ({"tls_certificate": "/dev/null", "tls_key": "/dev/null"}, "/dev/null"),
 }
 
 

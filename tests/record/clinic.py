@@ -26,6 +26,7 @@ from openscr.codes import (
     GP_INITIAL_SUMMARY,
     GP_SUMMARY,
     INITIAL_UPLOAD,
+    OID_SNOMED,
     UPLOAD,
     WITHDRAW,
 )
@@ -229,6 +230,7 @@ class Clinic:
         effective: str | None = None,
         status: str = "active",
         text: str = "Nothing remarkable",
+        heading_code: str = "",
         wrapper_id: str | None = None,
         message_id: str | None = None,
     ) -> Received:
@@ -243,6 +245,9 @@ class Clinic:
             nhs_number=nhs_number,
             replacement=REPLACEMENT.format(replaces) if replaces else "",
         ).encode()
+        if heading_code:
+            code = f'<pertinentCREType><code code="{heading_code}" codeSystem="{OID_SNOMED}"/></pertinentCREType>'
+            document = document.replace(b"<pertinentCREType/>", code.encode())
         heading = self._heading(wrapper_id or self.mint(), caller)
         payload = write_upload(interaction, heading, document, caller.person)
         received = await self.send(payload, interaction, caller, message_id)

@@ -3,6 +3,7 @@
 Spec: 20 §4.4, §6, §8, §10, §11, §13; 30 §9.
 """
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -256,6 +257,32 @@ def test_a_heading_is_the_code_of_a_cre_type(document: str, found: bool) -> None
     assert has_heading(document.encode(), HEADING) is found
     assert has_heading(document.encode(), CodedValue(HEADING.code)) is found
     assert not has_heading(document.encode(), CodedValue(HEADING.code, "1.2.3"))
+
+
+async def test_a_search_through_many_documents_lets_others_go_in_between(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is found is the same in whatever portions; it is audited once."""
+    for number in range(1, 9):
+        await clinic.upload(uuid(number), heading_code=HEADING.code if number % 2 else "")
+    wanted = DocumentFilter(cre_type=HEADING)
+    whole = (await listed(clinic, wanted)).documents
+    assert [each.event_id for each in whole] == [uuid(number) for number in (7, 5, 3, 1)]
+    rows = len(await clinic.audit())
+    monkeypatch.setattr("openscr.record.documents.PORTION", 1)
+    order: list[str] = []
+
+    async def search() -> None:
+        assert (await listed(clinic, wanted)).documents == whole
+        order.append("search")
+
+    async def another() -> None:
+        await listed(clinic)
+        order.append("another")
+
+    await asyncio.gather(search(), another())
+    assert order == ["another", "search"]
+    assert len(await clinic.audit()) == rows + 2
 
 
 # --- what is told of a document -------------------------------------------------------------------------------------

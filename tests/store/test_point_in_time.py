@@ -6,8 +6,14 @@ Spec: 90 §6.1.
 import time
 from pathlib import Path
 
+import pytest
+
+from openscr.errors import ConfigurationError
+from openscr.store.backup_file import BackupFile, Head, write_backup
+from openscr.store.backup_verification import verify_backup
 from openscr.store.checkpoint import make_checkpoint, read_checkpoint
-from openscr.store.opening import open_store
+from openscr.store.copying import Access, opened_source
+from openscr.store.opening import open_store, whole_store
 from postgres import PATIENCE, PostgresServer, postgres_server
 
 from .samples import NOON, find_receipt, upload
@@ -22,8 +28,8 @@ def wait_for(server: PostgresServer, question: str, answer: str) -> None:
         time.sleep(0.05)
 
 
-def restored(server: PostgresServer, base: Path, archive: Path, moment: str) -> PostgresServer:
-    """Start a server from a base backup and the archived log, up to a moment."""
+def gone_back(server: PostgresServer, base: Path, archive: Path, moment: str) -> PostgresServer:
+    """Start a server from a base backup and the archived log, replayed up to a moment, where it waits."""
     again = PostgresServer(base.parent, programs_in=server.programs)
     again.data = base
     again.configure(
@@ -32,17 +38,19 @@ def restored(server: PostgresServer, base: Path, archive: Path, moment: str) -> 
             "archive_mode": "off",
             "restore_command": f"cp {archive}/%f %p",
             "recovery_target_time": moment,
-            "recovery_target_action": "promote",
         }
     )
     (base / "recovery.signal").touch()
     again.start()
-    wait_for(again, "SELECT pg_is_in_recovery()", "f")
+    wait_for(again, "SELECT pg_get_wal_replay_pause_state()", "paused")
     return again
 
 
-async def test_a_store_goes_back_to_a_moment_before_a_mistake() -> None:
-    """Everything that was acknowledged until then is there, nothing later is, and the service goes on from there."""
+async def test_a_store_goes_back_to_a_moment_before_a_mistake(tmp_path: Path) -> None:
+    """Everything that was acknowledged until then is there, nothing later is, and the service goes on from there.
+
+    Before it does, one may look: a backup of what is there can be taken and proved.
+    """
     # A command of the server runs in its data folder.
     archiving = {"archive_mode": "on", "archive_command": "test ! -f ../archive/%f && cp %p ../archive/%f"}
     with postgres_server(settings={"full_page_writes": "on", **archiving}) as server:
@@ -70,10 +78,22 @@ async def test_a_store_goes_back_to_a_moment_before_a_mistake() -> None:
         wait_for(server, question, "t")
         server.kill()
 
-        again = restored(server, base, archive, moment)
+        again = gone_back(server, base, archive, moment)
         try:
             where = again.url("openscr")
-            assert await contents(where) == before
+            looking = f"{where}?target_session_attrs=any"
+            assert await contents(looking) == before
+            with pytest.raises(ConfigurationError, match="takes no writes"):
+                await open_store(where).open()
+            async with opened_source(whole_store(looking, Access.SNAPSHOT)) as source:
+                head = Head(made_at=NOON, program="0.1.0", engine="PostgreSQL", snapshot=source.snapshot)
+                await write_backup(source, head, tmp_path / "then.backup", lambda _rows: None)
+            with BackupFile(tmp_path / "then.backup") as backup:
+                report = await verify_backup(backup, read_checkpoint(heads).heads, lambda _rows: None)
+                assert report.intact, report.faults
+
+            again.sql("SELECT pg_wal_replay_resume()")
+            wait_for(again, "SELECT pg_is_in_recovery()", "f")
             store = open_store(where)
             await store.open()
             assert await find_receipt(store, 7001) is not None

@@ -18,12 +18,13 @@ from openscr.identifiers import slot_of
 from openscr.spine import Consent, EventStatus
 from openscr.store.alert_evidence import ALERT_DIGEST, CHANGE_DIGEST, alert_digest, change_digest
 from openscr.store.compression import Codec
-from openscr.store.interface import AlertChange, RawMessage, Transaction
+from openscr.store.interface import AlertChange, RawMessage, Store, Transaction
 from openscr.store.sqlite import SqliteStore
 from openscr.store.sqlite_connection import connect
 from openscr.store.sqlite_verification import check_slots
 from openscr.store.verification import FAULT_LIMIT, Findings
 
+from .conftest import Opening
 from .samples import (
     OTHER_PATIENT,
     PATIENT,
@@ -39,16 +40,14 @@ from .samples import (
     at,
     upload,
 )
+from .tampering import tamper
 
 
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    """Give a store with three summaries of one patient, one of another."""
-    opened = SqliteStore(tmp_path / "openscr.db")
-    await opened.open()
+async def fill(store: Store) -> None:
+    """Keep three summaries of one patient, one of another."""
     for number in (1, 2, 3):
-        await upload(opened, number)
-    await upload(opened, 4, OTHER_PATIENT)
+        await upload(store, number)
+    await upload(store, 4, OTHER_PATIENT)
 
     async def work(transaction: Transaction) -> None:
         await transaction.change_event(an_event(1, status=EventStatus.REPLACED, replaced_by=an_id(2)))
@@ -56,19 +55,28 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
             an_event(2, status=EventStatus.WITHDRAWN, replaced_by=an_id(3), withdrawn_by=an_id(9), withdrawn_at=at(9))
         )
 
-    await opened.transact(SLOT, work)
+    await store.transact(SLOT, work)
+
+
+@pytest.fixture
+async def store(opening: Opening) -> AsyncIterator[Store]:
+    """Give a store with some summaries, on either engine."""
+    async with opening() as opened:
+        await fill(opened)
+        yield opened
+
+
+@pytest.fixture
+async def file_store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    """Give the same in a file."""
+    opened = SqliteStore(tmp_path / "openscr.db")
+    await opened.open()
+    await fill(opened)
     yield opened
     await opened.close()
 
 
-def tamper(store: SqliteStore, *sql: str) -> None:
-    """Change the file as somebody would who has its rights."""
-    with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
-        for statement in sql:
-            connection.execute(statement)
-
-
-async def test_an_untouched_store_is_intact(store: SqliteStore) -> None:
+async def test_an_untouched_store_is_intact(store: Store) -> None:
     """Everything is counted and nothing is wrong."""
     report = await store.verify()
     assert report.faults == ()
@@ -184,10 +192,10 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-async def test_a_change_is_found(store: SqliteStore, change: str) -> None:
+async def test_a_change_is_found(store: Store, change: str) -> None:
     """Each way of changing stored rows is reported at its place, without the patient's number."""
     sql, fault = CHANGES[change]
-    tamper(store, sql)
+    await tamper(store, sql)
     report = await store.verify()
     assert fault in report.faults
     assert not report.intact
@@ -195,9 +203,9 @@ async def test_a_change_is_found(store: SqliteStore, change: str) -> None:
     assert OTHER_PATIENT not in "".join(report.faults)
 
 
-async def test_swapped_rows_are_found(store: SqliteStore) -> None:
+async def test_swapped_rows_are_found(store: Store) -> None:
     """Two rows that change places do not fit."""
-    tamper(
+    await tamper(
         store,
         f"UPDATE audit SET sequence = 99 WHERE slot = {SLOT} AND sequence = 1",
         f"UPDATE audit SET sequence = 1 WHERE slot = {SLOT} AND sequence = 2",
@@ -208,10 +216,10 @@ async def test_swapped_rows_are_found(store: SqliteStore) -> None:
     assert f"slot {SLOT}: audit row 2 does not fit its hash" in faults
 
 
-async def test_a_removed_row_hides_no_later_change(store: SqliteStore) -> None:
+async def test_a_removed_row_hides_no_later_change(store: Store) -> None:
     """After a gap the rest of the chain is still checked."""
     await append(store, [an_entry(5), an_entry(6)])
-    tamper(
+    await tamper(
         store,
         f"DELETE FROM audit WHERE slot = {SLOT} AND sequence = 2",
         f"UPDATE audit SET occurred_at = 0 WHERE slot = {SLOT} AND sequence = 5",
@@ -224,9 +232,9 @@ async def test_a_removed_row_hides_no_later_change(store: SqliteStore) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(data=st.data())
-async def test_one_changed_byte_is_found(store: SqliteStore, data: st.DataObject) -> None:
+async def test_one_changed_byte_is_found(file_store: SqliteStore, data: st.DataObject) -> None:
     """Any byte of any audit row's content, changed to any other, is found; put back, all is well."""
-    with closing(connect(store.path, 1)) as connection:
+    with closing(connect(file_store.path, 1)) as connection:
         rows = connection.execute("SELECT slot, sequence, content FROM audit ORDER BY slot, sequence").fetchall()
         slot, sequence, content = data.draw(st.sampled_from(rows))
         changed = bytearray(content)
@@ -241,25 +249,25 @@ async def test_one_changed_byte_is_found(store: SqliteStore, data: st.DataObject
             assert findings.report().faults == expected
 
 
-async def test_damaged_audit_cannot_be_read_as_if_it_were_whole(store: SqliteStore) -> None:
+async def test_damaged_audit_cannot_be_read_as_if_it_were_whole(store: Store) -> None:
     """Reading the audit stops with an error at a row that is no longer what was written."""
-    tamper(store, "UPDATE audit SET content = x'ff' WHERE sequence = 2")
+    await tamper(store, "UPDATE audit SET content = x'ff' WHERE sequence = 2")
     with pytest.raises(StoreError, match="verify"):
         async for _ in store.read_audit():
             pass
 
 
-async def test_a_damaged_file_is_reported(store: SqliteStore) -> None:
+async def test_a_damaged_file_is_reported(file_store: SqliteStore) -> None:
     """Pages overwritten in the file itself are a fault of the report, not a failure of verification."""
-    await store.close()
-    with closing(sqlite3.connect(store.path)) as connection:
+    await file_store.close()
+    with closing(sqlite3.connect(file_store.path)) as connection:
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'audit'").fetchone()
-    with store.path.open("r+b") as file:
+    with file_store.path.open("r+b") as file:
         file.seek((root - 1) * page_bytes)
         file.write(b"\xff" * 512)
-    await store.open()
-    report = await store.verify()
+    await file_store.open()
+    report = await file_store.verify()
     assert any(fault.startswith("database file:") for fault in report.faults)
     assert any(fault.endswith("rows cannot be read (SQLITE_CORRUPT)") for fault in report.faults)
 
@@ -272,7 +280,7 @@ def test_faults_are_bounded() -> None:
     assert len(findings.report().faults) == FAULT_LIMIT + 1
 
 
-async def test_a_nullified_event_is_in_order(store: SqliteStore) -> None:
+async def test_a_nullified_event_is_in_order(store: Store) -> None:
     """An event may be withdrawn without a withdrawing message."""
     event = replace(an_event(3), status=EventStatus.WITHDRAWN, withdrawal_reason="01")
 
@@ -283,7 +291,7 @@ async def test_a_nullified_event_is_in_order(store: SqliteStore) -> None:
     assert (await store.verify()).intact
 
 
-async def test_a_payload_that_never_was_readable_is_no_fault(store: SqliteStore) -> None:
+async def test_a_payload_that_never_was_readable_is_no_fault(store: Store) -> None:
     """What a sender called base64 and was not has been refused and kept as it came: the store is intact."""
     refused = replace(a_receipt(7), raw=RawMessage(b"head Zm9v*not base64 tail", 5, 15, "base64"), ack="AR", digest=b"")
     await append(store, [refused])
@@ -300,10 +308,10 @@ async def test_a_payload_that_never_was_readable_is_no_fault(store: SqliteStore)
         ("encoding = 'base64'", "the payload"),
     ],
 )
-async def test_a_message_without_an_event_is_proved_as_well(store: SqliteStore, change: str, fault: str) -> None:
+async def test_a_message_without_an_event_is_proved_as_well(store: Store, change: str, fault: str) -> None:
     """The bytes of any message must come back; where a digest was kept, the payload must fit it."""
     await append(store, [a_receipt(7)])
-    tamper(store, f"UPDATE receipt SET {change} WHERE message_id = '{an_id(7)}'")
+    await tamper(store, f"UPDATE receipt SET {change} WHERE message_id = '{an_id(7)}'")
     (found,) = (await store.verify()).faults
     assert found.startswith(f"slot {SLOT}: receipt {an_id(7)}: {fault}")
 
@@ -318,9 +326,9 @@ async def test_a_message_without_an_event_is_proved_as_well(store: SqliteStore, 
         ("to_party = CAST(x'ff' AS TEXT)", "a stored text is not UTF-8"),
     ],
 )
-async def test_a_damaged_message_to_be_sent_is_found(store: SqliteStore, change: str, fault: str) -> None:
+async def test_a_damaged_message_to_be_sent_is_found(store: Store, change: str, fault: str) -> None:
     """Every row of the outbox can be read, whatever its state."""
-    tamper(store, f"UPDATE outbox SET {change} WHERE id = '{an_id(2)}'")
+    await tamper(store, f"UPDATE outbox SET {change} WHERE id = '{an_id(2)}'")
     assert (await store.verify()).faults == (f"slot {SLOT}: outbox {an_id(2)}: {fault}",)
 
 
@@ -340,37 +348,37 @@ async def test_a_damaged_message_to_be_sent_is_found(store: SqliteStore, change:
         ),
     ],
 )
-async def test_a_damaged_consent_is_found(store: SqliteStore, change: str, fault: str) -> None:
+async def test_a_damaged_consent_is_found(store: Store, change: str, fault: str) -> None:
     """The versions of a patient's consent are 1 to n, each with a value that is known; the fault names no patient."""
     await append(store, [a_consent(1), a_consent(2, Consent.NO), a_consent(3)])
     assert (await store.verify()).intact
-    tamper(store, change)
+    await tamper(store, change)
     (found,) = (await store.verify()).faults
     version = int(fault.removeprefix("consent version ")[0])
     assert found.startswith(f"slot {SLOT}: {fault.format(an_id(version + 3000))}")
     assert PATIENT not in found
 
 
-async def test_a_consent_that_nobody_would_find_is_found(store: SqliteStore) -> None:
+async def test_a_consent_that_nobody_would_find_is_found(store: Store) -> None:
     """A row that stands in another slot than its patient's is not in force: that is a fault."""
     await append(store, [a_consent(1)])
-    tamper(store, f"UPDATE consent SET slot = {SLOT + 1}")
+    await tamper(store, f"UPDATE consent SET slot = {SLOT + 1}")
     (found,) = (await store.verify()).faults
     assert found.endswith("it is not in the slot of its patient")
 
 
-async def test_a_chain_that_was_taken_away_with_its_head_is_found(store: SqliteStore) -> None:
+async def test_a_chain_that_was_taken_away_with_its_head_is_found(store: Store) -> None:
     """No event is stored without a row; a checkpoint finds it where there are no events either."""
-    tamper(store, f"DELETE FROM audit WHERE slot = {SLOT}", f"DELETE FROM chain WHERE slot = {SLOT}")
+    await tamper(store, f"DELETE FROM audit WHERE slot = {SLOT}", f"DELETE FROM chain WHERE slot = {SLOT}")
     assert (await store.verify()).faults == (f"slot {SLOT}: there are events, but no audit of them",)
 
 
 @pytest.mark.parametrize("change", [f"raised_at = {2**62}", "text = CAST(x'ff' AS TEXT)", "details = x'ff'"])
-async def test_a_damaged_alert_is_found(store: SqliteStore, change: str) -> None:
+async def test_a_damaged_alert_is_found(store: Store, change: str) -> None:
     """Privacy alerts can be read."""
     await append(store, [an_alert(1), an_alert(2)])
     assert (await store.verify()).intact
-    tamper(store, f"UPDATE alert SET {change} WHERE id = '{an_id(2)}'")
+    await tamper(store, f"UPDATE alert SET {change} WHERE id = '{an_id(2)}'")
     (found,) = (await store.verify()).faults
     assert found.startswith(f"slot {SLOT}: alert {an_id(2)}: ")
 
@@ -378,11 +386,11 @@ async def test_a_damaged_alert_is_found(store: SqliteStore, change: str) -> None
 @pytest.mark.parametrize(
     "change", ["content = x'00ff'", "expires_at = 9223372036854775807", "asid = CAST(x'ff' AS TEXT)"]
 )
-async def test_a_damaged_poll_result_is_found(store: SqliteStore, change: str) -> None:
+async def test_a_damaged_poll_result_is_found(store: Store, change: str) -> None:
     """What a polling client is still to fetch can be read."""
     await append(store, [a_poll_result(1), a_poll_result(2)])
     assert (await store.verify()).intact
-    tamper(store, f"UPDATE poll SET {change} WHERE message_id = '{an_id(2)}'")
+    await tamper(store, f"UPDATE poll SET {change} WHERE message_id = '{an_id(2)}'")
     (found,) = (await store.verify()).faults
     assert found.startswith(f"slot {SLOT}: poll result of message {an_id(2)}: ")
 
@@ -390,7 +398,7 @@ async def test_a_damaged_poll_result_is_found(store: SqliteStore, change: str) -
 STEP = AlertChange(an_id(1), 2, at(1), "new", "under-investigation", "seen", "U", "R", "B99901")
 
 
-async def live(store: SqliteStore) -> None:
+async def live(store: Store) -> None:
     """Raise an alert and take it one step further, as the service does: with what the audit keeps of both."""
     raised = {"alert": an_id(1), ALERT_DIGEST: alert_digest(an_alert(1))}
     entries = [
@@ -423,11 +431,11 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("change", FORGERIES)
-async def test_an_alert_that_was_rewritten_behind_the_service_is_found(store: SqliteStore, change: str) -> None:
+async def test_an_alert_that_was_rewritten_behind_the_service_is_found(store: Store, change: str) -> None:
     """However well its rows fit each other: they no longer fit what the chain says of them."""
     await live(store)
     assert (await store.verify()).intact
-    tamper(store, *change.split(";"))
+    await tamper(store, *change.split(";"))
     found = (await store.verify()).faults
     assert any(fault.startswith(f"slot {SLOT}: ") and FORGERIES[change] in fault for fault in found), found
     assert PATIENT not in str(found)
@@ -447,11 +455,11 @@ HISTORIES = {
 
 
 @pytest.mark.parametrize("change", HISTORIES)
-async def test_the_life_of_an_alert_that_does_not_add_up_is_found(store: SqliteStore, change: str) -> None:
+async def test_the_life_of_an_alert_that_does_not_add_up_is_found(store: Store, change: str) -> None:
     """The steps lead from new to where the alert stands; notices can be read."""
     await live(store)
     assert (await store.verify()).intact
-    tamper(store, change)
+    await tamper(store, change)
     found = (await store.verify()).faults
     assert any(fault.startswith(f"slot {SLOT}: ") and fault.endswith(HISTORIES[change]) for fault in found), found
     assert PATIENT not in str(found)

@@ -28,8 +28,8 @@ _REF: Final = re.compile(rb"<eb:RefToMessageId>([0-9A-Fa-f-]{36})</eb:RefToMessa
 class Endpoint:
     """Listens for the acknowledgements of ``party_key`` from ``from_party``; ``received`` has when each came, by id.
 
-    The id is that of the message that was acknowledged, the time that of `time.monotonic`. ``repeated`` are those that
-    came more than once, ``bytes`` is the length of all bodies.
+    The id is that of the message that was acknowledged, the time that of `time.monotonic`. ``bytes`` is
+    the length of all bodies.
     """
 
     def __init__(self, party_key: str, from_party: str, tls: ssl.SSLContext | None = None) -> None:
@@ -46,7 +46,6 @@ class Endpoint:
             )
         )
         self.received: dict[str, float] = {}
-        self.repeated = 0
         self.bytes = 0
         self.url = ""
         self._server: asyncio.Server | None = None
@@ -75,8 +74,6 @@ class Endpoint:
             return None
         self.bytes += len(body)
         key = reference.group(1).decode().upper()
-        if key in self.received:
-            self.repeated += 1
         self.received.setdefault(key, time.monotonic())
         self._arrived.set()
         return self._signal.fill(times_at(utc_now()) | {MESSAGE: mint_uuid().encode(), EVENT: message.group(1)})

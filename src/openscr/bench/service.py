@@ -110,7 +110,8 @@ async def own_service(wanted: Wanted) -> AsyncIterator[Subject]:
         store = wanted.store or f"sqlite:///{data.absolute() / 'openscr.db'}"
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = data / "pki"
-        await asyncio.to_thread(pki.make_demo_certificates, keys)
+        if wanted.tls:
+            await asyncio.to_thread(_make_certificates, keys)
         files = Tls(keys / f"{CERTIFICATE}.pem", keys / f"{CERTIFICATE}.key", keys / "ca.pem") if wanted.tls else None
         endpoint = Endpoint(PRACTICE_PARTY, OWN_PARTY, files.server_context() if files else None)
         await endpoint.start()
@@ -125,6 +126,14 @@ async def own_service(wanted: Wanted) -> AsyncIterator[Subject]:
                 yield Subject(at, profile, files, (pid,), database, store, endpoint)
         finally:
             endpoint.stop()
+
+
+def _make_certificates(folder: Path) -> None:
+    """Make the authority, and the certificates of both sides, where they are lacking."""
+    pki.create_authority(folder)
+    if not (folder / f"{CERTIFICATE}.pem").exists():
+        pki.issue(folder, "localhost", dns_names=["127.0.0.1", "::1"], usage="both")
+        pki.issue(folder, CERTIFICATE, usage="both")
 
 
 async def _prepare(url: str, wanted: Wanted, callback: str) -> Profile:

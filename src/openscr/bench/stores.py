@@ -63,10 +63,10 @@ async def server_of(url: str) -> int | None:
         return None
     connection = await _connect(url)
     try:
-        backend = int(await connection.fetchval("SELECT pg_backend_pid()"))
+        # The process that serves this connection ends with it.
+        parent = parent_of(int(await connection.fetchval("SELECT pg_backend_pid()")))
     finally:
         await connection.close()
-    parent = parent_of(backend)
     return parent if parent is not None and name_of(parent).startswith("postgres") else None
 
 

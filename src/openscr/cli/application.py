@@ -51,7 +51,7 @@ OpenSCR: a complete Summary Care Record service.
   openscr scenario              bad answers, late or none   openscr bench      load, cost, planning
 
   openscr directory|patients    who is registered           openscr pki        development certificates
-  openscr admin                 schema, checks, outbox      openscr identity   tokens, without a browser
+  openscr admin                 backup, checks, outbox      openscr identity   tokens, without a browser
 
 Try:  openscr serve --demo      then, in another window:  openscr list 9990012318
 Each command explains itself with --help.

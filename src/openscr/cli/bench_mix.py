@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openscr.cli.bench_load import Sizes, SizesOption
 from openscr.cli.bench_subject import (
     AtService,
     BenchData,
@@ -58,6 +59,7 @@ def mix(
         bool, typer.Option("--saturate", help="Find out first what the service bears, then send at half of that.")
     ] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 1 when a limit of level T1 is missed.")] = False,
+    sizes: SizesOption = Sizes.MIXED,
     patients: Patients = 10_000,
     load: Load = True,
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=1, help="Another one makes other requests.")] = 1,
@@ -95,7 +97,7 @@ def mix(
 
     target = Target(
         at, app, directory, user, cert, key, ca, callback, tuple(pids or ()), data, store, workers, tls, patients, load,
-        mixed_sizes=True, generators=generators,
+        mixed_sizes=sizes is Sizes.MIXED, generators=generators,
     )  # fmt: skip
     sending = (level, rate, seconds, arrivals, seed)
     most, run, engine = asyncio.run(_measure(target, *sending, saturate=saturate))
@@ -132,7 +134,8 @@ async def _measure(
 ) -> "tuple[Measured | None, Measured, str | None]":
     from openscr.bench.mix import NATIONAL, REVISION, Mix
 
-    wanted = Mix(NATIONAL if level is Level.T2 else REVISION, target.patients)
+    shares = NATIONAL if level is Level.T2 else REVISION
+    wanted = Mix(shares, target.patients, mixed_sizes=target.mixed_sizes)
     most: Any = None
     async with benched(target) as (bench, _):
         bench.begin_with(seed)

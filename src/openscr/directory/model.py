@@ -114,7 +114,7 @@ def display_name(name: Mapping[str, object]) -> str:
     if "text" in name:
         return str(name["text"])
     parts = (name.get(part) for part in ("prefix", "given", "family", "suffix"))
-    return " ".join(" ".join(part) if isinstance(part, list | tuple) else str(part) for part in parts if part)
+    return " ".join(" ".join(part) if isinstance(part, (list, tuple)) else str(part) for part in parts if part)
 
 
 class Directory:

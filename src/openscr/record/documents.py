@@ -75,12 +75,27 @@ def _is_of_set(event: EventRow, set_id: str) -> bool:
     return stated is not None and stated.upper() == set_id.upper()
 
 
-async def with_heading(transaction: Transaction, events: Sequence[EventRow], heading: CodedValue) -> list[EventRow]:
-    """Return those whose document has this heading, in their order; no two documents are in memory at once.
+PORTION: Final = 1_000_000
+"""Bytes of documents that are looked into in one transaction: a patient with a thousand of them holds nobody up."""
 
-    Raises: `StoreError`. Spec: 20 §4.4 ``cREType``.
+
+async def note_headings(
+    transaction: Transaction, events: Sequence[EventRow], heading: CodedValue, known: dict[str, bool]
+) -> bool:
+    """Note in ``known``, by event id, which documents have this heading; returns whether that is known of all.
+
+    If not, a portion of them was looked at, and the rest is for another transaction: documents never change. No two of
+    them are in memory at once. Raises: `StoreError`. Spec: 20 §4.4 ``cREType``.
     """
-    return [event for event in events if has_heading(await transaction.read_document(event), heading)]
+    size = 0
+    for event in events:
+        if event.event_id in known:
+            continue
+        if size >= PORTION:
+            return False
+        known[event.event_id] = has_heading(await transaction.read_document(event), heading)
+        size += event.document_length
+    return True
 
 
 def has_heading(document: bytes, heading: CodedValue) -> bool:

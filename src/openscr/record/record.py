@@ -353,7 +353,7 @@ class Record:
         await transaction.append_receipt(receipt)
         await self._apply(transaction, decision)
         details = {**decision.notes, **reception.notes}
-        if isinstance(request, Upload | Withdrawal):
+        if isinstance(request, (Upload, Withdrawal)):
             details["event_id"] = request.event_id
         if isinstance(request, Withdrawal) and request.target:
             details["target"] = request.target

@@ -14,7 +14,7 @@ from openscr.directory.model import CurrentDirectory
 from openscr.identifiers import Clock, UuidFactory, slot_of
 from openscr.record.audit import audit_entry
 from openscr.record.decision import Decision, RecordRules, refuse
-from openscr.record.documents import choose, criteria_of, describe, matching, with_heading
+from openscr.record.documents import choose, criteria_of, describe, matching, note_headings
 from openscr.record.scr_application import holders_of, listed, permission_of, relationship_of
 from openscr.record.ties import in_force, ties_of
 from openscr.record.viewing import access_alert, decide_view, in_list_order, no_record, show
@@ -211,8 +211,9 @@ class Views:
 
         Raises: `StoreError`. Spec: 20 §8, §13; 40 §7.2.
         """
+        has_heading: dict[str, bool] = {}
 
-        async def work(transaction: Transaction) -> DocumentListOutcome:
+        async def work(transaction: Transaction) -> DocumentListOutcome | None:
             look = await self._look(transaction, caller, query, query.override)
             if look.allowed and not look.state.events:
                 look = look.refused(no_record(query.nhs_number))
@@ -220,7 +221,9 @@ class Views:
             if look.allowed:
                 rows = matching(look.state.events, query.wanted)
                 if query.wanted.cre_type is not None:
-                    rows = await with_heading(transaction, rows, query.wanted.cre_type)
+                    if not await note_headings(transaction, rows, query.wanted.cre_type, has_heading):
+                        return None
+                    rows = [row for row in rows if has_heading[row.event_id]]
                 directory = self._directory.snapshot
                 found = replace(found, documents=tuple(describe(row, directory) for row in rows))
             await self._conclude(transaction, look, criteria_of(query.wanted))
@@ -228,7 +231,11 @@ class Views:
                 await transaction.append_outbox(answer(found))
             return found
 
-        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number))
+        slot, foreseen = slot_of(query.nhs_number), Foreseen(query.nhs_number)
+        while (found := await self._store.transact(slot, work, foreseen)) is None:
+            # Nothing has been kept of it; others go in between.
+            pass
+        return found
 
     async def retrieve_document(
         self, caller: Caller, query: DocumentQuery, answer: Callable[[DocumentOutcome], OutboxRow] | None = None

@@ -55,7 +55,9 @@ from openscr.store.verification import Findings
 
 T = TypeVar("T")
 
-_SLOTS_AT_A_TIME: Final = 256
+_ROWS_AT_A_TIME: Final = 20_000
+"""Rows of the audit that a verification looks at with one consistent state, about."""
+
 _LONG: Final = 60.0
 """Seconds that what operators and background tasks do may take."""
 
@@ -80,6 +82,9 @@ class PostgresStore(PostgresDatabase):
         found = list(map(_read_instance, await connection.fetch(statements.READ_INSTANCES)))
         now = from_microseconds(await connection.fetchval(statements.NOW))
         check_alone(found, self.leasing, now, found=revision, needed=self.head_revision())
+
+    async def _read(self, statement: str, *values: Any) -> list[Any]:
+        return list(await self._report(lambda connection: connection.fetch(statement, *values)))
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -183,11 +188,11 @@ class PostgresStore(PostgresDatabase):
 
     async def list_outbox(self, state: str | None = None) -> list[OutboxRow]:
         """Return the rows of the outbox, or those of one state, oldest first; damaged ones are among them."""
-        return await self._once(lambda connection: postgres_outbox.read_all(connection, state, self._codec))
+        return await self._report(lambda connection: postgres_outbox.read_all(connection, state, self._codec))
 
     async def outbox_figures(self) -> OutboxFigures:
         """Return numbers of rows by state, each state named, and when the oldest open row was made."""
-        found = await self._fetch(statements.OUTBOX_FIGURES)
+        found = await self._read(statements.OUTBOX_FIGURES)
         rows = dict.fromkeys((state.value for state in OutboxState), 0) | {state: count for state, count, _ in found}
         oldest = next((first for state, _, first in found if state == OutboxState.OPEN), None)
         return OutboxFigures(rows, None if oldest is None else from_microseconds(oldest))
@@ -246,7 +251,7 @@ class PostgresStore(PostgresDatabase):
 
     async def read_directory(self) -> list[tuple[str, str, bytes]]:
         """Return the directory's entries as (kind, key, JSON), in the order of kind and key."""
-        return [tuple(row) for row in await self._fetch(statements.READ_DIRECTORY)]
+        return [tuple(row) for row in await self._read(statements.READ_DIRECTORY)]
 
     async def write_directory(
         self, entries: Iterable[tuple[str, str, bytes]], *, replace: bool = False, revision: int | None = None
@@ -286,7 +291,7 @@ class PostgresStore(PostgresDatabase):
 
     async def read_patients(self) -> list[PatientEntry]:
         """Return the whole patient index, in the order of numbers."""
-        return [read_patient_entry(*row) for row in await self._fetch(statements.READ_PATIENTS)]
+        return [read_patient_entry(*row) for row in await self._read(statements.READ_PATIENTS)]
 
     # --- alerts and who is told of them ------------------------------------------------------------------------------
 
@@ -294,7 +299,9 @@ class PostgresStore(PostgresDatabase):
         self, organisation: str | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> list[AlertRow]:
         """Return privacy alerts, oldest first: all, or those of one organisation, raised in a period."""
-        return await self._once(lambda connection: postgres_alerts.read_alerts(connection, organisation, since, until))
+        return await self._report(
+            lambda connection: postgres_alerts.read_alerts(connection, organisation, since, until)
+        )
 
     async def slot_of_alert(self, id: str) -> int | None:
         """Return the slot that an alert lies in, or none."""
@@ -338,28 +345,28 @@ class PostgresStore(PostgresDatabase):
 
     async def read_notices(self) -> list[Notice]:
         """Return every notice that was not given yet, oldest first."""
-        return await self._once(postgres_alerts.read_notices)
+        return await self._report(postgres_alerts.read_notices)
 
     # --- reports ----------------------------------------------------------------------------------------------------
 
     async def search_audit(self, period: AuditPeriod, *, newest_first: bool = False) -> AsyncIterator[AuditRow]:
         """Return audit rows in the order of time, of a patient in that of its chain. Raises: `StoreError`. 35 §7."""
         last = None
-        while page := await self._once(postgres_audit.page_of_time(period, last, newest_first=newest_first)):
+        while page := await self._report(postgres_audit.page_of_time(period, last, newest_first=newest_first)):
             for row in page:
                 yield row
             last = page[-1]
 
     async def audit_heads(self) -> list[ChainHead]:
         """Return where every audit chain ends. Spec: 35 §7."""
-        return [ChainHead(*row) for row in await self._fetch(statements.HEADS)]
+        return [ChainHead(*row) for row in await self._read(statements.HEADS)]
 
     async def read_audit(self, slot: int | None = None) -> AsyncIterator[AuditRow]:
         """Return audit rows slot by slot, each chain in its order. Raises: `StoreError` when a row is damaged."""
-        slots = [slot] if slot is not None else [int(row[0]) for row in await self._fetch(statements.CHAINS)]
+        slots = [slot] if slot is not None else [int(row[0]) for row in await self._read(statements.CHAINS)]
         for one in slots:
             sequence = 0
-            while page := await self._once(postgres_audit.page_of_chain(one, sequence)):
+            while page := await self._report(postgres_audit.page_of_chain(one, sequence)):
                 for row in page:
                     yield row
                 sequence = page[-1].sequence
@@ -369,9 +376,12 @@ class PostgresStore(PostgresDatabase):
         findings, codec = Findings(checkpoint), Codec()
         if not await self._once(lambda connection: check_schema(connection, findings), patience=_LONG):
             return findings.report()
-        for start in range(0, SLOTS, _SLOTS_AT_A_TIME):
-            slots = range(start, start + _SLOTS_AT_A_TIME)
-            await self._once(partial(check_slots, slots=slots, codec=codec, findings=findings), patience=_LONG)
+        rows = sum(head.sequence for head in await self.audit_heads())
+        # So many slots at a time that a consistent state of them need not be kept for long.
+        width = max(1, min(SLOTS, SLOTS * _ROWS_AT_A_TIME // max(rows, 1)))
+        for start in range(0, SLOTS, width):
+            slots = range(start, min(start + width, SLOTS))
+            await self._report(partial(check_slots, slots=slots, codec=codec, findings=findings))
         return findings.report()
 
 

@@ -26,6 +26,13 @@ Operation = Callable[[Connection], Awaitable[T]]
 _STANDBY: Final = "25006"
 _PADDING: Final = random.Random(0).randbytes(65536)  # noqa: S311 nothing secret
 """Bytes that the server cannot make fewer of: they need as much room as they are long."""
+_LONG_READING: Final = (
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout TO '600s';"
+    " SET LOCAL plan_cache_mode TO auto"
+)
+
+REPORT_SECONDS: Final = 3600.0
+"""Seconds that what operators ask for may take."""
 
 
 def count_of(status: str) -> int:
@@ -122,6 +129,15 @@ class PostgresDatabase:
                 return await operation(connection)
             except CONNECTION_ERRORS as error:
                 raise self._translated(error) from error
+
+    async def _report(self, operation: Operation[T]) -> T:
+        """Run what reads much, against one consistent state, for as long as it takes. Raises: `StoreError`."""
+
+        async def read(connection: Connection) -> T:
+            await connection.execute(_LONG_READING)
+            return await operation(connection)
+
+        return await self._in_transaction(read, patience=REPORT_SECONDS)
 
     async def _in_transaction(
         self,

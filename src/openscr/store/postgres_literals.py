@@ -9,7 +9,7 @@ Spec: engine.md "parameters".
 
 from openscr.errors import StoreError
 
-Value = str | int | bytes | None
+Value = str | int | float | bytes | None
 
 
 def literal(value: Value) -> str:
@@ -23,7 +23,8 @@ def literal(value: Value) -> str:
         return "'" + value.replace("'", "''") + "'"
     if isinstance(value, bytes):
         return f"'\\x{value.hex()}'"
-    return int.__repr__(value)
+    # Read as the very type that is wanted, whatever its width.
+    return f"'{value!r}'" if isinstance(value, float) else f"'{value:d}'"
 
 
 def execution(name: str, values: tuple[Value, ...]) -> str:

@@ -89,8 +89,10 @@ async def _take(connection: Connection, holder: str, keys: list[tuple[int, str]]
         return set(keys)
     taken = set()
     for slot, group in groupby(sorted(keys), key=itemgetter(0)):
-        ids = [id for _, id in group]
-        taken |= {(slot, row["id"]) for row in await connection.fetch(statements.LEASE_OUTBOX, holder, slot, ids)}
+        rows = await connection.fetch(statements.SEIZE_OUTBOX, slot, [id for _, id in group])
+        ids = [row["id"] for row in rows if row["state"] == OutboxState.OPEN]
+        await connection.execute(statements.LEASE_OUTBOX, holder, slot, ids)
+        taken |= {(slot, id) for id in ids}
     return taken
 
 

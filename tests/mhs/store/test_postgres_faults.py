@@ -50,7 +50,7 @@ async def test_a_commit_without_a_word_is_looked_up(
         await transaction.append_audit(an_entry(1))
         return "done"
 
-    struck = proxy.strike(kind, statement="INSERT INTO message")
+    struck = proxy.strike(kind, statement="FROM chain")
     if kind is AtCommit.SILENT_BEFORE:
         # By the time that this is known there is no time left to begin anew.
         with pytest.raises(StoreUnavailable):
@@ -95,7 +95,7 @@ async def test_an_outcome_that_nobody_can_look_up_is_said_to_be_unknown(
 ) -> None:
     store = await opened(proxy.url(postgres.create_database()), 20)
     await put(store, a_message(2))
-    struck = proxy.strike(AtCommit.CUT_AFTER, statement="INSERT INTO message")
+    struck = proxy.strike(AtCommit.CUT_AFTER, statement="pg_advisory_xact_lock")
 
     async def refuse_from_then_on() -> None:
         await struck.wait()

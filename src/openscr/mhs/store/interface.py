@@ -273,7 +273,7 @@ class Transaction(Protocol):
     async def enqueue(self, message: QueueMessage) -> None:
         """Put a message onto the queue. Who commits this calls `openscr.mhs.queue.arrivals.Arrivals.tell` afterwards.
 
-        Raises: `Conflict` when a message with this id is on the queue.
+        Raises: `Conflict` when a message with this id is on the queue, now or when the transaction ends.
         """
 
     async def append_audit(self, entry: AuditEntry) -> None:

@@ -63,11 +63,7 @@ LIST_MESSAGES_OF_STATUS: Final = (
 
 # --- what is to be sent ---
 FIND_SENDING: Final = f"SELECT {_SENDING}, body FROM sending JOIN sending_body USING (message_id) WHERE message_id = $1"
-# Tells the digest that was there before: who puts a row again need not send its body again.
-PUT_SENDING: Final = (
-    f"WITH put AS ({_put('sending', _SENDING, 'message_id', fixed='leased_until')})"
-    " SELECT digest FROM sending WHERE message_id = $1"
-)
+PUT_SENDING: Final = _put("sending", _SENDING, "message_id", fixed="leased_until")
 PUT_SENDING_BODY: Final = _put("sending_body", "message_id, body", "message_id")
 REMOVE_SENDING: Final = "DELETE FROM sending WHERE message_id = $1"
 RELEASE_SENDING: Final = "UPDATE sending SET leased_until = 0 WHERE message_id = $1"
@@ -97,11 +93,10 @@ FIND_RECEIPT: Final = (
 PUT_RECEIPT: Final = _put("inbound_receipt", _RECEIPT, "from_party, message_id")
 
 # --- the queue ---
-# Gives nothing when a message with this id is there: the transaction is as good as before.
 ENQUEUE: Final = (
     "WITH queued AS (INSERT INTO queue (id, message_id, correlation_id, created_at, late, size, free_at, deliveries)"
-    " VALUES ($1, $2, $3, $4, $5, $6, 0, 0) ON CONFLICT (id) DO NOTHING RETURNING sequence)"
-    " INSERT INTO queue_body (sequence, body) SELECT sequence, $7 FROM queued RETURNING sequence"
+    " VALUES ($1, $2, $3, $4, $5, $6, 0, 0) RETURNING sequence)"
+    " INSERT INTO queue_body (sequence, body) SELECT sequence, $7::bytea FROM queued"
 )
 # As many of the oldest as fit together, but one always; $3 holds a fresh receipt for each.
 LEASE_MESSAGES: Final = (
@@ -173,11 +168,8 @@ PURGE_ENDINGS: Final = (
 # --- audit ---
 HEAD: Final = "SELECT sequence, hash FROM chain WHERE id = 1"
 LOCK_HEAD: Final = f"{HEAD} FOR UPDATE"
-APPEND_AUDIT: Final = (
-    "WITH moved AS (UPDATE chain SET sequence = $5, hash = $6 WHERE id = 1)"
-    " INSERT INTO audit (sequence, occurred_at, content, hash)"
-    " SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[])"
-)
+APPEND_AUDIT: Final = "INSERT INTO audit (sequence, occurred_at, content, hash) VALUES ($1, $2, $3, $4)"
+MOVE_HEAD: Final = "UPDATE chain SET sequence = $1, hash = $2 WHERE id = 1"
 READ_AUDIT: Final = (
     "SELECT sequence, occurred_at, content, hash FROM audit WHERE sequence > $1 ORDER BY sequence LIMIT $2"
 )
@@ -191,10 +183,34 @@ TRY_LOCKS: Final = (
     "SELECT message_id FROM unnest($1::bigint[], $2::text[]) AS wanted (lock, message_id)"
     " WHERE pg_try_advisory_xact_lock(lock)"
 )
-LEAVE_WORD: Final = "INSERT INTO ending (token, committed) VALUES ('{}', true)"
-"""Said together with COMMIT, which takes no parameters; the token is ours."""
+LEAVE_TOKEN: Final = "INSERT INTO ending (token, committed) VALUES ($1::uuid, true)"  # noqa: S105 no password
 GIVE_UP: Final = "INSERT INTO ending (token, committed) VALUES ($1::uuid, false) ON CONFLICT (token) DO NOTHING"
 HAS_COMMITTED: Final = "SELECT committed FROM ending WHERE token = $1::uuid"
 PROBE: Final = "UPDATE probe SET written = written + 1 WHERE id = 1"
 PROBE_LARGE: Final = "UPDATE probe SET padding = $1 WHERE id = 1"
 TELL: Final = "SELECT pg_notify($1, word) FROM unnest($2::text[]) AS told (word)"
+
+PREPARED: Final = {
+    "mhs_put_message": PUT_MESSAGE,
+    "mhs_remove_message": REMOVE_MESSAGE,
+    "mhs_put_sending": PUT_SENDING,
+    "mhs_put_sending_body": PUT_SENDING_BODY,
+    "mhs_remove_sending": REMOVE_SENDING,
+    "mhs_release_sending": RELEASE_SENDING,
+    "mhs_put_reply": PUT_REPLY,
+    "mhs_remove_reply": REMOVE_REPLY,
+    "mhs_put_receipt": PUT_RECEIPT,
+    "mhs_enqueue": ENQUEUE,
+    "mhs_append_audit": APPEND_AUDIT,
+    "mhs_move_head": MOVE_HEAD,
+    "mhs_leave_token": LEAVE_TOKEN,
+}
+"""What a transaction writes, by the names under which every connection has it ready."""
+
+PREPARATION: Final = ";".join(
+    (
+        # Others wait for the keys of a transaction of which the server hears no more.
+        "SET idle_in_transaction_session_timeout = 3000",
+        *(f"PREPARE {name} AS {statement}" for name, statement in PREPARED.items()),
+    )
+)

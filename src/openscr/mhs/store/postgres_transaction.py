@@ -12,16 +12,15 @@ Spec: 50 §6, E5.
 
 import os
 import time
-from collections.abc import Sequence
 from datetime import datetime
 from hashlib import blake2b, sha256
 from typing import Any, Final
 from uuid import UUID
 
-from openscr.errors import Conflict, StoreError
+from openscr.errors import StoreError
 from openscr.mhs.queue_message import QueueMessage
 from openscr.mhs.store import postgres_statements as statements
-from openscr.mhs.store.audit_chain import Head, StoredRecord, check_names, forge
+from openscr.mhs.store.audit_chain import Head, check_names, forge
 from openscr.mhs.store.encryption import Sealing
 from openscr.mhs.store.interface import AuditEntry, InboundReceipt, MessageRow, ReplyRow, SendingRow
 from openscr.mhs.store.rows import (
@@ -38,12 +37,13 @@ from openscr.mhs.store.rows import (
     sending_values,
 )
 from openscr.store.postgres_connection import Connection
+from openscr.store.postgres_literals import execution
 from openscr.store.rows import to_microseconds
 
-_LEFT_ALONE: Final = 3000
-"""Milliseconds after which the server ends a transaction of which it hears no more: others wait for its keys."""
-
-_BEGIN: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = {_LEFT_ALONE}"
+_LONGEST_BATCH: Final = 262_144
+"""Characters of statements that are held back at most."""
+_LARGE: Final = 65_536
+"""Bytes of a value from which on it travels by itself, as it is."""
 
 
 def message_lock(message_id: str) -> int:
@@ -73,146 +73,189 @@ def token_at(milliseconds: int, rest: bytes = bytes(10)) -> UUID:
 class PostgresTransaction:
     """Reads and writes on one connection; see `openscr.mhs.store.interface.Transaction`.
 
-    Who runs it calls `write_audit`, then says ``COMMIT`` if it has `begun`.
+    Who runs it says `write_audit`, then `commit`. Writes are held back, and travel together with the COMMIT; what they
+    would raise is raised then. What was read or written once need not be read again: nobody else changes it until the
+    end.
     """
 
-    __slots__ = ("_connection", "_entries", "_locks", "_sealing", "begun", "wrote")
+    __slots__ = (
+        "_begun", "_connection", "_entries", "_locks", "_messages", "_pending", "_receipts", "_replies", "_sealing",
+        "_sendings", "_size", "_wrote",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, sealing: Sealing) -> None:
         self._connection = connection
         self._sealing = sealing
         self._locks: set[int] = set()
         self._entries: list[AuditEntry] = []
-        self.begun = False
-        self.wrote = False
+        self._pending: list[str] = []
+        self._size = 0
+        self._begun = False
+        self._wrote = False
+        self._messages: dict[str, MessageRow | None] = {}
+        self._sendings: dict[str, SendingRow | None] = {}
+        self._replies: dict[str, ReplyRow | None] = {}
+        self._receipts: dict[tuple[str, str], InboundReceipt] = {}
 
     async def _take(self, lock: int) -> None:
         if lock in self._locks:
             return
-        if self.begun:
+        if self._begun:
             await self._connection.execute(statements.LOCK, lock)
         else:
             # One way there and back for both. The lock comes before the snapshot of whatever is read next.
-            self.begun = True
-            await self._connection.execute(f"{_BEGIN}; SELECT pg_advisory_xact_lock({lock})")
+            self._begun = True
+            await self._connection.execute(f"BEGIN; SELECT pg_advisory_xact_lock({lock})")
         self._locks.add(lock)
 
     async def _begin(self) -> None:
-        if not self.begun:
-            self.begun = True
-            await self._connection.execute(_BEGIN)
+        if not self._begun:
+            self._begun = True
+            await self._connection.execute("BEGIN")
 
     async def _find(self, lock: int, statement: str, *values: object) -> Any:
         await self._take(lock)
         return await self._connection.fetchrow(statement, *values)
 
-    async def _write(self, lock: int, statement: str, *values: object) -> Any:
-        await self._take(lock)
-        self.wrote = True
-        return await self._connection.fetchrow(statement, *values)
+    async def _write(self, name: str, *values: Any) -> None:
+        """Hold a write back, unless it is large."""
+        self._wrote = True
+        if any(isinstance(value, bytes) and len(value) > _LARGE for value in values):
+            await self._send()
+            await self._connection.execute(statements.PREPARED[name], *values)
+            return
+        statement = execution(name, values)
+        self._pending.append(statement)
+        self._size += len(statement)
+        if self._size > _LONGEST_BATCH:
+            await self._send()
+
+    async def _send(self) -> None:
+        if self._pending:
+            batch = ";".join(self._pending)
+            self._pending.clear()
+            self._size = 0
+            await self._connection.execute(batch)
 
     # --- messages ---
 
     async def find_message(self, message_id: str) -> MessageRow | None:
         """Return the state of a message."""
-        if "\0" in message_id:
-            return None
-        row = await self._find(message_lock(message_id), statements.FIND_MESSAGE, message_id)
-        return None if row is None else read_message(row, self._sealing)
+        if message_id not in self._messages and "\0" not in message_id:
+            row = await self._find(message_lock(message_id), statements.FIND_MESSAGE, message_id)
+            self._messages[message_id] = None if row is None else read_message(row, self._sealing)
+        return self._messages.get(message_id)
 
     async def put_message(self, row: MessageRow) -> None:
         """Keep the state of a message."""
-        lock = message_lock(row.message_id)
-        await self._write(lock, statements.PUT_MESSAGE, *message_values(row, self._sealing))
+        await self._take(message_lock(row.message_id))
+        await self._write("mhs_put_message", *message_values(row, self._sealing))
+        self._messages[row.message_id] = row
 
     async def remove_message(self, message_id: str) -> None:
         """Forget a message with all that hangs on it."""
-        await self._write(message_lock(message_id), statements.REMOVE_MESSAGE, message_id)
+        await self._take(message_lock(message_id))
+        await self._write("mhs_remove_message", message_id)
+        self._messages[message_id] = self._sendings[message_id] = self._replies[message_id] = None
 
     async def find_sending(self, message_id: str) -> SendingRow | None:
         """Return what is still to be sent for a message."""
-        row = await self._find(message_lock(message_id), statements.FIND_SENDING, message_id)
-        return None if row is None else read_sending(row, self._sealing)
+        if message_id not in self._sendings:
+            row = await self._find(message_lock(message_id), statements.FIND_SENDING, message_id)
+            self._sendings[message_id] = None if row is None else read_sending(row, self._sealing)
+        return self._sendings[message_id]
 
     async def put_sending(self, row: SendingRow) -> None:
         """Keep what is to be sent. Its lease, if it has one, stands; its body is written when it is another one."""
-        digest = sha256(row.body).digest()
-        lock = message_lock(row.message_id)
-        kept = await self._write(lock, statements.PUT_SENDING, *sending_values(row, digest))
-        if kept is None or kept[0] != digest:
-            body = seal_sending_body(row, self._sealing)
-            await self._write(lock, statements.PUT_SENDING_BODY, row.message_id, body)
+        await self._take(message_lock(row.message_id))
+        await self._write("mhs_put_sending", *sending_values(row, sha256(row.body).digest()))
+        kept = self._sendings.get(row.message_id)
+        if kept is None or kept.body != row.body:
+            await self._write("mhs_put_sending_body", row.message_id, seal_sending_body(row, self._sealing))
+        self._sendings[row.message_id] = row
 
     async def release_sending(self, message_id: str) -> None:
         """End the lease of what is to be sent."""
-        await self._write(message_lock(message_id), statements.RELEASE_SENDING, message_id)
+        await self._take(message_lock(message_id))
+        await self._write("mhs_release_sending", message_id)
 
     async def remove_sending(self, message_id: str) -> None:
         """Forget what was to be sent."""
-        await self._write(message_lock(message_id), statements.REMOVE_SENDING, message_id)
+        await self._take(message_lock(message_id))
+        await self._write("mhs_remove_sending", message_id)
+        self._sendings[message_id] = None
 
     # --- replies and receipts ---
 
     async def find_reply(self, message_id: str) -> ReplyRow | None:
         """Return the reply that has come for a message whose caller waits."""
-        row = await self._find(message_lock(message_id), statements.FIND_REPLY, message_id)
-        return None if row is None else read_reply(row, self._sealing)
+        if message_id not in self._replies:
+            row = await self._find(message_lock(message_id), statements.FIND_REPLY, message_id)
+            self._replies[message_id] = None if row is None else read_reply(row, self._sealing)
+        return self._replies[message_id]
 
     async def put_reply(self, row: ReplyRow) -> None:
         """Keep a reply for the caller who waits."""
-        await self._write(message_lock(row.message_id), statements.PUT_REPLY, *reply_values(row, self._sealing))
+        await self._take(message_lock(row.message_id))
+        await self._write("mhs_put_reply", *reply_values(row, self._sealing))
+        self._replies[row.message_id] = row
 
     async def remove_reply(self, message_id: str) -> None:
         """Forget a reply."""
-        await self._write(message_lock(message_id), statements.REMOVE_REPLY, message_id)
+        await self._take(message_lock(message_id))
+        await self._write("mhs_remove_reply", message_id)
+        self._replies[message_id] = None
 
     async def find_receipt(self, from_party: str, message_id: str, now: datetime) -> InboundReceipt | None:
         """Return the memory of an inbound message, if it has not expired."""
+        if (put := self._receipts.get((from_party, message_id))) is not None:
+            return put if put.expires_at > now else None
         values = (from_party, message_id, to_microseconds(now))
         row = await self._find(_lock("receipt", from_party, message_id), statements.FIND_RECEIPT, *values)
         return None if row is None else read_receipt(row)
 
     async def put_receipt(self, row: InboundReceipt) -> None:
         """Remember an inbound message."""
-        lock = _lock("receipt", row.from_party, row.message_id)
-        await self._write(lock, statements.PUT_RECEIPT, *receipt_values(row))
+        await self._take(_lock("receipt", row.from_party, row.message_id))
+        await self._write("mhs_put_receipt", *receipt_values(row))
+        self._receipts[row.from_party, row.message_id] = row
 
     # --- queue and audit ---
 
     async def enqueue(self, message: QueueMessage) -> None:
-        """Put a message onto the queue. Raises: `Conflict`."""
+        """Put a message onto the queue; that its id is there already is raised when the transaction ends."""
         await self._begin()
-        self.wrote = True
-        body = seal_queue_body(message, self._sealing)
-        if await self._connection.fetchrow(statements.ENQUEUE, *queue_values(message), body) is None:
-            raise Conflict("a row with this key exists already")
+        await self._write("mhs_enqueue", *queue_values(message), seal_queue_body(message, self._sealing))
 
     async def append_audit(self, entry: AuditEntry) -> None:
         """Append a record to the audit chain, when the transaction ends. Raises: `StoreError`."""
         check_names(entry)
         self._entries.append(entry)
 
-    async def write_audit(self) -> None:
-        """Write the records, after everything else."""
-        if not self._entries:
+    # --- the end ---
+
+    async def write_audit(self) -> bool:
+        """Write the records of the audit, after everything else; return whether anything was written at all."""
+        if self._entries:
+            await self._begin()
+            await self._forge()
+        return self._wrote
+
+    async def commit(self, token: UUID | None) -> None:
+        """Send what was held back and the COMMIT, with the token if there is one. Raises: errors of the driver."""
+        if not self._begun:
             return
-        await self._begin()
-        self.wrote = True
+        if token is not None:
+            await self._write("mhs_leave_token", str(token))
+        await self._connection.execute(";".join((*self._pending, "COMMIT")))
+
+    async def _forge(self) -> None:
         found = await self._connection.fetchrow(statements.LOCK_HEAD)
         if found is None:
             raise StoreError("the audit chain has lost its head")
         head = Head(*found)
-        records: list[StoredRecord] = []
         for entry in self._entries:
-            records.append(record := forge(head, entry))
+            record = forge(head, entry)
             head = Head(record.sequence, record.hash)
-        await self._connection.execute(statements.APPEND_AUDIT, *_columns(records), head.sequence, head.hash)
-
-
-def _columns(records: Sequence[StoredRecord]) -> tuple[list[object], ...]:
-    return (
-        [record.sequence for record in records],
-        [record.occurred_at for record in records],
-        [record.content for record in records],
-        [record.hash for record in records],
-    )
+            await self._write("mhs_append_audit", record.sequence, record.occurred_at, record.content, record.hash)
+        await self._write("mhs_move_head", head.sequence, head.hash)

@@ -87,7 +87,7 @@ class Units:
     """Runs units of work on the connections to one place. ``patience`` is seconds."""
 
     def __init__(self, place: Place, sealing: Sealing, patience: float = PATIENCE) -> None:
-        self._connections = Connections(place)
+        self._connections = Connections(place, preparation=statements.PREPARATION)
         self._sealing = sealing
         self._patience = patience
         self._trouble: StoreUnavailable | None = None
@@ -113,12 +113,8 @@ class Units:
         async def unit(connection: Connection, end: _End) -> T:
             transaction = PostgresTransaction(connection, self._sealing)
             result = end.result = await work(transaction)
-            await transaction.write_audit()
-            if transaction.wrote:
-                end.token = mint_token()
-                await connection.execute(f"{statements.LEAVE_WORD.format(end.token)}; COMMIT")
-            elif transaction.begun:
-                await connection.execute("COMMIT")
+            end.token = mint_token() if await transaction.write_audit() else None
+            await transaction.commit(end.token)
             return result
 
         return await self._run(unit)
@@ -226,6 +222,9 @@ class Units:
             async with asyncio.timeout_at(deadline):
                 result = await unit(connection, end)
         except BaseException as error:
+            if sqlstate_of(error) and connection.is_in_transaction():
+                # The server refused something before it came to the COMMIT.
+                end.token = None
             await self._let_go(connection, error)
             raise
         self._connections.release(connection)
