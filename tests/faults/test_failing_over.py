@@ -35,7 +35,7 @@ async def test_nothing_acknowledged_is_lost_when_the_standby_takes_over(how: str
             await asyncio.to_thread(standby.sql, "SELECT pg_promote()")
             service.disturbances[f"primary {how}"] += 1
 
-        plan = Plan(40, 1, reliable_clients=3, polling_clients=2, seed=2026, consents=30, viewers=1)
+        plan = Plan(24, 1, reliable_clients=3, polling_clients=2, seed=2026, consents=30, viewers=1)
         try:
             report = await trial(plan, data, service, trouble)
         finally:

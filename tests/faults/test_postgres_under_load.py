@@ -15,7 +15,7 @@ from postgres import postgres_server
 
 async def test_uploads_that_were_acknowledged_survive_whatever_the_store_suffers(pki: Path, tmp_path: Path) -> None:
     """Acknowledged and missing 0, done twice 0, answered later than 5 s 0. Spec: 00 §7, 90 §6.1, engine.md."""
-    plan = Plan(60, 5, reliable_clients=3, polling_clients=2, seed=20261123, consents=30, viewers=1)
+    plan = Plan(45, 5, reliable_clients=3, polling_clients=2, seed=20261123, consents=30, viewers=1)
     with postgres_server(durable=True) as server:
         await asyncio.to_thread(server.create_database, "service")
         async with FaultProxy(server.port) as proxy:
