@@ -42,8 +42,9 @@ class Measured:
     """One run: what was seen, what the service used for it, and by how much the store grew.
 
     ``usage`` is the service's, none when nobody knows its processes, ``database`` that of a database beside it, which
-    wrote so many bytes to its log (``logged``), and ``load_cpu`` the CPU seconds of the load itself. ``unacknowledged`` are uploads that got no application
-    acknowledgement, ``answers`` the seconds until the others had theirs, ``delivered`` the bytes of all of them.
+    wrote so many bytes to its log (``logged``), and ``load_cpu`` the CPU seconds of the load itself.
+    ``unacknowledged`` are uploads that got no application acknowledgement, ``answers`` the seconds until the others had
+    theirs, ``delivered`` the bytes of all of them.
     """
 
     samples: Samples
