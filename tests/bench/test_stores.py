@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from openscr.bench.processes import family_of, usage_of
-from openscr.bench.stores import server_of, size_of, tables_of
+from openscr.bench.stores import logged_of, server_of, size_of, tables_of
 from openscr.errors import ConfigurationError, StoreUnavailable
 from openscr.store.opening import open_store
 from postgres import PostgresServer
@@ -36,6 +36,17 @@ async def test_the_size_of_a_database_is_told_by_table(postgres: PostgresServer)
     tables = await tables_of(url)
     assert {"receipt", "event", "audit", "outbox"} <= tables.keys()
     assert 0 < sum(tables.values()) < await size_of(url)
+
+
+async def test_what_a_database_writes_to_its_log_grows_with_it(postgres: PostgresServer, tmp_path: Path) -> None:
+    url = postgres.create_database()
+    before = await logged_of(url)
+    await created(url)
+    after = await logged_of(url)
+    assert before is not None
+    assert after is not None
+    assert after > before
+    assert await logged_of(f"sqlite:///{tmp_path / 'openscr.db'}") is None
 
 
 async def test_the_size_of_a_file_is_that_of_the_pages_in_use(tmp_path: Path) -> None:

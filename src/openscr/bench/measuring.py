@@ -18,7 +18,7 @@ from openscr.bench.mix import Mix, first_uploads
 from openscr.bench.patients import LARGEST
 from openscr.bench.processes import Usage, usage_of
 from openscr.bench.service import Subject
-from openscr.bench.stores import is_postgresql, size_of
+from openscr.bench.stores import is_postgresql, logged_of, size_of
 from openscr.errors import DeliveryError
 
 CONNECTIONS: Final = 16
@@ -41,9 +41,10 @@ _FRESH: Final = 1_000_000
 class Measured:
     """One run: what was seen, what the service used for it, and by how much the store grew.
 
-    ``usage`` is the service's, none when nobody knows its processes, ``database`` that of a database beside it, and
-    ``load_cpu`` the CPU seconds of the load itself. ``unacknowledged`` are uploads that got no application
-    acknowledgement, ``answers`` the seconds until the others had theirs, ``delivered`` the bytes of all of them.
+    ``usage`` is the service's, none when nobody knows its processes, ``database`` that of a database beside it, which
+    wrote so many bytes to its log (``logged``), and ``load_cpu`` the CPU seconds of the load itself.
+    ``unacknowledged`` are uploads that got no application acknowledgement, ``answers`` the seconds until the others had
+    theirs, ``delivered`` the bytes of all of them.
     """
 
     samples: Samples
@@ -51,6 +52,7 @@ class Measured:
     database: Usage | None
     load_cpu: float
     grown: int | None
+    logged: int | None
     unacknowledged: int
     answers: tuple[float, ...]
     delivered: int
@@ -157,6 +159,7 @@ class Bench:
             count=count,
         )
         size = await size_of(subject.store) if subject.store else None
+        logged = await logged_of(subject.store) if subject.store else None
         before, database = usage_of(subject.pids), usage_of(subject.database)
         endpoint, own = subject.endpoint, process_time()
         delivered = -endpoint.bytes if endpoint is not None else 0
@@ -177,6 +180,7 @@ class Bench:
             usage_of(subject.database).since(database) if subject.database else None,
             load_cpu,
             await size_of(subject.store) - size if size is not None else None,
+            (await logged_of(subject.store) or 0) - logged if logged is not None else None,
             missing,
             answers,
             delivered,

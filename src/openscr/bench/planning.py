@@ -194,7 +194,7 @@ def _cost(operation: Operation, runs: Sequence[Measured]) -> Cost:
 
     service = [run.usage.cpu * 1000 / run.messages for run in runs if run.usage is not None]
     database = [run.database.cpu * 1000 / run.messages for run in runs if run.database is not None]
-    written = sum(usage.written for run in runs for usage in (run.usage, run.database) if usage is not None)
+    written = sum(_written(run) for run in runs)
     return Cost(
         operation.value,
         round(median(service), 3),
@@ -204,6 +204,13 @@ def _cost(operation: Operation, runs: Sequence[Measured]) -> Cost:
         each(sum(max(0, run.grown or 0) for run in runs)),
         each(written),
     )
+
+
+def _written(run: Measured) -> int:
+    """Return the bytes written towards disks: by a database its log and, sooner or later, what it grew by."""
+    if run.logged is not None:
+        return run.logged + max(0, run.grown or 0)
+    return run.usage.written if run.usage is not None else 0
 
 
 def read_costs(data: bytes) -> Costs:

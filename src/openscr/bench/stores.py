@@ -19,6 +19,7 @@ _SIZES: Final = """
 SELECT relname, pg_total_relation_size(oid) FROM pg_class
 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY relname
 """
+_LOGGED: Final = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
 _DATABASE: Final = "SELECT pg_database_size(current_database())"
 
 
@@ -53,6 +54,20 @@ async def tables_of(url: str) -> dict[str, int]:
     connection = await _connect(url)
     try:
         return {name: int(size) for name, size in await connection.fetch(_SIZES)}
+    finally:
+        await connection.close()
+
+
+async def logged_of(url: str) -> int | None:
+    """Return the bytes that a PostgreSQL has written to its log so far, none for SQLite. Raises as `size_of`.
+
+    What its processes write besides (checkpoints, new segments of the log) comes when it comes, not with its cause.
+    """
+    if not is_postgresql(url):
+        return None
+    connection = await _connect(url)
+    try:
+        return int(await connection.fetchval(_LOGGED))
     finally:
         await connection.close()
 
