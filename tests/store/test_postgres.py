@@ -150,6 +150,7 @@ async def test_who_had_to_wait_sees_what_the_one_before_wrote(store: PostgresSto
 async def test_two_programs_at_one_patient(store: PostgresStore, url: str) -> None:
     """Versions are counted by both, none twice, and the chain is whole."""
     second = PostgresStore(url)
+    store.patience = second.patience = 30.0
     await second.open()
 
     async def work(transaction: Transaction) -> int:
@@ -169,20 +170,21 @@ async def test_two_programs_at_one_patient(store: PostgresStore, url: str) -> No
 
 async def test_a_large_message_and_very_many_rows(store: PostgresStore) -> None:
     """What is held back is sent when it has become much; all of it is there or nothing."""
+    store.patience = 30.0
     body = random.Random(7).randbytes(3_000_000)
     receipt = replace(a_receipt(1), raw=replace(a_receipt(1).raw, body=body, payload_length=10), digest=b"")
-    await append(store, [receipt, *[an_entry(number) for number in range(2000)]])
+    await append(store, [receipt, *[an_entry(number) for number in range(1000)]])
     assert await find_receipt(store, 1) == receipt
-    assert (await store.verify()).audit_rows == 2000
+    assert (await store.verify()).audit_rows == 1000
 
     async def breaks(transaction: Transaction) -> None:
-        for number in range(2000):
+        for number in range(1000):
             await transaction.append_audit(an_entry(number))
         raise LookupError("synthetic")
 
     with pytest.raises(LookupError):
         await store.transact(SLOT, breaks)
-    assert (await store.verify()).audit_rows == 2000
+    assert (await store.verify()).audit_rows == 1000
 
 
 async def test_a_text_that_cannot_be_kept_is_an_error_of_the_unit(store: PostgresStore) -> None:

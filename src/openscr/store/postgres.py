@@ -37,7 +37,7 @@ from openscr.store.interface import (
     Transaction,
     VerifyReport,
 )
-from openscr.store.postgres_connection import PATIENCE, POOL_SIZE, Connection, Connections
+from openscr.store.postgres_connection import POOL_SIZE, Connection, Connections
 from openscr.store.postgres_database import PostgresDatabase, count_of
 from openscr.store.postgres_errors import CONNECTION_ERRORS
 from openscr.store.postgres_literals import execution
@@ -99,7 +99,7 @@ class PostgresStore(PostgresDatabase):
         connections = self._accept()
         try:
             loop = asyncio.get_running_loop()
-            deadline = loop.time() + PATIENCE
+            deadline = loop.time() + self.patience
             await self._turns.enter(slot, deadline)
             try:
                 connection, transaction = await self._begin(connections, slot, foreseen, deadline)

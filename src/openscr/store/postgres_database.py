@@ -51,6 +51,9 @@ class PostgresDatabase:
     preparation = ""
     """Statements that every connection begins with."""
 
+    patience = PATIENCE
+    """Seconds that a unit of work may take, with what it waits for."""
+
     def __init__(self, url: str, *, migrate: bool = True) -> None:
         self.place = read_place(url)
         self._migrate = migrate
@@ -123,12 +126,12 @@ class PostgresDatabase:
         """Run a statement; with ``again`` it may be run twice: the second time changes nothing."""
         return str(await self._once(lambda connection: connection.execute(statement, *values), again=again))
 
-    async def _once(self, operation: Operation[T], patience: float = PATIENCE, *, again: bool = False) -> T:
+    async def _once(self, operation: Operation[T], patience: float | None = None, *, again: bool = False) -> T:
         """Run what is no transaction, or one by itself. Raises: `StoreError`.
 
         With ``again`` it is run anew when the connection had ended, as every one does when a server starts again.
         """
-        until, tries = asyncio.get_running_loop().time() + patience, 0
+        until, tries = asyncio.get_running_loop().time() + (patience or self.patience), 0
         while True:
             async with self._borrowed(until - asyncio.get_running_loop().time()) as connection:
                 try:
@@ -152,13 +155,13 @@ class PostgresDatabase:
         self,
         work: Operation[T],
         *,
-        patience: float = PATIENCE,
+        patience: float | None = None,
     ) -> T:
         """Run ``work`` in a transaction; return its result once that is durable.
 
         Raises: what ``work`` raises, with nothing stored; `StoreUnavailable`, `OutcomeUnknown`.
         """
-        async with self._borrowed(patience) as connection:
+        async with self._borrowed(patience or self.patience) as connection:
             try:
                 await connection.execute("BEGIN")
                 result = await work(connection)
@@ -214,7 +217,7 @@ class PostgresDatabase:
         connections = self._accept()
         try:
             loop = asyncio.get_running_loop()
-            connection = await connections.acquire(loop.time() + min(patience, PATIENCE))
+            connection = await connections.acquire(loop.time() + min(patience, self.patience))
             alarm = loop.call_later(patience, connection.terminate)
             try:
                 yield connection
