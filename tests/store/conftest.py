@@ -8,6 +8,7 @@ import pytest
 
 from openscr.store.interface import Leasing, Store
 from openscr.store.opening import open_store
+from openscr.store.postgres import PostgresStore
 from postgres import PostgresServer
 
 Opening = Callable[..., AbstractAsyncContextManager[Store]]
@@ -31,6 +32,9 @@ def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Opening:
     @asynccontextmanager
     async def opened(holder: str = "") -> AsyncIterator[Store]:
         store = open_store(url, leasing=Leasing(holder))
+        if isinstance(store, PostgresStore):
+            # Hundreds wait for one slot here, on a machine that is busy with other tests.
+            store.patience = 30.0
         await store.open()
         try:
             yield store

@@ -37,7 +37,7 @@ from openscr.store.interface import (
     Transaction,
     VerifyReport,
 )
-from openscr.store.postgres_connection import PATIENCE, Connection, Connections
+from openscr.store.postgres_connection import POOL_SIZE, Connection, Connections
 from openscr.store.postgres_database import PostgresDatabase, count_of
 from openscr.store.postgres_errors import CONNECTION_ERRORS
 from openscr.store.postgres_literals import execution
@@ -57,6 +57,9 @@ T = TypeVar("T")
 
 _ROWS_AT_A_TIME: Final = 20_000
 """Rows of the audit that a verification looks at with one consistent state, about."""
+
+_LONGEST: Final = 3600.0
+"""Seconds that a verification of some slots may take."""
 
 _LONG: Final = 60.0
 """Seconds that what operators and background tasks do may take."""
@@ -96,7 +99,7 @@ class PostgresStore(PostgresDatabase):
         connections = self._accept()
         try:
             loop = asyncio.get_running_loop()
-            deadline = loop.time() + PATIENCE
+            deadline = loop.time() + self.patience
             await self._turns.enter(slot, deadline)
             try:
                 connection, transaction = await self._begin(connections, slot, foreseen, deadline)
@@ -125,23 +128,24 @@ class PostgresStore(PostgresDatabase):
         self, connections: Connections, slot: int, foreseen: Foreseen, deadline: float
     ) -> tuple[Connection, PostgresTransaction]:
         """Return a connection with a transaction of a slot begun on it. Raises: `StoreUnavailable`."""
-        again = True
+        loop, tries = asyncio.get_running_loop(), 0
         while True:
             connection = await connections.acquire(deadline)
-            alarm = asyncio.get_running_loop().call_at(deadline, connection.terminate)
+            alarm = loop.call_at(deadline, connection.terminate)
             transaction = PostgresTransaction(connection, self._codec, slot, self.leasing.holder)
             try:
                 await transaction.begin(foreseen)
             except BaseException as error:
+                lost = connection.is_closed()
                 connection.terminate()
                 connections.release(connection)
                 if not isinstance(error, CONNECTION_ERRORS):
                     raise
                 translated = self._translated(error)
-                if not again:
+                tries += 1
+                # Nothing was done yet, and the server may have been another one since the connection was last used.
+                if loop.time() >= deadline or tries > (POOL_SIZE if lost else 1):
                     raise translated from error
-                # Nothing was done yet: the server may have been another one since the connection was last used.
-                again = False
             else:
                 return connection, transaction
             finally:
@@ -173,8 +177,8 @@ class PostgresStore(PostgresDatabase):
         holder = self.leasing.holder
         values = (*outbox_change_values(row, self._codec), holder if keep else "", row.slot, row.id)
         if whoever:
-            return count_of(await self._execute(statements.OVERRULE_OUTBOX, *values)) > 0
-        return count_of(await self._execute(statements.CHANGE_OUTBOX, *values, holder)) > 0
+            return count_of(await self._execute(statements.OVERRULE_OUTBOX, *values, again=False)) > 0
+        return count_of(await self._execute(statements.CHANGE_OUTBOX, *values, holder, again=False)) > 0
 
     async def outbox_holders(self) -> list[str]:
         """Return who has open rows of the outbox."""
@@ -192,7 +196,7 @@ class PostgresStore(PostgresDatabase):
 
     async def outbox_figures(self) -> OutboxFigures:
         """Return numbers of rows by state, each state named, and when the oldest open row was made."""
-        found = await self._read(statements.OUTBOX_FIGURES)
+        found = await self._fetch(statements.OUTBOX_FIGURES)
         rows = dict.fromkeys((state.value for state in OutboxState), 0) | {state: count for state, count, _ in found}
         oldest = next((first for state, _, first in found if state == OutboxState.OPEN), None)
         return OutboxFigures(rows, None if oldest is None else from_microseconds(oldest))
@@ -381,7 +385,7 @@ class PostgresStore(PostgresDatabase):
         width = max(1, min(SLOTS, SLOTS * _ROWS_AT_A_TIME // max(rows, 1)))
         for start in range(0, SLOTS, width):
             slots = range(start, min(start + width, SLOTS))
-            await self._report(partial(check_slots, slots=slots, codec=codec, findings=findings))
+            await self._report(partial(check_slots, slots=slots, codec=codec, findings=findings), _LONGEST)
         return findings.report()
 
 

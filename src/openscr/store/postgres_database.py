@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from openscr.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from openscr.store import postgres_statements as statements
 from openscr.store.migrations import SERVICE, Schema
-from openscr.store.postgres_connection import PATIENCE, Connection, Connections, read_place
+from openscr.store.postgres_connection import PATIENCE, POOL_SIZE, Connection, Connections, read_place
 from openscr.store.postgres_errors import CONNECTION_ERRORS, sqlstate_of, translate_commit_error, translate_error
 from openscr.store.postgres_preparation import open_connection, prepare_database, read_revision
 
@@ -31,8 +31,8 @@ _LONG_READING: Final = (
     " SET LOCAL plan_cache_mode TO auto"
 )
 
-REPORT_SECONDS: Final = 3600.0
-"""Seconds that what operators ask for may take."""
+REPORT_SECONDS: Final = 60.0
+"""Seconds that a list may take, once there is a connection for it."""
 
 
 def count_of(status: str) -> int:
@@ -50,6 +50,9 @@ class PostgresDatabase:
     schema: Schema = SERVICE
     preparation = ""
     """Statements that every connection begins with."""
+
+    patience = PATIENCE
+    """Seconds that a unit of work may take, with what it waits for."""
 
     def __init__(self, url: str, *, migrate: bool = True) -> None:
         self.place = read_place(url)
@@ -117,39 +120,48 @@ class PostgresDatabase:
     # --- units of work ----------------------------------------------------------------------------------------------
 
     async def _fetch(self, statement: str, *values: Any) -> list[Any]:
-        return list(await self._once(lambda connection: connection.fetch(statement, *values)))
+        return list(await self._once(lambda connection: connection.fetch(statement, *values), again=True))
 
-    async def _execute(self, statement: str, *values: Any) -> str:
-        return str(await self._once(lambda connection: connection.execute(statement, *values)))
+    async def _execute(self, statement: str, *values: Any, again: bool = True) -> str:
+        """Run a statement; with ``again`` it may be run twice: the second time changes nothing."""
+        return str(await self._once(lambda connection: connection.execute(statement, *values), again=again))
 
-    async def _once(self, operation: Operation[T], patience: float = PATIENCE) -> T:
-        """Run what is no transaction, or one by itself. Raises: `StoreError`."""
-        async with self._borrowed(patience) as connection:
-            try:
-                return await operation(connection)
-            except CONNECTION_ERRORS as error:
-                raise self._translated(error) from error
+    async def _once(self, operation: Operation[T], patience: float | None = None, *, again: bool = False) -> T:
+        """Run what is no transaction, or one by itself. Raises: `StoreError`.
 
-    async def _report(self, operation: Operation[T]) -> T:
-        """Run what reads much, against one consistent state, for as long as it takes. Raises: `StoreError`."""
+        With ``again`` it is run anew when the connection had ended, as every one does when a server starts again.
+        """
+        until, tries = asyncio.get_running_loop().time() + (patience or self.patience), 0
+        while True:
+            async with self._borrowed(until - asyncio.get_running_loop().time()) as connection:
+                try:
+                    return await operation(connection)
+                except CONNECTION_ERRORS as error:
+                    tries += 1
+                    late = asyncio.get_running_loop().time() >= until
+                    if not again or late or tries > POOL_SIZE or not connection.is_closed():
+                        raise self._translated(error) from error
+
+    async def _report(self, operation: Operation[T], patience: float = REPORT_SECONDS) -> T:
+        """Run what reads much, against one consistent state. Raises: `StoreError`."""
 
         async def read(connection: Connection) -> T:
             await connection.execute(_LONG_READING)
             return await operation(connection)
 
-        return await self._in_transaction(read, patience=REPORT_SECONDS)
+        return await self._in_transaction(read, patience=patience)
 
     async def _in_transaction(
         self,
         work: Operation[T],
         *,
-        patience: float = PATIENCE,
+        patience: float | None = None,
     ) -> T:
         """Run ``work`` in a transaction; return its result once that is durable.
 
         Raises: what ``work`` raises, with nothing stored; `StoreUnavailable`, `OutcomeUnknown`.
         """
-        async with self._borrowed(patience) as connection:
+        async with self._borrowed(patience or self.patience) as connection:
             try:
                 await connection.execute("BEGIN")
                 result = await work(connection)
@@ -204,9 +216,9 @@ class PostgresDatabase:
         """Lend a connection; it is cut when the unit has not ended after ``patience`` seconds."""
         connections = self._accept()
         try:
-            deadline = asyncio.get_running_loop().time() + patience
-            connection = await connections.acquire(deadline)
-            alarm = asyncio.get_running_loop().call_at(deadline, connection.terminate)
+            loop = asyncio.get_running_loop()
+            connection = await connections.acquire(loop.time() + min(patience, self.patience))
+            alarm = loop.call_later(patience, connection.terminate)
             try:
                 yield connection
             except asyncio.CancelledError:
