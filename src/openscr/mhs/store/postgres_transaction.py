@@ -247,7 +247,8 @@ class PostgresTransaction:
             return
         if token is not None:
             await self._write("mhs_leave_token", str(token))
-        await self._connection.execute(";".join((*self._pending, "COMMIT")))
+        if await self._connection.execute(";".join((*self._pending, "COMMIT"))) != "COMMIT":
+            raise StoreError("a statement of the transaction had failed: the server has undone all of it")
 
     async def _forge(self) -> None:
         found = await self._connection.fetchrow(statements.LOCK_HEAD)

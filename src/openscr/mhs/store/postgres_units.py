@@ -222,8 +222,8 @@ class Units:
             async with asyncio.timeout_at(deadline):
                 result = await unit(connection, end)
         except BaseException as error:
-            if sqlstate_of(error) and connection.is_in_transaction():
-                # The server refused something before it came to the COMMIT.
+            if sqlstate_of(error) and not _is_loss(error) and connection.is_in_transaction():
+                # The server refused something before it came to the COMMIT. (Of a lost one this would be old news.)
                 end.token = None
             await self._let_go(connection, error)
             raise
