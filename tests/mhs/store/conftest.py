@@ -54,10 +54,6 @@ def postgresql(folder: Path) -> Store:
     return open_store(settings(store=DATABASES.url(folder)))
 
 
-def sealed_postgresql(folder: Path) -> Store:
-    return open_store(settings(store=DATABASES.url(folder), secret_store_key=KEY))
-
-
 def memory(_folder: Path) -> Store:
     return open_store(settings(store="memory:"))
 
@@ -67,7 +63,6 @@ ENGINES: dict[str, Callable[[Path], Store]] = {
     "sqlite": sqlite,
     "sealed sqlite": sealed_sqlite,
     "postgresql": postgresql,
-    "sealed postgresql": sealed_postgresql,
 }
 
 

@@ -23,7 +23,7 @@ from .samples import a_queue_message, an_id, at, put
 T = TypeVar("T")
 
 ALLOWED = 2
-EXAMPLES = {"memory": 150, "sqlite": 40, "sealed sqlite": 10, "postgresql": 8}
+EXAMPLES = {"memory": 150, "sqlite": 40, "sealed sqlite": 10, "postgresql": 5}
 """Many where they cost little; bodies are sealed or not, the statements are the same."""
 SECONDS = st.sampled_from([0, 0, 1, 10, 40])
 WHICH = st.integers(0, 1000)
