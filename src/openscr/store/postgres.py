@@ -129,7 +129,9 @@ class PostgresStore(PostgresDatabase):
         while True:
             connection = await connections.acquire(deadline)
             alarm = asyncio.get_running_loop().call_at(deadline, connection.terminate)
-            transaction = PostgresTransaction(connection, self._codec, slot, self.leasing.holder)
+            transaction = PostgresTransaction(
+                connection, self._codec, slot, self.leasing.holder, together=connections.keeps_quiet(connection)
+            )
             try:
                 await transaction.begin(foreseen)
             except BaseException as error:
