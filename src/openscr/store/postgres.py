@@ -16,24 +16,22 @@ from openscr.errors import Conflict, StoreError
 from openscr.identifiers import SLOTS, slot_of
 from openscr.store import postgres_alerts, postgres_audit, postgres_outbox
 from openscr.store import postgres_statements as statements
+from openscr.store.alert_records import AlertRow, Notice, Subscription
 from openscr.store.compression import Codec
 from openscr.store.instances import check_alone
 from openscr.store.interface import (
     NOBODY,
     NOTHING,
-    AlertRow,
     AuditPeriod,
     AuditRow,
     ChainHead,
     Foreseen,
     Instance,
     Leasing,
-    Notice,
     OutboxFigures,
     OutboxRow,
     OutboxState,
     PatientEntry,
-    Subscription,
     Transaction,
     VerifyReport,
 )
