@@ -216,6 +216,13 @@ class PostgresServer:
         """Return the URL of a database, with user and password."""
         return f"postgresql://{USER}:{PASSWORD.replace('/', '%2F')}@127.0.0.1:{self.port}/{database}"
 
+    def create_owned_database(self) -> str:
+        """Make an empty database whose owner may do nothing else, as a service's is; return the URL for it."""
+        name = f"plain{next(self._names)}"
+        self.sql(f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
+        self.sql(f"CREATE DATABASE {name} OWNER {name}")
+        return f"postgresql://{name}:{name}@127.0.0.1:{self.port}/{name}"
+
     def log(self) -> str:
         """Return what the server has logged."""
         return (self.folder / "log").read_text(errors="replace")

@@ -31,7 +31,8 @@ from openscr.delivery.notification_senders import (
 from openscr.delivery.notifications import GIVEN_UP_AFTER, LONGEST_PAUSE, Notifier, Sender, pause_after
 from openscr.errors import ConfigurationError, DeliveryError
 from openscr.metrics import Metrics
-from openscr.store.interface import Notice, Store, Subscription
+from openscr.store.alert_records import Notice, Subscription
+from openscr.store.interface import Store
 from openscr.store.opening import open_store
 from store.samples import PATIENT, an_alert, an_id, append
 

@@ -13,7 +13,8 @@ from openscr.record.alerts import Alerts, AlertSearch, AlertState, AlertStep, St
 from openscr.record.subscriptions import Channel, Reachable, Subscriptions
 from openscr.spine import Caller, MessageIds, Session
 from openscr.store.alert_evidence import CHANGE_DIGEST
-from openscr.store.interface import AlertRow, Transaction
+from openscr.store.alert_records import AlertRow
+from openscr.store.interface import Transaction
 
 from .clinic import GP, HOSPITAL_PARTY, HOSPITAL_SYSTEM, NOON, PATIENT, Clinic, uuid
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from openscr.identifiers import slot_of
 from openscr.spine import Consent, EventStatus
 from openscr.standing import Holder, HolderKind, StandingKind
+from openscr.store.alert_records import AlertRow
 from openscr.store.interface import (
-    AlertRow,
     AuditEntry,
     ConsentRow,
     EventRow,

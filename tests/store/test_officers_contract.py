@@ -8,17 +8,8 @@ import pytest
 from openscr.errors import Conflict
 from openscr.identifiers import slot_of
 from openscr.store.alert_evidence import CHANGE_DIGEST, change_digest
-from openscr.store.interface import (
-    AlertChange,
-    AlertRow,
-    AuditEntry,
-    AuditPeriod,
-    AuditRow,
-    Notice,
-    Store,
-    Subscription,
-    Transaction,
-)
+from openscr.store.alert_records import AlertChange, AlertRow, Notice, Subscription
+from openscr.store.interface import AuditEntry, AuditPeriod, AuditRow, Store, Transaction
 
 from .conftest import Opening
 from .samples import OTHER_PATIENT, PATIENT, SLOT, an_alert, an_entry, an_id, append, at

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from openscr.store import statements
-from openscr.store.interface import AlertRow, ConsentRow, EventRow, OutboxRow, PollResult, Receipt
+from openscr.store.alert_records import AlertRow
+from openscr.store.interface import ConsentRow, EventRow, OutboxRow, PollResult, Receipt
 from openscr.store.migrations import sqlite_schema
 from openscr.store.sqlite_connection import connect, prepare_database
 

@@ -17,8 +17,9 @@ from openscr.errors import StoreError
 from openscr.identifiers import slot_of
 from openscr.spine import Consent, EventStatus
 from openscr.store.alert_evidence import ALERT_DIGEST, CHANGE_DIGEST, alert_digest, change_digest
+from openscr.store.alert_records import AlertChange
 from openscr.store.compression import Codec
-from openscr.store.interface import AlertChange, RawMessage, Store, Transaction
+from openscr.store.interface import RawMessage, Store, Transaction
 from openscr.store.sqlite import SqliteStore
 from openscr.store.sqlite_connection import connect
 from openscr.store.sqlite_verification import check_slots

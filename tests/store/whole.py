@@ -6,16 +6,9 @@ from datetime import timedelta
 from openscr.identifiers import slot_of
 from openscr.spine import EventStatus
 from openscr.store.alert_evidence import ALERT_DIGEST, CHANGE_DIGEST, alert_digest, change_digest
+from openscr.store.alert_records import AlertChange, Subscription
 from openscr.store.copying import Access, Database, Sum, sum_table
-from openscr.store.interface import (
-    AlertChange,
-    AuditEntry,
-    OutboxState,
-    PatientEntry,
-    Store,
-    Subscription,
-    Transaction,
-)
+from openscr.store.interface import AuditEntry, OutboxState, PatientEntry, Store, Transaction
 from openscr.store.opening import open_store, whole_store
 from openscr.store.tables import TABLES
 

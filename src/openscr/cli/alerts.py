@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from openscr.record.alerts import AlertPage, Alerts, AlertSearch, AlertState, AlertStepped, OpenedAlert
     from openscr.record.subscriptions import Channel, Subscribed, Subscriptions
     from openscr.spine import Caller, MessageIds
-    from openscr.store.interface import AlertRow
+    from openscr.store.alert_records import AlertRow
 
 commands = typer.Typer(help="Privacy alerts.", invoke_without_command=True)
 

@@ -22,7 +22,7 @@ from openscr.errors import OpenSCRError
 from openscr.hl7.presentation import presentation_of
 from openscr.identifiers import mint_uuid
 from openscr.spine import Consent, DissentOverride, EventListOutcome, EventStatus, Outcome, Person
-from openscr.store.interface import AlertRow
+from openscr.store.alert_records import AlertRow
 from openscr.store.opening import open_store
 from openscr.testbench.population import fresh_number
 from openscr.testbench.stories import Bearing, Step, Story

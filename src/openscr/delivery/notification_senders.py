@@ -24,7 +24,7 @@ import msgspec
 from openscr.delivery.carriers import HttpCarrier
 from openscr.errors import ConfigurationError, DeliveryError
 from openscr.identifiers import Clock, is_loopback
-from openscr.store.interface import Subscription
+from openscr.store.alert_records import Subscription
 
 SIGNATURE: Final = "OpenSCR-Signature"
 FORMAT: Final = "openscr-alert-notice/1"

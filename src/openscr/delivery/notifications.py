@@ -20,7 +20,8 @@ import structlog
 from openscr.errors import DeliveryError, StoreError
 from openscr.identifiers import Clock
 from openscr.metrics import Metrics
-from openscr.store.interface import Notice, Store, Subscription
+from openscr.store.alert_records import Notice, Subscription
+from openscr.store.interface import Store
 
 SWEEP_SECONDS: Final = 1.0
 DUE_AT_ONCE: Final = 200

@@ -11,7 +11,7 @@ from openscr.access.policy import Authorisation, Reason
 from openscr.record.decision import ACCEPTED, ACCESS_DENIED, Decision, refuse
 from openscr.spine import Alert, Caller
 from openscr.store.alert_evidence import ALERT_DIGEST, alert_digest
-from openscr.store.interface import AlertRow
+from openscr.store.alert_records import AlertRow
 
 
 def decide_alert(alert: Alert, authorisation: Authorisation, caller: Caller, now: datetime, alert_id: str) -> Decision:

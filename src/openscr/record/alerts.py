@@ -25,7 +25,8 @@ from openscr.record.decision import ACCEPTED, ACCESS_DENIED
 from openscr.record.settling import transact_until_known
 from openscr.spine import AckType, Caller, MessageIds, Outcome
 from openscr.store.alert_evidence import CHANGE_DIGEST, change_digest
-from openscr.store.interface import AlertChange, AlertRow, Store, Transaction
+from openscr.store.alert_records import AlertChange, AlertRow
+from openscr.store.interface import Store, Transaction
 
 LARGEST_PAGE: Final = 500
 MOST_AT_ONCE: Final = 500

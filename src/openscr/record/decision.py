@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from openscr.errors import GENERAL, Issue, refusal
 from openscr.spine import AckType, Outcome
-from openscr.store.interface import AlertRow, ConsentRow, EventRow, PatientState
+from openscr.store.alert_records import AlertRow
+from openscr.store.interface import ConsentRow, EventRow, PatientState
 
 
 @dataclass(frozen=True, slots=True)

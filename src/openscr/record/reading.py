@@ -6,7 +6,8 @@ Spec: 30 §9.1, 35 §7, 80 §5.3.
 from datetime import datetime
 
 from openscr.identifiers import slot_of
-from openscr.store.interface import AlertRow, AuditEntry, ConsentRow, Store, Transaction
+from openscr.store.alert_records import AlertRow
+from openscr.store.interface import AuditEntry, ConsentRow, Store, Transaction
 
 
 def _entry(action: str, operator: str, now: datetime, nhs_number: str | None) -> AuditEntry:

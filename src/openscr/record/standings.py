@@ -46,7 +46,8 @@ from openscr.standing import (
     mistakes,
 )
 from openscr.store.alert_evidence import ALERT_DIGEST, alert_digest
-from openscr.store.interface import AlertRow, PatientState, StandingRow, Store, Transaction
+from openscr.store.alert_records import AlertRow
+from openscr.store.interface import PatientState, StandingRow, Store, Transaction
 
 RELATIONSHIP_ALERT: Final = "1"
 """Alert type: a relationship that somebody claimed for himself. Spec: 35 §6.1."""

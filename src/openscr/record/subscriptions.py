@@ -18,7 +18,8 @@ from openscr.identifiers import Clock, UuidFactory, is_loopback, slot_of
 from openscr.record.audit import audit_entry
 from openscr.record.decision import ACCEPTED, ACCESS_DENIED
 from openscr.spine import AckType, Caller, MessageIds, Outcome
-from openscr.store.interface import Store, Subscription, Transaction
+from openscr.store.alert_records import Subscription
+from openscr.store.interface import Store, Transaction
 
 MOST_SUBSCRIPTIONS: Final = 50
 """Subscriptions of one organisation at most."""

@@ -23,7 +23,8 @@ from openscr.record.decision import (
     survivor_of,
 )
 from openscr.spine import Caller, Consent, DissentOverride, Event, EventStatus
-from openscr.store.interface import AlertRow, EventRow, PatientState
+from openscr.store.alert_records import AlertRow
+from openscr.store.interface import EventRow, PatientState
 
 ACCESS_ALERT = "2"
 """Alert type: access that consent did not cover. Spec: 35 §6.1."""

@@ -11,8 +11,8 @@ from typing import Final
 
 import msgspec
 
+from openscr.store.alert_records import AlertChange, AlertRow
 from openscr.store.alert_rows import alert_values, change_values
-from openscr.store.interface import AlertChange, AlertRow
 
 ALERT_DIGEST: Final = "alert_digest"
 CHANGE_DIGEST: Final = "alert_change_digest"

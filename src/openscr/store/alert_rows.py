@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 
 from openscr.errors import StoreError
-from openscr.store.interface import AlertChange, AlertRow, Notice, Subscription
+from openscr.store.alert_records import AlertChange, AlertRow, Notice, Subscription
 from openscr.store.rows import (
     Row,
     Values,

@@ -16,24 +16,22 @@ from openscr.errors import Conflict, StoreError
 from openscr.identifiers import SLOTS, slot_of
 from openscr.store import postgres_alerts, postgres_audit, postgres_outbox
 from openscr.store import postgres_statements as statements
+from openscr.store.alert_records import AlertRow, Notice, Subscription
 from openscr.store.compression import Codec
 from openscr.store.instances import check_alone
 from openscr.store.interface import (
     NOBODY,
     NOTHING,
-    AlertRow,
     AuditPeriod,
     AuditRow,
     ChainHead,
     Foreseen,
     Instance,
     Leasing,
-    Notice,
     OutboxFigures,
     OutboxRow,
     OutboxState,
     PatientEntry,
-    Subscription,
     Transaction,
     VerifyReport,
 )
@@ -132,7 +130,9 @@ class PostgresStore(PostgresDatabase):
         while True:
             connection = await connections.acquire(deadline)
             alarm = loop.call_at(deadline, connection.terminate)
-            transaction = PostgresTransaction(connection, self._codec, slot, self.leasing.holder)
+            transaction = PostgresTransaction(
+                connection, self._codec, slot, self.leasing.holder, together=connections.keeps_quiet(connection)
+            )
             try:
                 await transaction.begin(foreseen)
             except BaseException as error:

@@ -1,7 +1,8 @@
 """Connections to PostgreSQL as the store needs them: where the database is, and a small pool.
 
 Invariants: nobody waits for a connection or for an answer beyond its deadline; a connection that failed is never used
-again; no text that this module makes holds a password.
+again; no text that this module makes holds a password; whoever puts values into the text of a statement has asked
+`Connections.keeps_quiet` before.
 
 Spec: engine.md level 1, "What the protocol layer does with it".
 """
@@ -12,11 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs, quote, unquote, urlsplit
+from weakref import WeakSet
 
 import asyncpg
+import structlog
 
 from openscr.errors import ConfigurationError, StoreUnavailable
 from openscr.store.postgres_errors import CONNECTION_ERRORS, translate_error
+
+_log = structlog.get_logger("store")
 
 Connection: TypeAlias = Any
 """A connection of the driver, which says nothing of its types."""
@@ -42,6 +47,14 @@ _SESSION: Final = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }
+
+# Usually a server logs the text of every statement that fails. Who may tell it not to does so.
+_QUIETEN: Final = (
+    "SELECT CASE WHEN has_parameter_privilege('log_min_error_statement', 'SET')"
+    " THEN set_config('log_min_error_statement', 'panic', false)"
+    " ELSE current_setting('log_min_error_statement') END"
+)
+_QUIET: Final = "panic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +156,12 @@ class Connections:
         self._idle: list[Connection] = []
         self._open = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._quiet: WeakSet[Connection] = WeakSet()
+        self._warned = False
+
+    def keeps_quiet(self, connection: Connection) -> bool:
+        """Whether the server keeps the texts of failed statements out of its log: only then may they hold values."""
+        return connection in self._quiet
 
     async def acquire(self, deadline: float) -> Connection:
         """Return a connection that nobody else uses; ``deadline`` by the loop's clock. Raises: `StoreUnavailable`."""
@@ -170,12 +189,17 @@ class Connections:
 
     async def _connect(self, seconds: float) -> Connection:
         connection = await connect(self._place, seconds)
-        if self._preparation:
-            try:
+        try:
+            if self._preparation:
                 await connection.execute(self._preparation, timeout=seconds)
-            except BaseException:
-                connection.terminate()
-                raise
+            if await connection.fetchval(_QUIETEN, timeout=seconds) == _QUIET:
+                self._quiet.add(connection)
+            elif not self._warned:
+                self._warned = True
+                _log.warning("the database logs statements that fail: writing is slower, each value by itself")
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     async def _wait(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:

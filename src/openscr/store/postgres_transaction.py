@@ -13,19 +13,17 @@ from typing import Any, Final
 from openscr.errors import Conflict, StoreError
 from openscr.spine import Consent
 from openscr.store import postgres_statements as statements
+from openscr.store.alert_records import AlertChange, AlertRow, Notice
 from openscr.store.alert_rows import alert_values, change_values, notice_values, read_alert, read_change
 from openscr.store.chain import GENESIS, link, write_content
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
 from openscr.store.interface import (
     NOTHING,
-    AlertChange,
-    AlertRow,
     AuditEntry,
     ConsentRow,
     EventRow,
     Foreseen,
-    Notice,
     OutboxRow,
     PatientState,
     PollResult,
@@ -65,19 +63,23 @@ _LONGEST_BATCH: Final = 256 * 1024
 class PostgresTransaction:
     """Reads and writes of one slot on a connection; `begin` comes first, `commit` last.
 
-    Writes are held back, and travel together with the COMMIT: what they would raise is raised then. A read that could
-    miss one of them sends them before it.
+    Writes are held back, and travel ``together`` with the COMMIT: what they would raise is raised then. A read that
+    could miss one of them sends them before it. Their text holds what they write: where the server would log it, each
+    write travels by itself, its values apart.
     """
 
     __slots__ = (
         "_codec", "_connection", "_event_ids", "_foreseen", "_head", "_holder", "_pending", "_size", "_state",
-        "_touched", "slot",
+        "_together", "_touched", "slot",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, codec: Codec, slot: int, holder: str = "") -> None:
+    def __init__(
+        self, connection: Connection, codec: Codec, slot: int, holder: str = "", *, together: bool = True
+    ) -> None:
         self._connection = connection
         self._codec = codec
         self._holder = holder
+        self._together = together
         self._head: tuple[int, bytes] = (0, GENESIS)
         self._foreseen = NOTHING
         self._state: Any = None
@@ -110,10 +112,11 @@ class PostgresTransaction:
             foreseen.message_ids,
         )
         rows = await self._connection.fetch(statements.OPEN_SLOT, *values)
-        if not rows:
-            await self._connection.execute(statements.START_CHAIN, self.slot, GENESIS)
-        if not rows or not rows[0][2]:
-            # Now that the lock is ours, nobody can change what is read.
+        while not rows or not rows[0][2]:
+            if not rows:
+                # Somebody else may do so at the same time, and come before us: then it is waited for once more.
+                await self._connection.execute(statements.START_CHAIN, self.slot, GENESIS)
+            # Once the lock is ours, nobody can change what is read.
             rows = await self._connection.fetch(statements.OPEN_SLOT, *values)
         self._head = (rows[0][0], rows[0][1])
         self._state = rows
@@ -126,10 +129,17 @@ class PostgresTransaction:
         """
         if self._touched:
             # Whoever has waited for us sees by the row of the chain that there is something new.
-            self._hold("openscr_move_chain", (self.slot, *self._head))
+            await self._move_chain()
         statement = ";".join((*self._pending, "COMMIT"))
         self._pending.clear()
         return str(await self._connection.execute(statement))
+
+    async def _move_chain(self) -> None:
+        values = (self.slot, *self._head)
+        if self._together:
+            self._hold("openscr_move_chain", values)
+        else:
+            await self._connection.execute(statements.MOVE_CHAIN, *values)
 
     def _hold(self, name: str, values: Values) -> None:
         statement = execution(name, values)
@@ -138,6 +148,9 @@ class PostgresTransaction:
 
     async def _append(self, table: str, name: str, values: Values) -> None:
         """Hold a write back, and all of them no longer when they have become many."""
+        if not self._together:
+            await self._write(table, statements.PREPARED[name], *values)
+            return
         self._touched.add(table)
         self._hold(name, values)
         if self._size > _LONGEST_BATCH:

@@ -19,24 +19,22 @@ from typing import Any, Final, TypeVar
 from openscr.errors import Conflict, StoreError
 from openscr.identifiers import SLOTS, slot_of, utc_now
 from openscr.store import sqlite_alerts, sqlite_audit, statements
+from openscr.store.alert_records import AlertRow, Notice, Subscription
 from openscr.store.compression import Codec
 from openscr.store.instances import check_alone
 from openscr.store.interface import (
     NOBODY,
     NOTHING,
-    AlertRow,
     AuditPeriod,
     AuditRow,
     ChainHead,
     Foreseen,
     Instance,
     Leasing,
-    Notice,
     OutboxFigures,
     OutboxRow,
     OutboxState,
     PatientEntry,
-    Subscription,
     Transaction,
     VerifyReport,
 )

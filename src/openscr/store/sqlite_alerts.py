@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from openscr.store import statements
+from openscr.store.alert_records import AlertRow, Notice, Subscription
 from openscr.store.alert_rows import notice_values, read_alert, read_notice, read_subscription, subscription_values
-from openscr.store.interface import AlertRow, Notice, Subscription
 from openscr.store.rows import period, to_microseconds
 
 

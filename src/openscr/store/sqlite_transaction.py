@@ -13,17 +13,15 @@ from typing import TypeVar
 from openscr.errors import Conflict, StoreError
 from openscr.spine import Consent
 from openscr.store import statements
+from openscr.store.alert_records import AlertChange, AlertRow, Notice
 from openscr.store.alert_rows import alert_values, change_values, notice_values, read_alert, read_change
 from openscr.store.chain import GENESIS, link, write_content
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
 from openscr.store.interface import (
-    AlertChange,
-    AlertRow,
     AuditEntry,
     ConsentRow,
     EventRow,
-    Notice,
     OutboxRow,
     PatientState,
     PollResult,

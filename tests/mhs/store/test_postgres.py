@@ -60,6 +60,23 @@ def url(postgres: PostgresServer) -> str:
     return postgres.create_database()
 
 
+# --- what the server logs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_statement_that_fails_does_not_show_its_values(postgres: PostgresServer, trusted: bool) -> None:
+    """Whether or not our role may say what is logged, a body that is not sealed stays out of the server's log."""
+    store = await opened(postgres.create_database() if trusted else postgres.create_owned_database())
+    await put(store, a_queue_message(1, body=SECRET), a_message(2), a_reply(2), an_entry(1, note="short"))
+    before = len(postgres.log())
+    with pytest.raises(Conflict):
+        await put(store, a_queue_message(1, body=SECRET), an_entry(2))
+    await store.close()
+    logged = postgres.log()[before:]
+    assert "duplicate key" in logged
+    assert SECRET.hex() not in logged
+
+
 # --- the schema -------------------------------------------------------------------------------------------------------
 
 

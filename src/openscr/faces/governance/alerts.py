@@ -30,7 +30,7 @@ from openscr.record.alerts import (
 )
 from openscr.record.audit_forms import masked
 from openscr.record.subscriptions import Channel, Subscriptions
-from openscr.store.interface import AlertChange, AlertRow, Subscription
+from openscr.store.alert_records import AlertChange, AlertRow, Subscription
 
 _Time = Annotated[datetime, Meta(tz=True)]
 _Id = Annotated[str, Meta(min_length=1, max_length=64)]

@@ -74,17 +74,19 @@ class PostgresTransaction:
     """Reads and writes on one connection; see `openscr.mhs.store.interface.Transaction`.
 
     Who runs it says `write_audit`, then `commit`. Writes are held back, and travel together with the COMMIT; what they
-    would raise is raised then. What was read or written once need not be read again: nobody else changes it until the
+    would raise is raised then; but not ``together`` where the server would log the text of a statement that fails, in
+    which the values would stand. What was read or written once need not be read again: nobody else changes it until the
     end.
     """
 
     __slots__ = (
         "_begun", "_connection", "_entries", "_locks", "_messages", "_pending", "_receipts", "_replies", "_sealing",
-        "_sendings", "_size", "_wrote",
+        "_sendings", "_size", "_together", "_wrote",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, sealing: Sealing) -> None:
+    def __init__(self, connection: Connection, sealing: Sealing, *, together: bool = True) -> None:
         self._connection = connection
+        self._together = together
         self._sealing = sealing
         self._locks: set[int] = set()
         self._entries: list[AuditEntry] = []
@@ -118,9 +120,9 @@ class PostgresTransaction:
         return await self._connection.fetchrow(statement, *values)
 
     async def _write(self, name: str, *values: Any) -> None:
-        """Hold a write back, unless it is large."""
+        """Hold a write back, unless it is large, or its text would be logged."""
         self._wrote = True
-        if any(isinstance(value, bytes) and len(value) > _LARGE for value in values):
+        if not self._together or any(isinstance(value, bytes) and len(value) > _LARGE for value in values):
             await self._send()
             await self._connection.execute(statements.PREPARED[name], *values)
             return

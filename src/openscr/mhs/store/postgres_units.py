@@ -111,7 +111,8 @@ class Units:
         """Run ``work`` in one transaction; return its result once that is durable. Raises as `run`."""
 
         async def unit(connection: Connection, end: _End) -> T:
-            transaction = PostgresTransaction(connection, self._sealing)
+            together = self._connections.keeps_quiet(connection)
+            transaction = PostgresTransaction(connection, self._sealing, together=together)
             result = end.result = await work(transaction)
             end.token = mint_token() if await transaction.write_audit() else None
             await transaction.commit(end.token)
