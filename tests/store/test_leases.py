@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openscr.errors import ConfigurationError, StoreError
+from openscr.store import postgres, sqlite
 from openscr.store.instances import SILENCE, check_alone, running_elsewhere
 from openscr.store.interface import Instance, Leasing, OutboxState, Store
 from openscr.store.migrations import SERVICE
@@ -98,6 +99,20 @@ async def test_a_worker_that_ends_gives_back_what_it_has(workers: tuple[Store, S
     assert await one.outbox_holders() == [TWO]
     assert not await one.change_outbox(replace(an_outbox_row(0), attempts=1))
     assert await two.withdraw("nobody/7") == 0
+
+
+async def test_hours_of_rows_are_given_back_in_portions(
+    workers: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many a dead worker has left, no statement takes long; two that give them back do not wait."""
+    for module in (postgres, sqlite):
+        monkeypatch.setattr(module, "RELEASED_AT_A_TIME", 7)
+    one, two = workers
+    await append(one, [an_outbox_row(number) for number in range(40)])
+    released = await asyncio.gather(one.withdraw(ONE), two.withdraw(ONE))
+    assert sum(released) == 40
+    assert await two.outbox_holders() == []
+    assert len(await ids_due(two)) == 40
 
 
 async def test_a_worker_that_starts_again_has_what_it_had(opening: Opening) -> None:

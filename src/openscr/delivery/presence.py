@@ -30,6 +30,9 @@ _log = structlog.get_logger("workers")
 BEAT: Final = 3.0
 """Seconds between two words that a worker lives."""
 
+_FAREWELL: Final = 1.5
+"""Seconds for giving back what we have when we end."""
+
 _STEADY_BEATS: Final = 4
 """Words in a row after which a worker judges others: whoever lives has spoken meanwhile, after an outage as well."""
 
@@ -94,8 +97,10 @@ class Presence:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._leads = False
-        with contextlib.suppress(StoreError):
-            await self._store.withdraw(self._store.leasing.holder)
+        # What is left to be given back whoever leads finds, or we at our next start.
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                await self._store.withdraw(self._store.leasing.holder)
 
     async def _run(self) -> None:
         while True:

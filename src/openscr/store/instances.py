@@ -13,6 +13,9 @@ from openscr.store.interface import Instance, Leasing
 SILENCE: Final = 30.0
 """Seconds without a word of its own after which a worker process is taken for dead."""
 
+RELEASED_AT_A_TIME: Final = 2000
+"""Rows of the outbox that are given back with one statement: a dead worker may have left hours of them."""
+
 
 def running_elsewhere(instances: Iterable[Instance], leasing: Leasing, now: datetime) -> list[Instance]:
     """Return the worker processes of other places that were heard of lately; ``now`` by the store's clock.

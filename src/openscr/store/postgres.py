@@ -18,7 +18,7 @@ from openscr.store import postgres_alerts, postgres_audit, postgres_outbox
 from openscr.store import postgres_statements as statements
 from openscr.store.alert_records import AlertRow, Notice, Subscription
 from openscr.store.compression import Codec
-from openscr.store.instances import check_alone
+from openscr.store.instances import RELEASED_AT_A_TIME, check_alone
 from openscr.store.interface import (
     NOBODY,
     NOTHING,
@@ -210,12 +210,11 @@ class PostgresStore(PostgresDatabase):
 
     async def withdraw(self, holder: str) -> int:
         """Forget a worker process, and give back its rows of the outbox; return how many."""
-
-        async def write(connection: Connection) -> int:
-            await connection.execute(statements.WITHDRAW, holder)
-            return count_of(await connection.execute(statements.RELEASE_OUTBOX, holder))
-
-        return await self._in_transaction(write)
+        await self._execute(statements.WITHDRAW, holder)
+        released = 0
+        while portion := count_of(await self._execute(statements.RELEASE_OUTBOX, holder, RELEASED_AT_A_TIME)):
+            released += portion
+        return released
 
     async def read_instances(self) -> list[Instance]:
         """Return every worker process that runs, as it says."""

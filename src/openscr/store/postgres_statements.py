@@ -142,7 +142,11 @@ FIND_OUTBOX: Final = numbered(shared.FIND_OUTBOX)
 LIST_OUTBOX: Final = numbered(shared.LIST_OUTBOX)
 LIST_OUTBOX_OF_STATE: Final = numbered(shared.LIST_OUTBOX_OF_STATE)
 OUTBOX_FIGURES: Final = numbered(shared.OUTBOX_FIGURES)
-RELEASE_OUTBOX: Final = numbered(shared.RELEASE_OUTBOX)
+# Two that give back the same do not wait for each other.
+RELEASE_OUTBOX: Final = (
+    "UPDATE outbox SET holder = '' WHERE holder = $1 AND (slot, id) IN"
+    " (SELECT slot, id FROM outbox WHERE state = 'open' AND holder = $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"
+)
 ANNOUNCE: Final = numbered(shared.ANNOUNCE)
 WITHDRAW: Final = numbered(shared.WITHDRAW)
 READ_INSTANCES: Final = numbered(shared.READ_INSTANCES)

@@ -21,7 +21,7 @@ from openscr.identifiers import SLOTS, slot_of, utc_now
 from openscr.store import sqlite_alerts, sqlite_audit, statements
 from openscr.store.alert_records import AlertRow, Notice, Subscription
 from openscr.store.compression import Codec
-from openscr.store.instances import check_alone
+from openscr.store.instances import RELEASED_AT_A_TIME, check_alone
 from openscr.store.interface import (
     NOBODY,
     NOTHING,
@@ -153,9 +153,12 @@ class SqliteStore(SqliteFile):
 
         def write(connection: sqlite3.Connection) -> int:
             connection.execute(statements.WITHDRAW, (holder,))
-            return connection.execute(statements.RELEASE_OUTBOX, (holder,)).rowcount
+            return connection.execute(statements.RELEASE_OUTBOX, (holder, holder, RELEASED_AT_A_TIME)).rowcount
 
-        return await self._write(write)
+        released = 0
+        while portion := await self._write(write):
+            released += portion
+        return released
 
     async def read_instances(self) -> list[Instance]:
         """Return every worker process that runs, as it says."""

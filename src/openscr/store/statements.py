@@ -198,7 +198,11 @@ FIND_OUTBOX: Final = (
 LIST_OUTBOX: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox ORDER BY created_at, id"
 LIST_OUTBOX_OF_STATE: Final = f"SELECT {OUTBOX_COLUMNS} FROM outbox WHERE state = ? ORDER BY created_at, id"
 OUTBOX_FIGURES: Final = "SELECT state, count(*), min(created_at) FROM outbox GROUP BY state"
-RELEASE_OUTBOX: Final = "UPDATE outbox SET holder = '' WHERE state = 'open' AND holder = ?"
+# So many at a time; who leases one of them meanwhile keeps it.
+RELEASE_OUTBOX: Final = (
+    "UPDATE outbox SET holder = '' WHERE holder = ? AND (slot, id) IN"
+    " (SELECT slot, id FROM outbox WHERE state = 'open' AND holder = ? LIMIT ?)"
+)
 NEXT_HOLDER: Final = "SELECT holder FROM outbox WHERE state = 'open' AND holder > ? ORDER BY holder LIMIT 1"
 ANNOUNCE: Final = (
     "INSERT INTO instance (holder, program, started_at, seen_at) VALUES (?, ?, ?, ?)"
