@@ -100,6 +100,16 @@ async def test_every_channel_says_in_its_own_words_that_it_is_busy(tmp_path: Pat
         assert (site.admission.at_work, site.admission.waiting, site.admission.bodies.held) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("place", ["%0d%0aX-Planted:%20yes", "%E2%82%AC", "no-token"])
+async def test_what_a_stranger_calls_a_place_is_repeated_in_no_header(tmp_path: Path, place: str) -> None:
+    """Nobody is told to ask again for what can be no result; least of all in lines of the asker's own."""
+    async with busy(tmp_path, waiting=0) as site, connected(site.service.url) as connection:
+        site.take_all()
+        asked = await connection.exchange(f"GET /_poll/{place} HTTP/1.1\r\nHost: scr\r\n\r\n".encode())
+        assert asked.status == 404
+        assert [asked.header(name) for name in ("x-planted", "content-location")] == [None, None]
+
+
 async def test_a_full_queue_refuses_before_the_body_has_come(tmp_path: Path) -> None:
     """The connection can be used again once the body has gone by."""
     async with busy(tmp_path, waiting=0) as site, connected(site.service.url) as connection:

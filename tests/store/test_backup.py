@@ -1,5 +1,7 @@
 """A backup is one state of the store, whole or refused, and becomes a store again on any engine."""
 
+import fcntl
+import os
 import random
 import resource
 import sqlite3
@@ -7,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -270,10 +273,45 @@ async def test_what_stops_a_backup_leaves_nothing(full: tuple[str, Path], tmp_pa
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     assert files(tmp_path) == before
     (tmp_path / "two.backup.part").write_bytes(b"left by a kill" * 100_000)
+    (tmp_path / "two.backup.part").chmod(0o644)
     await back_up(url, tmp_path / "two.backup")
     assert (await verify(tmp_path / "two.backup")).intact
+    assert (tmp_path / "two.backup").stat().st_mode & 0o777 == 0o600
     with (
-        backup_file._open_alone(tmp_path / "three.backup.part"),
+        backup_file._open_alone(tmp_path / "three.backup", tmp_path / "three.backup.part"),
         pytest.raises(ConfigurationError, match="another backup is being written"),
     ):
         await back_up(url, tmp_path / "three.backup")
+
+
+@pytest.mark.parametrize("moment", ["before the file is opened", "before it is locked"])
+async def test_two_backups_of_one_name_do_no_harm_to_each_other(
+    full: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """One that is finished just when another begins stays as it is, and the other is refused."""
+    url, whole = full
+    path, partial = tmp_path / "same.backup", tmp_path / "same.backup.part"
+    content = whole.read_bytes()
+    opening, locking = os.open, fcntl.flock
+
+    def finish() -> None:
+        if not path.exists():
+            partial.write_bytes(content)
+            partial.rename(path)
+
+    def open_later(*arguments: Any) -> int:
+        if moment == "before the file is opened" and arguments[0] == partial:
+            finish()
+        return opening(*arguments)
+
+    def lock_later(file: Any, how: int) -> None:
+        if moment == "before it is locked":
+            finish()
+        locking(file, how)
+
+    monkeypatch.setattr(backup_file.os, "open", open_later)
+    monkeypatch.setattr(backup_file.fcntl, "flock", lock_later)
+    with pytest.raises(ConfigurationError, match="is there already"):
+        await back_up(url, path)
+    assert path.read_bytes() == content
+    assert not partial.exists()

@@ -88,11 +88,9 @@ async def write_backup(source: Source, head: Head, path: Path, progress: Callabl
     ``progress`` is told how many rows more were written. Raises: `ConfigurationError` when the file cannot be made;
     `StoreFull` when there is no space for it.
     """
-    if await asyncio.to_thread(path.exists):
-        raise ConfigurationError(f"{path} is there already; name another file, a backup never replaces one")
     partial = path.with_name(f"{path.name}.part")
     try:
-        file = _open_alone(partial)
+        file = _open_alone(path, partial)
     except OSError as error:
         raise ConfigurationError(f"the backup {path} cannot be written: {error.strerror}") from error
     try:
@@ -109,18 +107,37 @@ async def write_backup(source: Source, head: Head, path: Path, progress: Callabl
     return Written(path, size, source.snapshot.rows)
 
 
-def _open_alone(partial: Path) -> BinaryIO:
+def _open_alone(path: Path, partial: Path) -> BinaryIO:
     """Open what becomes a backup; what a program that was killed has left there is overwritten."""
-    file = os.fdopen(os.open(partial, os.O_CREAT | os.O_RDWR, 0o600), "r+b")
+    file = os.fdopen(os.open(partial, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600), "r+b")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Only who holds the lock gives a backup its name, so from here on nobody does; until here somebody may have,
+        # and then this is it.
+        if not _is_at(file, partial):
+            raise _there_already(path)
+        if os.path.lexists(path):
+            partial.unlink()
+            raise _there_already(path)
+        os.fchmod(file.fileno(), 0o600)
         file.truncate()
-    except OSError as error:
+    except BaseException as error:
         file.close()
         if isinstance(error, BlockingIOError):
             raise ConfigurationError(f"another backup is being written to {partial}; let it finish") from error
         raise
     return file
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _there_already(path: Path) -> ConfigurationError:
+    return ConfigurationError(f"{path} is there already; name another file, a backup never replaces one")
 
 
 async def _write(source: Source, head: Head, file: BinaryIO, progress: Callable[[int], None]) -> int:

@@ -38,7 +38,7 @@ from openscr.faces.spine.strangers import Strangers
 from openscr.faces.spine.treated_answers import send_treated
 from openscr.spine import AckType, Caller, MessageIds, Outcome
 from openscr.transport.interactions import ALERT_PATH, CONTRACT_PATHS, EBXML_PATHS, INTERACTIONS, SYNC_PATHS, Channel
-from openscr.transport.polling import POLL_PREFIX, UPLOAD_PATH
+from openscr.transport.polling import POLL_PREFIX, UPLOAD_PATH, slot_of_token
 from openscr.transport.soap import parse_soap_action
 
 _DECIDING_HEADERS = (
@@ -250,7 +250,11 @@ def _refuse_overloaded(scope: Scope, overload: Overloaded) -> Handled:
     """
     path, headers = scope["path"], dict(scope["headers"])
     if path.startswith(POLL_PREFIX):
-        return Handled(POLL, "202", ask_again(path.removeprefix(POLL_PREFIX).lower()))
+        token = path.removeprefix(POLL_PREFIX).lower()
+        if slot_of_token(token) is None:
+            # None of ours, and not to be repeated in a header: it may hold anything, line ends too.
+            return Handled(POLL, "404", Reply(404, content_type=None))
+        return Handled(POLL, "202", ask_again(token))
     if path == ALERT_PATH:
         reply = refuse_overloaded(overload)
         return Handled(ALERT_FHIR, str(reply.status), reply)
