@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 
 from openscr.errors import ConfigurationError, OutcomeUnknown, StoreError, StoreFull, StoreUnavailable
 from openscr.identifiers import slot_of
@@ -470,3 +471,12 @@ async def test_slots_are_computed_as_ever(store: PostgresStore) -> None:
     await upload(store, 1, OTHER_PATIENT)
     rows = await store._fetch("SELECT slot FROM event")
     assert [row[0] for row in rows] == [slot_of(OTHER_PATIENT)]
+
+
+async def test_a_database_that_may_lose_what_it_has_acknowledged_is_warned_of(url: str) -> None:
+    """The server of these tests does not sync; who runs a service like that is told so, each time."""
+    with structlog.testing.capture_logs() as said:
+        store = PostgresStore(url)
+        await store.open()
+        await store.close()
+    assert {line["setting"] for line in said if "crash" in line["event"]} == {"fsync", "synchronous_commit"}

@@ -10,11 +10,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import asyncpg
+import structlog
 
 from openscr.errors import ConfigurationError
 from openscr.store.migrations import SERVICE, UNFINISHED, Schema, postgres_script, unfinished
 from openscr.store.postgres_connection import Connection, Place, connect
 from openscr.store.postgres_errors import CONNECTION_ERRORS, sqlstate_of, translate_error
+
+_log = structlog.get_logger("store")
 
 OLDEST_SERVER: Final = 15
 _OPENING_SECONDS: Final = 5.0
@@ -130,6 +133,9 @@ async def _check_server(connection: Connection, place: Place) -> None:
         raise ConfigurationError(
             f"the store's database {place.name} keeps texts as {encoding}; create one with ENCODING 'UTF8'"
         )
+    for name in ("fsync", "synchronous_commit"):
+        if await connection.fetchval(f"SHOW {name}") == "off":
+            _log.warning("the database may lose in a crash what was acknowledged", setting=name, value="off")
 
 
 async def _check_rights(connection: Connection, place: Place) -> None:
