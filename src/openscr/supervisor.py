@@ -6,6 +6,7 @@ Invariants:
   whatever happens to the workers.
 * A worker that ends without being told to is replaced; one that is to be replaced leaves only when its successor is
   ready, and finishes what is under way on its connections.
+* No two workers have the same number at a time: what must be sent is theirs by it.
 * When this process ends, however it ends, its workers end. The data folder is held until the last of them has.
 
 Spec: 00 §4 ``serve --workers``; 90 §6.1 "rolling upgrades".
@@ -18,6 +19,7 @@ import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping
+from itertools import count
 from time import monotonic
 from typing import IO, Any, Final
 
@@ -48,6 +50,10 @@ LONGEST_PAUSE: Final = 30.0
 LIVED_LONG: Final = 60.0
 MOST_FAILURES: Final = 6
 """Replacements in a row that never came to be ready, with no worker left, after which we give up."""
+
+GIVING_BACK: Final = 10.0
+"""Seconds in which a dead worker's number is not given again after a colleague was told to give back what it had: that
+may take its time, and must not be taken from a successor."""
 
 COLLECT_SECONDS: Final = 2.0
 """How long workers may take to tell their figures; of one that does not, the last that it told count."""
@@ -85,6 +91,7 @@ class Supervisor:
         self._stopping = False
         self._failures = 0
         self._lost: set[int] = set()
+        self._given_back: dict[int, float] = {}
         self._pause = FIRST_PAUSE
         self._questions = 0
         self._ended: Figures = []
@@ -173,13 +180,18 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=tuple(fds.values()),
             )
-        taken = {worker.number for worker in self._workers}
-        number = next(number for number in range(1, len(taken) + 2) if number not in taken)
-        worker = _Worker(number, process, await Line.on(ours))
+        line = await Line.on(ours)
+        # Nothing is waited for between these: no two workers have one number.
+        worker = _Worker(self._free_number(), process, line)
         self._workers.add(worker)
         worker.line.say(Said(what="begin", flags=self._flags, file=self._file))
         self._keep(self._watch(worker))
         return worker
+
+    def _free_number(self) -> int:
+        taken = {worker.number for worker in self._workers}
+        taken |= {number for number, since in self._given_back.items() if monotonic() - since < GIVING_BACK}
+        return next(number for number in count(1) if number not in taken)
 
     async def _until_ready(self, worker: _Worker) -> tuple[str, ...]:
         """Wait until a worker is ready. Raises: `ConfigurationError` with what it has said when it is not."""
@@ -234,7 +246,9 @@ class Supervisor:
         self._lost -= {worker.number for worker in self._workers}
         living = next((worker for worker in self._workers if _serves(worker)), None)
         while living is not None and self._lost:
-            living.line.say(Said(what="withdraw", number=self._lost.pop()))
+            number = self._lost.pop()
+            self._given_back[number] = monotonic()
+            living.line.say(Said(what="withdraw", number=number))
 
     async def _replace(self, worker: _Worker, *, was_ready: bool) -> None:
         self._failures = 0 if was_ready else self._failures + 1
