@@ -63,7 +63,7 @@ async def take_due(
         wanted = limit + len(elsewhere)
         found = await _longest_due(connection, until, wanted, leasing.holder, besides)
         fresh = [row for row in found if _key(row) not in due and _key(row) not in elsewhere][: limit - len(due)]
-        taken = await _take(connection, leasing.holder, [_key(row) for row in fresh if row["holder"] != leasing.holder])
+        taken = await _take(connection, leasing.holder, [row for row in fresh if row["holder"] != leasing.holder])
         for row in fresh:
             key = _key(row)
             if row["holder"] != leasing.holder and key not in taken:
@@ -83,14 +83,20 @@ def _key(row: Any) -> tuple[int, str]:
     return row["slot"], row["id"]
 
 
-async def _take(connection: Connection, holder: str, keys: list[tuple[int, str]]) -> set[tuple[int, str]]:
-    """Make rows ours that are nobody's, slot by slot; return those that are ours now."""
+async def _take(connection: Connection, holder: str, rows: list[Any]) -> set[tuple[int, str]]:
+    """Make rows ours that are nobody's, slot by slot; return the keys of those that are ours now.
+
+    One that is due at another time than when it was read is not: somebody has had it meanwhile, and has tried.
+    """
+    due_at = {_key(row): row["due_at"] for row in rows}
     if not holder:
-        return set(keys)
+        return set(due_at)
     taken = set()
-    for slot, group in groupby(sorted(keys), key=itemgetter(0)):
-        rows = await connection.fetch(statements.SEIZE_OUTBOX, slot, [id for _, id in group])
-        ids = [row["id"] for row in rows if row["state"] == OutboxState.OPEN]
+    for slot, group in groupby(sorted(due_at), key=itemgetter(0)):
+        seized = await connection.fetch(statements.SEIZE_OUTBOX, slot, [id for _, id in group])
+        ids = [
+            row["id"] for row in seized if row["state"] == OutboxState.OPEN and row["due_at"] == due_at[slot, row["id"]]
+        ]
         await connection.execute(statements.LEASE_OUTBOX, holder, slot, ids)
         taken |= {(slot, id) for id in ids}
     return taken

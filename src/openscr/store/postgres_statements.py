@@ -72,7 +72,8 @@ CHANGE_OUTBOX: Final = numbered(shared.CHANGE_OUTBOX)
 OVERRULE_OUTBOX: Final = numbered(shared.OVERRULE_OUTBOX)
 # What somebody else is just taking is not waited for.
 SEIZE_OUTBOX: Final = (
-    "SELECT id, state FROM outbox WHERE slot = $1 AND id = ANY($2::text[]) AND holder = '' FOR UPDATE SKIP LOCKED"
+    "SELECT id, state, due_at FROM outbox WHERE slot = $1 AND id = ANY($2::text[]) AND holder = ''"
+    " FOR UPDATE SKIP LOCKED"
 )
 LEASE_OUTBOX: Final = "UPDATE outbox SET holder = $1 WHERE slot = $2 AND id = ANY($3::text[])"
 FAIL_DAMAGED_OUTBOX: Final = numbered(shared.FAIL_DAMAGED_OUTBOX)
