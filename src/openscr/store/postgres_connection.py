@@ -188,18 +188,20 @@ class Connections:
             await self._wait(loop, remaining)
 
     async def _connect(self, seconds: float) -> Connection:
-        connection = await connect(self._place, seconds)
-        try:
-            if self._preparation:
-                await connection.execute(self._preparation, timeout=seconds)
-            if await connection.fetchval(_QUIETEN, timeout=seconds) == _QUIET:
-                self._quiet.add(connection)
-            elif not self._warned:
-                self._warned = True
-                _log.warning("the database logs statements that fail: writing is slower, each value by itself")
-        except BaseException:
-            connection.terminate()
-            raise
+        # For all steps together: none of them knows how long the others took.
+        async with asyncio.timeout(seconds):
+            connection = await connect(self._place, seconds)
+            try:
+                if self._preparation:
+                    await connection.execute(self._preparation)
+                if await connection.fetchval(_QUIETEN) == _QUIET:
+                    self._quiet.add(connection)
+                elif not self._warned:
+                    self._warned = True
+                    _log.warning("the database logs statements that fail: writing is slower, each value by itself")
+            except BaseException:
+                connection.terminate()
+                raise
         return connection
 
     async def _wait(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
