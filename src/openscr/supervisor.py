@@ -71,6 +71,8 @@ class _Worker:
         # It need not have anybody who waits for it.
         self.ready.add_done_callback(lambda ready: ready.exception())
         self.leaving = False
+        # Started to succeed another one, and not ready yet.
+        self.succeeding = False
         self.figures: Figures = []
         self.asked: dict[int, asyncio.Future[None]] = {}
 
@@ -85,6 +87,7 @@ class Supervisor:
         self._sockets: dict[str, socket.socket] = {}
         self._hold: IO[bytes] | None = None
         self._workers: set[_Worker] = set()
+        self._spawning = 0
         self._watching: set[asyncio.Task[None]] = set()
         self._rolling: asyncio.Task[None] | None = None
         self._roll_again = False
@@ -169,7 +172,14 @@ class Supervisor:
     # --- one worker -------------------------------------------------------------------------------------------------
 
     async def _spawn(self) -> _Worker:
-        """Start a process that loads its program and waits for the word to go."""
+        """Start a process that loads its program and waits for the word to go. Raises: `OSError`."""
+        self._spawning += 1
+        try:
+            return await self._spawn_one()
+        finally:
+            self._spawning -= 1
+
+    async def _spawn_one(self) -> _Worker:
         ours, theirs = socket.socketpair()
         fds = {"line": theirs.fileno()} | {name: each.fileno() for name, each in self._sockets.items()}
         if self._hold is not None:
@@ -261,6 +271,9 @@ class Supervisor:
                 return
             await asyncio.sleep(self._pause)
             self._pause = min(LONGEST_PAUSE, self._pause * 2)
+            if self._enough():
+                # It ended while its successor was being started.
+                return
             try:
                 new = await self._spawn()
             except OSError as error:
@@ -270,6 +283,11 @@ class Supervisor:
             new.line.say(Said(what="go", number=new.number))
             # Its own watch sees to what follows, however it ends.
             return
+
+    def _enough(self) -> bool:
+        """Whether as many workers run, or are about to, as there should be."""
+        staying = sum(worker.succeeding or not worker.leaving for worker in self._workers)
+        return self._spawning + staying >= self._settings.workers
 
     # --- replacing all of them --------------------------------------------------------------------------------------
 
@@ -303,17 +321,21 @@ class Supervisor:
             _log.error("worker not started", reason=error.strerror)
             return False
         # Until it has proved itself nobody replaces it.
-        new.leaving = True
+        new.leaving = new.succeeding = True
         new.line.say(Said(what="go", number=new.number))
         try:
             async with asyncio.timeout(START_SECONDS):
                 await self._until_ready(new)
         except (ConfigurationError, TimeoutError) as error:
             _log.error("new worker not ready", reason=str(error) or "too slow", worker=new.number)
+            new.succeeding = False
             if new.process.returncode is None:
                 new.process.kill()
+            if old not in self._workers:
+                # Nobody has taken its place, because the new one was to.
+                self._keep(self._replace(old, was_ready=True))
             return False
-        new.leaving = False
+        new.leaving = new.succeeding = False
         old.leaving = True
         old.line.say(Said(what="drain", seconds=self._settings.drain_seconds))
         self._keep(self._see_off(old))

@@ -229,6 +229,22 @@ async def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
     assert await faults_of(data) == ()
 
 
+async def test_a_worker_that_is_killed_while_its_successor_starts_is_replaced_once(
+    data: Path, start: Callable[..., Server]
+) -> None:
+    """After a rolling restart in which one died there are as many workers as before, not one more."""
+    async with busy_site(data, start) as site:
+        (first, *_) = await site.happened("worker ready", 2)
+        site.server.process.send_signal(signal.SIGUSR2)
+        await site.happened("rolling restart begins")
+        os.kill(first["pid"], signal.SIGKILL)
+        await site.happened("rolling restart done")
+        await site.happened("worker ended")
+        assert set(await site.delivered()) == set(site.done)
+        assert sum(alive(event["pid"]) for event in site.events("worker ready")) == 2
+    assert site.server.stop() == 0
+
+
 def alive(pid: int) -> bool:
     """Whether a process is there and has not ended."""
     try:

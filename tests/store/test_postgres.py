@@ -41,6 +41,7 @@ from .samples import (
     an_entry,
     an_event,
     an_id,
+    an_outbox_row,
     append,
     find_receipt,
     read_patient,
@@ -328,6 +329,41 @@ async def test_a_server_that_hangs_or_is_gone_is_told_in_time() -> None:
         assert {1, 2, 3} <= {number for number in range(1, 40) if await find_receipt(store, number)}
         assert (await store.verify()).intact
         await store.close()
+
+
+@pytest.mark.parametrize(
+    "option", ["client_encoding=LATIN1", "client_encoding=SJIS", "standard_conforming_strings=off"]
+)
+async def test_what_a_url_asks_for_changes_no_letter(url: str, option: str) -> None:
+    """Texts are kept as they are, whatever encoding or syntax a URL wants."""
+    store = PostgresStore(f"{url}?{option}")
+    await store.open()
+    row = replace(an_outbox_row(1), last_error="it's \\ \\' \u00e9 \u20ac \u30bd\u8868 \U0001f600")
+    await append(store, [row])
+    assert await store.list_outbox() == [row]
+    await store.close()
+
+
+async def test_who_gives_up_does_not_wait_for_a_server_that_hangs() -> None:
+    """What takes long is let go of at once when its task is cancelled, and the store can be closed."""
+    with postgres_server() as server:
+        store = PostgresStore(server.create_database())
+        await store.open()
+        await upload(store, 1)
+        await store.outbox_figures()
+        server.freeze()
+        tasks = [
+            asyncio.create_task(unit) for unit in (store.outbox_figures(), store.read_directory(), upload(store, 2))
+        ]
+        _, waiting = await asyncio.wait(tasks, timeout=0.2)
+        assert len(waiting) == 3
+        for task in tasks:
+            task.cancel()
+        async with asyncio.timeout(BOUND):
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            await store.close()
+        assert {type(result) for result in results} == {asyncio.CancelledError}
+        server.thaw()
 
 
 async def test_the_address_that_takes_writes_is_found(postgres: PostgresServer, url: str) -> None:

@@ -59,6 +59,9 @@ _ROWS_AT_A_TIME: Final = 20_000
 _LONGEST: Final = 3600.0
 """Seconds that a verification of some slots may take."""
 
+_PAGE_SECONDS: Final = 4.0
+"""Seconds that what officers wait for may take at a time: whoever asks has an answer within five."""
+
 _LONG: Final = 60.0
 """Seconds that what operators and background tasks do may take."""
 
@@ -303,7 +306,7 @@ class PostgresStore(PostgresDatabase):
     ) -> list[AlertRow]:
         """Return privacy alerts, oldest first: all, or those of one organisation, raised in a period."""
         return await self._report(
-            lambda connection: postgres_alerts.read_alerts(connection, organisation, since, until)
+            lambda connection: postgres_alerts.read_alerts(connection, organisation, since, until), _PAGE_SECONDS
         )
 
     async def slot_of_alert(self, id: str) -> int | None:
@@ -355,7 +358,9 @@ class PostgresStore(PostgresDatabase):
     async def search_audit(self, period: AuditPeriod, *, newest_first: bool = False) -> AsyncIterator[AuditRow]:
         """Return audit rows in the order of time, of a patient in that of its chain. Raises: `StoreError`. 35 §7."""
         last = None
-        while page := await self._report(postgres_audit.page_of_time(period, last, newest_first=newest_first)):
+        while page := await self._report(
+            postgres_audit.page_of_time(period, last, newest_first=newest_first), _PAGE_SECONDS
+        ):
             for row in page:
                 yield row
             last = page[-1]

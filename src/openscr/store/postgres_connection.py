@@ -37,6 +37,8 @@ SCHEMES: Final = ("postgresql://", "postgres://")
 
 _SESSION: Final = {
     "application_name": "openscr",
+    # Whatever a URL says: in another one letters would be lost on the way.
+    "client_encoding": "UTF8",
     # Whatever is usual on the server: what the store relies on.
     "default_transaction_isolation": "read committed",
     "standard_conforming_strings": "on",

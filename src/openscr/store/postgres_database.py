@@ -173,6 +173,10 @@ class PostgresDatabase:
 
     async def _give_up(self, connection: Connection, error: BaseException) -> None:
         """Leave nothing of a transaction that has failed. Raises: `StoreError` in the place of the driver's errors."""
+        if isinstance(error, asyncio.CancelledError):
+            # Who gives up does not wait for the server's word, which may never come.
+            connection.terminate()
+            return
         await self._roll_back(connection)
         if isinstance(error, CONNECTION_ERRORS):
             raise self._translated(error) from error

@@ -23,6 +23,7 @@ OLDEST_SERVER: Final = 15
 _OPENING_SECONDS: Final = 5.0
 _MIGRATION_SETTINGS: Final = {
     "application_name": "openscr-migration",
+    "client_encoding": "UTF8",
     "default_transaction_isolation": "read committed",
     # Whoever changes a large table takes its time; whoever waits for a lock does not.
     "statement_timeout": "0",
