@@ -252,6 +252,11 @@ def _number(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def holds_credentials(path: str) -> bool:
+    """Whether what should be the path of a file looks like a mistyped URL with a password, not to be repeated."""
+    return re.match(r"[^@]*:[^@]*@", path) is not None
+
+
 def _mask(text: str) -> str:
     """Hide the password of an address, with or without its scheme: before the host, or among the parameters."""
     masked = re.sub(r"(://[^:/?#@]*):.*@", r"\1:***@", text)

@@ -17,7 +17,16 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 
-from openscr.setting_sources import Names, PathName, SourcedSettings, Sources, Url, read_names, read_url
+from openscr.setting_sources import (
+    Names,
+    PathName,
+    SourcedSettings,
+    Sources,
+    Url,
+    holds_credentials,
+    read_names,
+    read_url,
+)
 
 T = TypeVar("T")
 
@@ -107,7 +116,7 @@ def _read_hours(value: object) -> object:
 def _read_store(value: object) -> object:
     if isinstance(value, str) and value:
         scheme, separator, _ = value.partition("://")
-        if not separator or scheme in {"sqlite", "postgresql", "postgres"}:
+        if scheme in {"sqlite", "postgresql", "postgres"} if separator else not holds_credentials(value):
             return value
     raise ValueError("a store is a file, sqlite:///FILE, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
 

@@ -6,6 +6,7 @@ Spec: 00 §4 ``--store``; engine.md "four levels".
 from pathlib import Path
 
 from openscr.errors import ConfigurationError
+from openscr.setting_sources import holds_credentials
 from openscr.store.copying import Access, Database
 from openscr.store.interface import NOBODY, Leasing, Store
 from openscr.store.postgres import PostgresStore
@@ -46,6 +47,9 @@ def _path_of(url_or_path: str) -> str:
             f"the store's engine {url_or_path.partition('://')[0]!r} is not supported;"
             " name sqlite:///PATH, the path of a database file, or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         )
-    if not path or path == ":memory:":
-        raise ConfigurationError("the store needs the path of a database file: sqlite:///PATH or PATH")
+    if not path or path == ":memory:" or (path == url_or_path and holds_credentials(path)):
+        raise ConfigurationError(
+            "the store needs the path of a database file, sqlite:///PATH or PATH,"
+            " or postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        )
     return path

@@ -75,6 +75,12 @@ def read_place(url: str) -> Place:
         query = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
     except ValueError as error:
         raise ConfigurationError(f"the store's URL cannot be read; write {example}") from error
+    if "@" in url.partition("://")[2].removeprefix(parts.netloc):
+        # What we took for host, port and database is a part of a password, which must not be repeated.
+        raise ConfigurationError(
+            f"the store's URL cannot be read; write {example}, with %2F for /, %3F for ?, %23 for # and %40 for @"
+            " within a name or password"
+        )
     credentials, at, hosts = parts.netloc.rpartition("@")
     database = unquote(parts.path.removeprefix("/"))
     if not database or "/" in database:
