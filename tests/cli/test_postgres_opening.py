@@ -150,6 +150,11 @@ def _without_rights(server: PostgresServer, url: str) -> str:
     return url.replace(f"//{USER}:", "//visitor:")
 
 
+def _no_schema(server: PostgresServer, url: str) -> str:
+    server.sql(f"ALTER DATABASE {url.rpartition('/')[2]} SET search_path = ''")
+    return url
+
+
 def _other_encoding(server: PostgresServer, url: str) -> str:
     name = url.rpartition("/")[2]
     server.sql(f"DROP DATABASE {name}")
@@ -166,6 +171,7 @@ def _other_encoding(server: PostgresServer, url: str) -> str:
         (_read_only, "takes no writes"),
         (_foreign, "belongs to another program"),
         (_without_rights, "lacks rights"),
+        (_no_schema, "search_path"),
         (_other_encoding, "ENCODING 'UTF8'"),
     ],
 )

@@ -31,9 +31,9 @@ def of_owner(server: PostgresServer) -> str:
 
 
 def of_trusted_owner(server: PostgresServer) -> str:
-    """Return a database whose role has been given this one right."""
+    """Return a database whose role has been given these two rights."""
     url = server.create_owned_database()
-    server.sql(f"GRANT SET ON PARAMETER log_min_error_statement TO {url.rpartition('/')[2]}")
+    server.sql(f"GRANT SET ON PARAMETER log_min_error_statement, log_error_verbosity TO {url.rpartition('/')[2]}")
     return url
 
 
@@ -49,6 +49,22 @@ async def test_a_statement_that_fails_does_not_show_its_values(
     before = len(postgres.log())
     with pytest.raises(Conflict):
         await append(store, [a_receipt(1, NUMBER), a_consent(1, nhs_number=NUMBER), an_entry(1, NUMBER)], slot)
+    await store.close()
+    logged = postgres.log()[before:]
+    assert "duplicate key" in logged
+    assert NUMBER not in logged
+
+
+@pytest.mark.parametrize("make", [of_superuser, of_trusted_owner])
+async def test_a_key_that_exists_is_not_shown(postgres: PostgresServer, make: Callable[[PostgresServer], str]) -> None:
+    """That of a consent holds the patient's number; the server's log does not."""
+    store = open_store(make(postgres))
+    await store.open()
+    slot = slot_of(NUMBER)
+    await append(store, [a_consent(1, nhs_number=NUMBER)], slot)
+    before = len(postgres.log())
+    with pytest.raises(Conflict):
+        await append(store, [a_consent(1, nhs_number=NUMBER)], slot)
     await store.close()
     logged = postgres.log()[before:]
     assert "duplicate key" in logged

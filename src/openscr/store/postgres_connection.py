@@ -50,11 +50,14 @@ _SESSION: Final = {
     "plan_cache_mode": "force_generic_plan",
 }
 
-# Usually a server logs the text of every statement that fails. Who may tell it not to does so.
+# Usually a server logs the text of every statement that fails, and the key of a row that exists already: a patient's
+# number may be in it. Who may tell it not to does so.
 _QUIETEN: Final = (
     "SELECT CASE WHEN has_parameter_privilege('log_min_error_statement', 'SET')"
     " THEN set_config('log_min_error_statement', 'panic', false)"
-    " ELSE current_setting('log_min_error_statement') END"
+    " ELSE current_setting('log_min_error_statement') END,"
+    " CASE WHEN has_parameter_privilege('log_error_verbosity', 'SET')"
+    " THEN set_config('log_error_verbosity', 'terse', false) END"
 )
 _QUIET: Final = "panic"
 

@@ -74,6 +74,11 @@ def explain(error: BaseException, place: Place) -> Exception:
         return ConfigurationError(f"the store's database {place.name} does not exist; create it or name another")
     if state == "42501":
         return ConfigurationError(f"the store's user lacks rights in the database {place.name}; grant them to it")
+    if state == "3F000":
+        return ConfigurationError(
+            f"the search_path in the store's database {place.name} names no schema that is there; set it, for example"
+            " to public"
+        )
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched) or state == "25006":
         return ConfigurationError(
             f"the store's database {place.name} takes no writes: it is read-only or a standby; name the one that does"
