@@ -36,3 +36,9 @@ def postgres() -> Iterator[PostgresServer]:
     """
     with postgres_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def emptied() -> list[str]:
+    """Keep the URLs of databases that tests have done with, for the next ones: to make one takes longer than a test."""
+    return []

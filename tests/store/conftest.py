@@ -26,12 +26,6 @@ _EMPTYING = (
 )
 
 
-@pytest.fixture(scope="session")
-def emptied() -> list[str]:
-    """Keep the URLs of databases that tests have done with, for the next ones: to make one takes longer than a test."""
-    return []
-
-
 def url_of(engine: str, request: pytest.FixtureRequest, folder: Path) -> str:
     """Return the URL of a store that is still to be made."""
     if engine == "sqlite":

@@ -8,6 +8,7 @@ Spec: engine.md level 1, "What the protocol layer does with it".
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from weakref import WeakSet
 
 import asyncpg
-import structlog
 
 from openscr.errors import ConfigurationError, StoreUnavailable
 from openscr.store.postgres_errors import CONNECTION_ERRORS, translate_error
 
-_log = structlog.get_logger("store")
+# Not ours to print: a service forwards it to its log, a command has nothing but its answer to say.
+_log = logging.getLogger("openscr.store")
+_log.addHandler(logging.NullHandler())
 
 Connection: TypeAlias = Any
 """A connection of the driver, which says nothing of its types."""

@@ -6,18 +6,18 @@ Spec: engine.md level 1; 00 §4 "admin migrate".
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import asyncpg
-import structlog
 
 from openscr.errors import ConfigurationError
 from openscr.store.migrations import SERVICE, UNFINISHED, Schema, postgres_script, unfinished
 from openscr.store.postgres_connection import Connection, Place, connect
 from openscr.store.postgres_errors import CONNECTION_ERRORS, sqlstate_of, translate_error
 
-_log = structlog.get_logger("store")
+_log = logging.getLogger("openscr.store")
 
 OLDEST_SERVER: Final = 15
 _OPENING_SECONDS: Final = 5.0
@@ -122,6 +122,9 @@ async def prepare_database(
         if await read_revision(connection, schema) != schema.head:
             await _bring_up_to_date(connection, place, schema, before_change, migrate=migrate)
         await _check_rights(connection, place)
+        for name in ("fsync", "synchronous_commit"):
+            if await connection.fetchval(f"SHOW {name}") == "off":
+                _log.warning(f"{name} is off: the database may lose in a crash what was acknowledged")
     except CONNECTION_ERRORS as error:
         raise explain(error, place) from error
     finally:
@@ -139,9 +142,6 @@ async def _check_server(connection: Connection, place: Place) -> None:
         raise ConfigurationError(
             f"the store's database {place.name} keeps texts as {encoding}; create one with ENCODING 'UTF8'"
         )
-    for name in ("fsync", "synchronous_commit"):
-        if await connection.fetchval(f"SHOW {name}") == "off":
-            _log.warning("the database may lose in a crash what was acknowledged", setting=name, value="off")
 
 
 async def _check_rights(connection: Connection, place: Place) -> None:
