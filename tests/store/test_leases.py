@@ -276,3 +276,13 @@ async def test_a_closed_store_ends_no_session(opening: Opening) -> None:
         pass
     with pytest.raises(StoreError):
         await store.end_session("a" * 64, at(0), at(1))
+
+
+async def test_what_has_ended_before_it_began_is_nobodys(workers: tuple[Store, Store], opening: Opening) -> None:
+    """For want of an endpoint: an operator, who has no worker's name, begins it again, and any worker may send it."""
+    one, two = workers
+    nowhere = an_outbox_row(1, state=OutboxState.UNDELIVERABLE)
+    await append(one, [nowhere])
+    async with opening() as operator:
+        assert await operator.change_outbox(replace(nowhere, state=OutboxState.OPEN, next_attempt_at=at(5)))
+    assert await ids_due(two) == [nowhere.id]

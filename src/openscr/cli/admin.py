@@ -266,7 +266,9 @@ async def _resend(data: Path | None, store: str | None, wanted: set[str]) -> tup
     from openscr.identifiers import utc_now
     from openscr.store.interface import OutboxState
 
-    reopened, left, damaged = [], [], []
+    reopened: list[str] = []
+    left: list[str] = []
+    damaged: list[str] = []
     async with opened_store(data, store) as opened:
         for row in await opened.list_outbox():
             if wanted and row.id not in wanted:
@@ -277,6 +279,6 @@ async def _resend(data: Path | None, store: str | None, wanted: set[str]) -> tup
             if row.state is OutboxState.OPEN:
                 left += [row.id] if wanted else []
                 continue
-            await opened.change_outbox(reopen(row, utc_now()))
-            reopened.append(row.id)
+            # Somebody else may have begun it again meanwhile.
+            (reopened if await opened.change_outbox(reopen(row, utc_now())) else left).append(row.id)
     return reopened, left, damaged

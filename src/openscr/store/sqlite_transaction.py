@@ -23,6 +23,7 @@ from openscr.store.interface import (
     ConsentRow,
     EventRow,
     OutboxRow,
+    OutboxState,
     PatientState,
     PollResult,
     Receipt,
@@ -186,7 +187,9 @@ class SqliteTransaction:
         """Keep a message that must be sent. Raises: `Conflict`. Spec: 40 §6.3."""
         if row.slot != self.slot:
             raise StoreError("the row belongs to another slot than the transaction")
-        self._append(statements.APPEND_OUTBOX, (*outbox_values(row, self._codec), self._holder))
+        # What has ended already, for want of an endpoint, is nobody's to send.
+        holder = self._holder if row.state is OutboxState.OPEN else ""
+        self._append(statements.APPEND_OUTBOX, (*outbox_values(row, self._codec), holder))
 
     async def keep_poll_result(self, result: PollResult) -> None:
         """Keep a result, instead of the one before. Spec: 40 §7.6."""
