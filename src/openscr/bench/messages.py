@@ -66,9 +66,6 @@ class Operation(StrEnum):
     ALERT = "alert"
 
 
-READS: Final = (Operation.LIST, Operation.EVENT, Operation.CONSENT_GET, Operation.CONSENT_HAS)
-"""Operations that change nothing but the audit."""
-
 _N, _ID, _E = NUMBER.decode(), MESSAGE.decode(), EVENT.decode()
 _OLDER: Final = timedelta(days=1)
 _SOUND, _BROKEN = b'<statusCode code="active"', b'<statusCode code="absurd"'
