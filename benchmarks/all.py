@@ -47,7 +47,7 @@ STEPS = (
     Step("plan-postgresql", 5, f"{PLAN} {ON_POSTGRES}", f"{LITTLE} {BRIEF}"),
     Step("storage", 2, "benchmarks.storage", "--patients 200"),
     Step("memory", 8, "benchmarks.memory", "--messages 400 --windows 2"),
-    Step("growth", 25, "benchmarks.growth", f"--sizes 300,600 {LITTLE}"),
+    Step("growth", 30, "benchmarks.growth", f"--sizes 300,600 {LITTLE}"),
 )
 
 
