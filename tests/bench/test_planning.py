@@ -20,12 +20,11 @@ from openscr.bench.planning import (
 from openscr.errors import ConfigurationError
 
 UPLOAD = Cost("upload", 2.0, 1.0, 30_000, 5_000, 5_000, 60_000)
-READ = Cost("", 0.5, 0.25, 3_000, 4_000, 500, 1_000)
+READ = Cost("", 0.5, 0.25, 3_000, 4_000, 500, 1_000, 0.2)
 COSTS = Costs(
     "PostgreSQL",
     2,
     (UPLOAD, *(msgspec.structs.replace(READ, operation=each.value) for each in Operation if each != "upload")),
-    load_ms=0.2,
 )
 
 

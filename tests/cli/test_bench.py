@@ -111,10 +111,9 @@ def test_a_process_that_is_not_there_is_told(openscr: Run, demo_server: DemoServ
 COSTS = {
     "engine": "SQLite",
     "cores": 2,
-    "load_ms": 0.1,
     "measured": [
         {"operation": operation, "service_ms": 1.5, "database_ms": 0.0, "bytes_in": 3000.0, "bytes_out": 3000.0,
-         "stored": 1000.0, "written": 2000.0}
+         "stored": 1000.0, "written": 2000.0, "load_ms": 0.1}
         for operation in ("upload", "event list", "event", "consent get", "consent has", "consent set", "alert")
     ],
 }  # fmt: skip

@@ -59,7 +59,8 @@ class Cost(msgspec.Struct, frozen=True):
     """What one message of an operation costs.
 
     CPU milliseconds of the service and of a database beside it; bytes that come in and go out over the network, bytes
-    by which the store grows, and that are written towards disks. What could not be measured is 0.
+    by which the store grows, and that are written towards disks. What could not be measured is 0. ``load_ms`` is the
+    CPU of the load itself: no part of the cost, but it takes its share of the machine that is measured on.
     """
 
     operation: str
@@ -69,15 +70,15 @@ class Cost(msgspec.Struct, frozen=True):
     bytes_out: float
     stored: float
     written: float
+    load_ms: float = 0.0
 
 
 class Costs(msgspec.Struct, frozen=True):
-    """The costs of all operations, with what they were measured on; ``load_ms`` is the load's own for each message."""
+    """The costs of all operations, with what they were measured on."""
 
     engine: str
     cores: int
     measured: tuple[Cost, ...]
-    load_ms: float = 0.0
 
     def of(self, operation: Operation) -> Cost:
         """Return the cost of an operation. Raises: `ConfigurationError` when it was not measured."""
@@ -86,11 +87,29 @@ class Costs(msgspec.Struct, frozen=True):
                 return cost
         raise ConfigurationError(f"the costs lack the operation {operation.value!r}: measure them again")
 
-    def mean(self, shares: Mapping[Operation, float]) -> tuple[float, float]:
-        """Return the CPU ms of an average message of a mix: the service's and the database's."""
+    def mean(self, shares: Mapping[Operation, float]) -> "Mean":
+        """Return the CPU of an average message of a mix."""
         total = sum(shares.values())
         parts = [(self.of(operation), share / total) for operation, share in shares.items()]
-        return sum(cost.service_ms * share for cost, share in parts), sum(c.database_ms * share for c, share in parts)
+        return Mean(
+            sum(cost.service_ms * share for cost, share in parts),
+            sum(cost.database_ms * share for cost, share in parts),
+            sum(cost.load_ms * share for cost, share in parts),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """CPU milliseconds of an average message: the service's, its database's, and the load's own."""
+
+    service: float
+    database: float
+    load: float
+
+    @property
+    def cost(self) -> float:
+        """What counts as its cost."""
+        return self.service + self.database
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +181,8 @@ def predicted_rate(costs: Costs, shares: Mapping[Operation, float], workers: int
 
     A worker uses one core at most; service, database and the load that is measured with share the machine.
     """
-    service, database = costs.mean(shares)
-    return 1000 * min(workers / service, costs.cores / (service + database + costs.load_ms))
+    mean = costs.mean(shares)
+    return 1000 * min(workers / mean.service, costs.cores / (mean.cost + mean.load))
 
 
 async def measure_for_plan(bench: Bench, extent: Extent, cores: int) -> Costs:
@@ -172,7 +191,7 @@ async def measure_for_plan(bench: Bench, extent: Extent, cores: int) -> Costs:
         raise ConfigurationError(
             "a plan needs the CPU time of the service: name its process with --pid, its --store too"
         )
-    found, load = [], []
+    found = []
     for kind in COSTED:
         operation = operation_of(kind)
         mix = alone(operation, extent.patients, mixed_sizes=operation is Operation.UPLOAD)
@@ -182,8 +201,7 @@ async def measure_for_plan(bench: Bench, extent: Extent, cores: int) -> Costs:
             runs.append(await bench.closed(fresh, extent.count, extent.connections))
         check_sound(runs)
         found.append(_cost(operation, runs[1:]))
-        load += [run.load_cpu * 1000 / run.messages for run in runs[1:]]
-    return Costs(bench.engine, cores, tuple(found), round(median(load), 3))
+    return Costs(bench.engine, cores, tuple(found))
 
 
 def _cost(operation: Operation, runs: Sequence[Measured]) -> Cost:
@@ -203,6 +221,7 @@ def _cost(operation: Operation, runs: Sequence[Measured]) -> Cost:
         each(sum(run.samples.received_bytes[operation] + run.delivered for run in runs)),
         each(sum(max(0, run.grown or 0) for run in runs)),
         each(written),
+        round(median(run.load_cpu * 1000 / run.messages for run in runs), 3),
     )
 
 

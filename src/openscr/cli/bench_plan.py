@@ -141,7 +141,8 @@ async def _checks(target: Target, costs: "Costs", seconds: float) -> list[dict[s
                 "workers": workers,
                 "predicted_per_second": round(predicted, 1),
                 "measured_per_second": round(run.rate, 1),
-                "measured_cpu_ms": round(run.cost, 3) if run.cost is not None else None,
+                "predicted_cpu_ms": round(costs.mean(NATIONAL).cost, 3),
+                "measured_cpu_ms": round(run.cost or 0.0, 3),
             }
         )
     return found
@@ -185,9 +186,12 @@ def _tell(costs: "Costs", wishes: "Wishes", needs: "Needs", checks: list[dict[st
     say(f"network       {_bytes(needs.in_per_second)}/s in, {_bytes(needs.out_per_second)}/s out")
     for check in checks:
         predicted, measured = check["predicted_per_second"], check["measured_per_second"]
-        workers = _workers(check["workers"])
-        off = (measured / predicted - 1) * 100
-        say(f"check         {workers}: predicted {predicted:,.0f}/s, measured {measured:,.0f}/s ({off:+.0f} %)")
+        cost, used = check["predicted_cpu_ms"], check["measured_cpu_ms"]
+        say(
+            f"check         {_workers(check['workers'])}: predicted {predicted:,.0f}/s, "
+            f"measured {measured:,.0f}/s ({(measured / predicted - 1) * 100:+.0f} %); "
+            f"predicted {cost:.2f} ms CPU a request, measured {used:.2f} ({(used / cost - 1) * 100:+.0f} %)"
+        )
 
 
 def _workers(count: int) -> str:
