@@ -21,6 +21,7 @@ from typing import Final
 
 from openscr.errors import ConfigurationError, Conflict, StoreError
 from openscr.store.copying import (
+    INSTANCES_SINCE,
     Database,
     Snapshot,
     Source,
@@ -95,13 +96,14 @@ async def _prepare(target: Database, snapshot: Snapshot) -> tuple[int, bool]:
                     " first"
                 )
             return int(place), False
-        if revision not in REVISIONS:
+        if revision is None or revision not in REVISIONS:
             raise ConfigurationError(
                 f"the target has schema {revision}, newer than this program knows ({head_revision()}); use a newer"
                 " program"
             )
-        await refuse_served(target, "the target")
-        if revision == snapshot.revision and (await take_snapshot(target, revision)).state == snapshot.state:
+        if REVISIONS.index(revision) >= REVISIONS.index(INSTANCES_SINCE):
+            await refuse_served(target, "the target")
+        if revision == snapshot.revision and await _state(target, snapshot) == snapshot.state:
             return -1, True
         if revision != snapshot.revision or not await is_empty(target, snapshot.tables):
             raise ConfigurationError("the target is not empty; name a new database")
@@ -109,6 +111,10 @@ async def _prepare(target: Database, snapshot: Snapshot) -> tuple[int, bool]:
         await target.execute(f"INSERT INTO {_NOTE} (state, place) VALUES ('{snapshot.state}', -1)")
         await target.execute(f"UPDATE alembic_version SET version_num = '{UNFINISHED}'")
     return -1, False
+
+
+async def _state(target: Database, snapshot: Snapshot) -> str:
+    return (await take_snapshot(target, snapshot.revision, snapshot.tables)).state
 
 
 async def _hold(target: Database) -> str | None:
