@@ -78,3 +78,32 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers = [_Forward()]
     root.setLevel(max(number, logging.WARNING))
+
+
+def configure_command_logs() -> None:
+    """Have what is logged while a command runs told on standard error, from warnings on, in words for people.
+
+    Standard output is for the answer of a command alone: a program reads it. Spec: 00 §4.
+    """
+    structlog.configure(
+        processors=[
+            _drop_minor,
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0),
+        ],
+        logger_factory=_to_standard_error,
+    )
+
+
+_MINOR: Final = frozenset({"debug", "info"})
+
+
+def _drop_minor(_logger: Any, name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if name in _MINOR:
+        raise structlog.DropEvent
+    return event
+
+
+def _to_standard_error(*_: Any) -> structlog.PrintLogger:
+    # The stream of this moment: a progress bar may stand in front of it.
+    return structlog.PrintLogger(sys.stderr)

@@ -180,9 +180,34 @@ def test_a_number_that_is_none_is_not_repeated(openscr: Run) -> None:
 def test_the_overview_does_not_wait_for_a_service() -> None:
     """What a command does not need is not imported before it runs."""
     heavy = {"aiohttp", "lxml", "starlette", "uvicorn", "sqlite3", "cryptography", "alembic", "pydantic", "rich"}
-    check = f"import sys, openscr.cli; print(*{heavy!r}.intersection(sys.modules))"
+    check = f"import sys, openscr.cli.application; print(*{heavy!r}.intersection(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == []
+
+
+LOGGING = """
+import structlog
+from openscr.cli.application import app, main
+from openscr.cli.console import say
+
+@app.command()
+def token():
+    log = structlog.get_logger("store")
+    log.info("looked")
+    log.warning("there is something to know", setting="off")
+    say("the answer")
+
+main()
+"""
+
+
+def test_nothing_but_the_answer_stands_where_a_program_reads_it() -> None:
+    """A token with a line of a log before it makes a request that no server can read."""
+    ended = subprocess.run([sys.executable, "-c", LOGGING, "token"], capture_output=True, text=True, check=True)
+    assert ended.stdout == "the answer\n"
+    (line,) = ended.stderr.splitlines()
+    assert "there is something to know" in line
+    assert "setting=off" in line
 
 
 def test_whoever_stops_reading_gets_no_complaint(demo_server: DemoServer) -> None:

@@ -37,6 +37,7 @@ class Staff:
         printed = await command(
             server.data, "identity", "token", "--at", server.web, "--as", app, "--user", user, *more
         )
+        assert len(printed.splitlines()) == 1, printed
         return cls(server, printed.strip())
 
     async def ask(self, path: str, **form: Any) -> Answer:

@@ -227,6 +227,8 @@ async def test_a_backup_of_an_older_release_is_restored_and_brought_up_to_date(t
         head = Head(made_at=NOON, program="0.1.0", engine="SQLite", snapshot=source.snapshot)
         await write_backup(source, head, tmp_path / "backup", nobody)
     assert (await verify(tmp_path / "backup")).intact
+    # As it is left by a program that was stopped between the first two steps.
+    prepare_database(tmp_path / "new.db", 5, migrate=True, revision="0005")
     await restore(tmp_path / "backup", str(tmp_path / "new.db"))
     store = open_store(str(tmp_path / "new.db"))
     assert await store.current_revision() == "0005"

@@ -4,16 +4,17 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from openscr.errors import ConfigurationError, OpenSCRError, StoreError
+from openscr.errors import ConfigurationError, Conflict, OpenSCRError, StoreError
 from openscr.store.copying import Access, Database, opened_source, refuse_served
 from openscr.store.interface import Instance
+from openscr.store.migrations import UNFINISHED, head_revision
 from openscr.store.moving import Moved, fill
 from openscr.store.opening import open_store, whole_store
 from openscr.store.tables import LEFT_BEHIND, TABLES
@@ -34,6 +35,7 @@ COLUMNS = {
 KILLED_AT = """
 import asyncio, os, signal, sys
 from openscr.store.copying import Access, opened_source
+from openscr.store.migrations import UNFINISHED, head_revision
 from openscr.store.moving import fill
 from openscr.store.opening import whole_store
 
@@ -262,6 +264,83 @@ async def test_two_that_fill_one_target_do_not_mix(url: Url) -> None:
     # Whichever of them stood in whose way, what is there is right, and can be completed.
     await move(source, target)
     assert await contents(target) == await contents(source)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_target_that_another_has_just_filled_is_not_begun_again(
+    engine: str, url: Url, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is what is there called half of it: the other one does all its work between our look and our first write."""
+    source, target = url("sqlite", "a"), url(engine, "b")
+    await populated(source, versions=1)
+    store = open_store(target)
+    await store.open()
+    await store.close()
+
+    async with whole_store(target, Access.FILL) as ours, opened_source(whole_store(source, Access.SNAPSHOT)) as opened:
+        begin = ours.transaction
+
+        @asynccontextmanager
+        async def after_the_other() -> AsyncIterator[None]:
+            monkeypatch.undo()
+            assert not (await move(source, target)).already_there
+            async with begin():
+                yield
+
+        monkeypatch.setattr(ours, "transaction", after_the_other)
+        moved = await fill(opened, ours, lambda _step, _rows: None)
+    assert moved.already_there
+    assert await contents(target) == await contents(source)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("step", ["copying", "comparing"])
+async def test_who_goes_on_with_what_another_completes_is_told(engine: str, step: str, url: Url) -> None:
+    """Two take up the same half of a copy; one is ahead by everything."""
+    source, target = url("sqlite", "a"), url(engine, "b")
+    await populated(source, versions=1)
+
+    def stop(now: str, _rows: int) -> None:
+        if now == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await move(source, target, stop)
+
+    async with whole_store(target, Access.FILL) as ours, opened_source(whole_store(source, Access.SNAPSHOT)) as opened:
+        begin = ours.transaction
+        begun = 0
+
+        @asynccontextmanager
+        async def second_time_late() -> AsyncIterator[None]:
+            nonlocal begun
+            begun += 1
+            if begun == 2:
+                await move(source, target)
+            async with begin():
+                yield
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ours, "transaction", second_time_late)
+            with pytest.raises(Conflict, match="another program fills the same target"):
+                await fill(opened, ours, lambda _step, _rows: None)
+    assert await contents(target) == await contents(source)
+
+
+async def test_nobody_is_told_to_empty_what_another_has_completed_and_serves(url: Url) -> None:
+    source, target = url("sqlite", "a"), url("sqlite", "b")
+    await populated(source, versions=1)
+
+    def overtake(step: str, _rows: int) -> None:
+        with closing(sqlite3.connect(target.removeprefix("sqlite:///"), isolation_level=None)) as database:
+            if step == "comparing" and database.execute("SELECT version_num FROM alembic_version").fetchone() == (
+                UNFINISHED,
+            ):
+                database.execute("UPDATE alembic_version SET version_num = ?", (head_revision(),))
+                database.execute("UPDATE outbox SET last_error = 'HTTP 500'")
+
+    with pytest.raises(Conflict, match="another program fills the same target"):
+        await move(source, target, overtake)
 
 
 async def test_the_owner_of_a_database_needs_no_other_rights(url: Url, postgres: PostgresServer) -> None:

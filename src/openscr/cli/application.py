@@ -90,6 +90,10 @@ def overview(
         typer.echo(f"openscr {__version__}")
     elif context.invoked_subcommand is None:
         typer.echo(OVERVIEW, nl=False)
+    else:
+        from openscr.logs import configure_command_logs
+
+        configure_command_logs()
     if version:
         raise typer.Exit
 

@@ -11,8 +11,6 @@ import sys
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-import structlog
-
 from openscr.cli.console import say
 from openscr.errors import ConfigurationError
 
@@ -100,4 +98,6 @@ def settle_down() -> None:
 
 
 def _no_workers() -> None:
+    import structlog
+
     structlog.get_logger("service").warning("nothing to replace: this service runs without --workers")

@@ -38,6 +38,9 @@ NO_SLOTS: Final = range(0)
 NOT_TEXT: Final = 1
 """The kind of `msgspec.msgpack.Ext` that stands for a text whose bytes are no text: of a damaged row."""
 
+INSTANCES_SINCE: Final = "0006"
+"""From this revision on a store says who serves it."""
+
 _ROWS_OF_A_PART: Final = 20_000
 _LARGE_ROWS: Final = 32
 _SMALL_ROWS: Final = 500

@@ -7,6 +7,7 @@ Invariants:
 * A part of the slots and the note that it is there are one transaction, so a copy that was killed goes on with the part
   after it. It goes on only with the very source that it began with, in the very state.
 * Nothing is written to a target that holds anything of its own.
+* Of several programs that fill one target at once, each part is written by one; the others are told.
 
 Spec: engine.md "the four levels"; 00 §4 ``admin``.
 """
@@ -20,6 +21,7 @@ from typing import Final
 
 from openscr.errors import ConfigurationError, Conflict, StoreError
 from openscr.store.copying import (
+    INSTANCES_SINCE,
     Database,
     Snapshot,
     Source,
@@ -35,6 +37,7 @@ from openscr.store.copying import (
 from openscr.store.migrations import REVISIONS, UNFINISHED, head_revision
 
 _NOTE: Final = "unfinished_copy"
+_TWO: Final = "another program fills the same target; let it finish, or stop it"
 
 Progress = Callable[[str, int], None]
 """Is told what is being done (``copying``, ``comparing``) and how many rows more of it are done."""
@@ -53,8 +56,8 @@ class Moved:
 async def fill(source: Source, target: Database, progress: Progress) -> Moved:
     """Bring everything of ``source`` into ``target``, and prove row by row that it is there.
 
-    Raises: `ConfigurationError` when the target is not fit for it, with nothing changed; `StoreError` when what arrived
-    is not what was sent.
+    Raises: `ConfigurationError` when the target is not fit for it, with nothing changed; `Conflict` when another
+    program fills it; `StoreError` when what arrived is not what was sent.
     """
     snapshot = source.snapshot
     if snapshot.revision not in REVISIONS:
@@ -66,7 +69,13 @@ async def fill(source: Source, target: Database, progress: Progress) -> Moved:
     written = 0
     if not already_there:
         written = await _copy(source, target, start, progress)
-    await _compare(source, target, progress)
+    try:
+        await _compare(source, target, progress)
+    except StoreError:
+        if not already_there and await target.revision() != UNFINISHED:
+            # It is in use by now; nobody must be told to empty it.
+            raise Conflict(_TWO) from None
+        raise
     if not already_there:
         await _finish(target, snapshot)
     return Moved(snapshot.rows, written, start >= 0, already_there)
@@ -74,31 +83,49 @@ async def fill(source: Source, target: Database, progress: Progress) -> Moved:
 
 async def _prepare(target: Database, snapshot: Snapshot) -> tuple[int, bool]:
     """Make the target ready; return from which part on it is to be filled, and whether it is full already."""
-    revision = await target.revision()
-    if revision == UNFINISHED:
-        ((state, place),) = await target.fetch(f"SELECT state, place FROM {_NOTE}")
-        if state != snapshot.state:
-            raise ConfigurationError(
-                "the target holds half a copy of another store, or its source was used since; empty the target first"
-            )
-        return int(place), False
-    if revision is None:
+    if await target.revision() is None:
         await target.create(snapshot.revision)
-    elif revision not in REVISIONS:
-        raise ConfigurationError(
-            f"the target has schema {revision}, newer than this program knows ({head_revision()}); use a newer program"
-        )
-    else:
-        await refuse_served(target, "the target")
-        if revision == snapshot.revision and (await take_snapshot(target, revision)).state == snapshot.state:
+    # What is found and what is made of it are one transaction: who else fills it comes before that, or after it.
+    async with target.transaction():
+        revision = await _hold(target)
+        if revision == UNFINISHED:
+            ((state, place),) = await target.fetch(f"SELECT state, place FROM {_NOTE}")
+            if state != snapshot.state:
+                raise ConfigurationError(
+                    "the target holds half a copy of another store, or its source was used since; empty the target"
+                    " first"
+                )
+            return int(place), False
+        if revision is None or revision not in REVISIONS:
+            raise ConfigurationError(
+                f"the target has schema {revision}, newer than this program knows ({head_revision()}); use a newer"
+                " program"
+            )
+        if REVISIONS.index(revision) >= REVISIONS.index(INSTANCES_SINCE):
+            await refuse_served(target, "the target")
+        if revision == snapshot.revision and await _state(target, snapshot) == snapshot.state:
             return -1, True
         if revision != snapshot.revision or not await is_empty(target, snapshot.tables):
             raise ConfigurationError("the target is not empty; name a new database")
-    async with target.transaction():
         await target.execute(f"CREATE TABLE {_NOTE} (state TEXT NOT NULL, place INTEGER NOT NULL)")
         await target.execute(f"INSERT INTO {_NOTE} (state, place) VALUES ('{snapshot.state}', -1)")
         await target.execute(f"UPDATE alembic_version SET version_num = '{UNFINISHED}'")
     return -1, False
+
+
+async def _state(target: Database, snapshot: Snapshot) -> str:
+    return (await take_snapshot(target, snapshot.revision, snapshot.tables)).state
+
+
+async def _hold(target: Database) -> str | None:
+    """Let nobody else fill the target before the transaction ends; return its revision as it is from here on."""
+    await target.execute("UPDATE alembic_version SET version_num = version_num")
+    return await target.revision()
+
+
+async def _hold_unfinished(target: Database) -> None:
+    if await _hold(target) != UNFINISHED:
+        raise Conflict(_TWO)
 
 
 async def _copy(source: Source, target: Database, start: int, progress: Progress) -> int:
@@ -109,15 +136,16 @@ async def _copy(source: Source, target: Database, start: int, progress: Progress
     for part in snapshot.parts(start):
         rows_of_part = 0
         async with target.transaction():
+            await _hold_unfinished(target)
+            # Whoever else is about the same has perhaps written the part.
+            before = part.start if part else -1
+            after = part.stop if part else 0
+            if await target.execute(f"UPDATE {_NOTE} SET place = {after} WHERE place = {before}") != 1:
+                raise Conflict(_TWO)
             async for piece in source.pieces(part):
                 await write_rows(target, tables[piece.table], piece.rows)
                 rows_of_part += len(piece.rows)
                 progress("copying", len(piece.rows))
-            # Whoever else is about the same would have written it as well.
-            before = part.start if part else -1
-            after = part.stop if part else 0
-            if await target.execute(f"UPDATE {_NOTE} SET place = {after} WHERE place = {before}") != 1:
-                raise Conflict("another program fills the same target; let it finish, or stop it")
         written += rows_of_part
     return written
 
@@ -146,6 +174,7 @@ async def _compare(source: Source, target: Database, progress: Progress) -> None
 
 async def _finish(target: Database, snapshot: Snapshot) -> None:
     async with target.transaction():
+        await _hold_unfinished(target)
         await target.execute(f"UPDATE alembic_version SET version_num = '{snapshot.revision}'")
         await target.execute(f"DROP TABLE {_NOTE}")
     await target.tidy()
