@@ -1,5 +1,7 @@
 """What the black-box tests of all rooms share."""
 
+import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +10,11 @@ from hypothesis import HealthCheck, settings
 from postgres import PostgresServer, postgres_server
 from rabbitmq import RabbitMq, rabbitmq_server
 from serving import DemoServer, serving
+
+# Hundreds of programs are started here, and half of what a start takes is compiling what others have compiled already:
+# where the machine's settings say that nothing compiled is to be kept, it is kept nevertheless.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long a test takes is the machine's affair, and no test fails for it.
 settings.register_profile("openscr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
