@@ -1,13 +1,14 @@
 """Workers and their numbers, by which rows of the outbox are theirs: two of one number would send everything twice."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from openscr.settings import load_settings
-from openscr.supervisor import Supervisor
+from openscr.supervisor import MOST_SILENCE, Supervisor
 
 
 @pytest.fixture
@@ -34,8 +35,34 @@ async def test_the_number_of_a_worker_whose_rows_are_given_back_is_not_given_aga
     await _watched(supervisor, until=1)
     successor = await supervisor._spawn()
     assert (colleague.number, other.number, successor.number) == (1, 2, 3)
+    colleague.process.kill()
+    await _watched(supervisor, until=1)
+    assert supervisor._lost == {1, 2}, "who gave it back has died himself"
 
 
 async def _watched(supervisor: Supervisor, *, until: int) -> None:
     while len(supervisor._watching) > until:
         await asyncio.wait(supervisor._watching, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def test_a_worker_that_hangs_is_replaced(supervisor: Supervisor) -> None:
+    """It may hold connections, rows, a lock of the store. Who answers again when it is asked is left alone."""
+    await supervisor.start()
+    assert supervisor._looking is not None
+    supervisor._looking.cancel()
+    late, hanging = workers = sorted(supervisor._workers, key=lambda worker: worker.number)
+    for worker in workers:
+        worker.process.send_signal(signal.SIGSTOP)
+    for _ in range(MOST_SILENCE):
+        supervisor._look()
+    late.process.send_signal(signal.SIGCONT)
+    while late.silence:  # noqa: ASYNC110 nobody is told
+        await asyncio.sleep(0.01)
+    supervisor._look()
+    assert await hanging.process.wait() == -signal.SIGKILL
+    while len(replaced := supervisor._workers - {hanging}) < 2:  # noqa: ASYNC110 nobody is told
+        await asyncio.sleep(0.01)
+    assert late in replaced
+    await asyncio.gather(*(worker.ready for worker in replaced))
+    while supervisor._giving_back:  # noqa: ASYNC110 nobody is told
+        await asyncio.sleep(0.01)

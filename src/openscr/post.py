@@ -50,7 +50,8 @@ class Said(msgspec.Struct, omit_defaults=True, kw_only=True):
     To a worker: ``begin`` (with the flags and the file of the command line), ``go`` (with its ``number``, and whether
     it is the ``first``), ``drain`` (with ``seconds``), ``stop``, ``look`` (at the TLS files), ``withdraw`` (what the
     colleague of a ``number`` had, who has died), ``collect``, ``figures``.
-    From a worker: ``ready`` (with its ``urls``), ``failed`` (with ``text``, for people), ``figures``, ``everybodys``.
+    From a worker: ``ready`` (with its ``urls``), ``failed`` (with ``text``, for people), ``withdrawn`` (what that
+    ``number`` had), ``figures``, ``everybodys``.
     Answers carry the ``id`` of what they answer.
     """
 

@@ -4,8 +4,8 @@ Invariants:
 
 * The sockets are opened here, once, and stay open: a connection that no worker has accepted yet waits for the next one,
   whatever happens to the workers.
-* A worker that ends without being told to is replaced; one that is to be replaced leaves only when its successor is
-  ready, and finishes what is under way on its connections.
+* A worker that ends without being told to is replaced, and one that hangs is ended; one that is to be replaced leaves
+  only when its successor is ready, and finishes what is under way on its connections.
 * No two workers have the same number at a time: what must be sent is theirs by it.
 * When this process ends, however it ends, its workers end. The data folder is held until the last of them has.
 
@@ -51,9 +51,15 @@ LIVED_LONG: Final = 60.0
 MOST_FAILURES: Final = 6
 """Replacements in a row that never came to be ready, with no worker left, after which we give up."""
 
-GIVING_BACK: Final = 10.0
-"""Seconds in which a dead worker's number is not given again after a colleague was told to give back what it had: that
-may take its time, and must not be taken from a successor."""
+LOOK: Final = 5.0
+"""Seconds between two looks whether every worker still answers."""
+
+MOST_SILENCE: Final = 6
+"""Looks in a row without an answer after which a worker is taken for hanging. Not seconds: when all of us stood still,
+as in a machine that was put to sleep, each of them has yet to be heard."""
+
+MOST_SILENCE_AT_FIRST: Final = 18
+"""The same while it loads its program and starts."""
 
 COLLECT_SECONDS: Final = 2.0
 """How long workers may take to tell their figures; of one that does not, the last that it told count."""
@@ -75,6 +81,8 @@ class _Worker:
         self.succeeding = False
         self.figures: Figures = []
         self.asked: dict[int, asyncio.Future[None]] = {}
+        # Looks since it has last said anything.
+        self.silence = 0
 
 
 class Supervisor:
@@ -89,12 +97,15 @@ class Supervisor:
         self._workers: set[_Worker] = set()
         self._spawning = 0
         self._watching: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
         self._rolling: asyncio.Task[None] | None = None
         self._roll_again = False
         self._stopping = False
         self._failures = 0
         self._lost: set[int] = set()
-        self._given_back: dict[int, float] = {}
+        # The numbers of dead workers, each with the colleague who gives back what they had. That may take long, and
+        # must not be taken from a successor: until it is done nobody has such a number.
+        self._giving_back: dict[int, _Worker] = {}
         self._pause = FIRST_PAUSE
         self._questions = 0
         self._ended: Figures = []
@@ -133,13 +144,14 @@ class Supervisor:
         except BaseException:
             await self.stop()
             raise
+        self._looking = asyncio.create_task(self._keep_looking(), name="workers that hang")
 
     async def stop(self) -> None:
         """Stop all workers, each finishing what is under way; within ten seconds."""
         self._stopping = True
-        if self._rolling is not None:
-            self._rolling.cancel()
-            await asyncio.gather(self._rolling, return_exceptions=True)
+        for task in filter(None, (self._rolling, self._looking)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         for listener in self._sockets.values():
             listener.close()
         for worker in list(self._workers):
@@ -199,8 +211,7 @@ class Supervisor:
         return worker
 
     def _free_number(self) -> int:
-        taken = {worker.number for worker in self._workers}
-        taken |= {number for number, since in self._given_back.items() if monotonic() - since < GIVING_BACK}
+        taken = {worker.number for worker in self._workers} | set(self._giving_back)
         return next(number for number in count(1) if number not in taken)
 
     async def _until_ready(self, worker: _Worker) -> tuple[str, ...]:
@@ -215,6 +226,7 @@ class Supervisor:
     async def _watch(self, worker: _Worker) -> None:
         """Hear what a worker says until it ends; then see to its replacement, unless it was told to end."""
         while (said := await worker.line.hear()) is not None:
+            worker.silence = 0
             if said.what == "ready" and not worker.ready.done():
                 worker.ready.set_result(said.urls)
                 self._failures = 0
@@ -228,6 +240,8 @@ class Supervisor:
                 worker.figures = said.figures[0]
                 if (asked := worker.asked.pop(said.id, None)) is not None:
                     asked.set_result(None)
+            elif said.what == "withdrawn":
+                self._giving_back.pop(said.number, None)
             elif said.what == "everybodys":
                 self._keep(self._tell_everybodys(worker, said.id))
         status = await worker.process.wait()
@@ -241,7 +255,10 @@ class Supervisor:
             worker.ready.set_exception(ConfigurationError(f"a worker ended before it was ready ({_how(status)})"))
         if status:
             self._lost.add(worker.number)
-            self._give_back()
+        # What it was about to give back is for somebody else.
+        self._lost |= {number for number, colleague in self._giving_back.items() if colleague is worker}
+        self._giving_back = {number: each for number, each in self._giving_back.items() if each is not worker}
+        self._give_back()
         if worker.leaving or self._stopping:
             _log.info("worker ended", worker=worker.number, status=status)
             return
@@ -251,13 +268,30 @@ class Supervisor:
         _log.error("worker ended unexpectedly", worker=worker.number, how=_how(status))
         await self._replace(worker, was_ready=was_ready)
 
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            self._look()
+
+    def _look(self) -> None:
+        """Ask every worker for a word; end those that have not had one for long, as if they had died."""
+        for worker in self._workers:
+            if worker.silence >= (MOST_SILENCE if worker.ready.done() else MOST_SILENCE_AT_FIRST):
+                if worker.process.returncode is None:
+                    _log.error("worker killed: it does not answer", worker=worker.number)
+                    worker.process.kill()
+            elif not worker.silence:
+                # One question is enough: it is answered when it can be.
+                worker.line.say(Said(what="collect"))
+            worker.silence += 1
+
     def _give_back(self) -> None:
         """Have what dead workers had given back by one that lives; a successor of the same number keeps it."""
         self._lost -= {worker.number for worker in self._workers}
         living = next((worker for worker in self._workers if _serves(worker)), None)
         while living is not None and self._lost:
             number = self._lost.pop()
-            self._given_back[number] = monotonic()
+            self._giving_back[number] = living
             living.line.say(Said(what="withdraw", number=number))
 
     async def _replace(self, worker: _Worker, *, was_ready: bool) -> None:

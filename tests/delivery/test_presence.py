@@ -32,6 +32,7 @@ class Worker:
         for _ in range(times):
             self.time += BEAT
             await self.presence._speak()
+            await asyncio.gather(*self.presence._giving_back.values())
 
     async def rows(self) -> int:
         """Return how many rows it can have."""
@@ -97,6 +98,37 @@ async def test_who_leads_gives_back_the_rows_of_younger_ones(estate: Estate) -> 
     await one.beats(int(SILENCE / BEAT) + 2)
     assert await one.rows() == 1
     assert await one.store.outbox_holders() == ["a/1"]
+
+
+async def test_who_gives_back_much_goes_on_saying_that_it_lives(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours of rows take longer than others wait for a word; it is begun once, and again after a failure."""
+    one, two = await estate.worker("a/1"), await estate.worker("b/1")
+    await append(two.store, [an_outbox_row(1)])
+    begun: list[str] = []
+    failing = asyncio.Event()
+
+    async def withdraw(holder: str) -> int:
+        begun.append(holder)
+        await failing.wait()
+        raise StoreUnavailable("cut off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one.store, "withdraw", withdraw)
+        while not begun:
+            one.time += BEAT
+            await one.presence._speak()
+            await asyncio.sleep(0)
+        for _ in range(3):
+            one.time += BEAT
+            await one.presence._speak()
+        assert one.presence.leads
+        assert begun == ["b/1"]
+        failing.set()
+        await asyncio.gather(*one.presence._giving_back.values())
+    await one.beats()
+    assert await one.rows() == 1
 
 
 async def test_rows_of_somebody_unknown_are_given_back(estate: Estate) -> None:

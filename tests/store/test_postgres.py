@@ -517,3 +517,26 @@ async def test_a_database_that_may_lose_what_it_has_acknowledged_is_warned_of(
     await store.close()
     assert [line for line in caplog.messages if "fsync is off" in line]
     assert [line for line in caplog.messages if "synchronous_commit is off" in line]
+
+
+async def test_a_log_of_statements_that_do_not_fail_is_warned_of(
+    postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They hold patients' data: whoever has them logged, for this database alone as well, is told by which setting."""
+    url = postgres.create_database()
+    talkative = {
+        "log_statement": "mod",
+        "log_min_duration_statement": "100",
+        "log_min_duration_sample": "0",
+        "log_transaction_sample_rate": "0.5",
+        "session_preload_libraries": "auto_explain",
+        "auto_explain.log_min_duration": "0",
+    }
+    for name, value in talkative.items():
+        postgres.sql(f"ALTER DATABASE {url.rpartition('/')[2]} SET {name} = '{value}'")
+    for database, expected in ((postgres.create_database(), set()), (url, talkative.keys())):
+        store = PostgresStore(database)
+        await store.open()
+        await store.close()
+        told = {line.partition(" is ")[0] for line in caplog.messages if "the database's log" in line}
+        assert told == expected - {"session_preload_libraries"}

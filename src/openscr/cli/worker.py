@@ -36,7 +36,7 @@ class Worker:
         self._asked: dict[int, asyncio.Future[list[Figures]]] = {}
         self._ids = count(1)
         self._told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._service: Service | None = None
+        self._giving_back: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
         """Serve until it is told to end; return the exit code."""
@@ -90,6 +90,9 @@ class Worker:
                 await draining
         # What it has counted to the end goes on to count.
         self._line.say(Said(what="figures", figures=[service.figures()]))
+        for task in self._giving_back:
+            # Whoever leads goes on with it.
+            task.cancel()
         await service.stop()
         hearing.cancel()
         await asyncio.gather(hearing, return_exceptions=True)
@@ -105,13 +108,20 @@ class Worker:
             elif said.what == "look":
                 service.look_at_tls_files()
             elif said.what == "withdraw":
-                await service.withdraw(said.number)
+                # There may be hours of it: meanwhile we hear, and answer.
+                task = asyncio.create_task(self._withdraw(service, said.number))
+                self._giving_back.add(task)
+                task.add_done_callback(self._giving_back.discard)
             elif said.what == "collect":
                 self._line.say(Said(what="figures", id=said.id, figures=[service.figures()]))
             elif said.what == "figures" and (asked := self._asked.pop(said.id, None)) is not None:
                 asked.set_result(said.figures)
         # Nobody sees to us any more.
         self._tell(0.0)
+
+    async def _withdraw(self, service: Service, number: int) -> None:
+        await service.withdraw(number)
+        self._line.say(Said(what="withdrawn", number=number))
 
     def _tell(self, grace: float) -> None:
         if not self._told.done():

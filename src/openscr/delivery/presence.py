@@ -65,6 +65,7 @@ class Presence:
         self._leads = False
         self._heard: dict[str, tuple[datetime, float]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._giving_back: dict[str, asyncio.Task[None]] = {}
 
     @property
     def may_send(self) -> bool:
@@ -94,8 +95,10 @@ class Presence:
         """Say that we are gone: what we have is everybody's."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        under_way = (self._task, *self._giving_back.values())
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
         self._leads = False
         # What is left to be given back whoever leads finds, or we at our next start.
         with contextlib.suppress(StoreError, TimeoutError):
@@ -124,7 +127,7 @@ class Presence:
         self._leads = bool(living) and living[0] == ours
         for holder in holders:
             if holder not in living:
-                _log.warning("rows of a lost worker given back", holder=holder, rows=await self._store.withdraw(holder))
+                self._give_back(holder)
 
     async def _living(self, instances: list[Instance]) -> list[str]:
         """Return the holders that live, the longest living first; those that are dead are withdrawn by who leads."""
@@ -139,5 +142,21 @@ class Presence:
         living = [holder for holder in self._heard if holder not in dead]
         if living and living[0] == self._store.leasing.holder:
             for holder in dead:
-                _log.warning("worker lost", holder=holder, rows=await self._store.withdraw(holder))
+                _log.warning("worker lost", holder=holder)
+                self._give_back(holder)
         return living
+
+    def _give_back(self, holder: str) -> None:
+        """Begin to give back what a dead worker had. There may be hours of it: meanwhile we say that we live."""
+        if holder not in self._giving_back:
+            self._giving_back[holder] = asyncio.create_task(self._withdraw(holder), name=f"give back {holder}")
+
+    async def _withdraw(self, holder: str) -> None:
+        try:
+            rows = await self._store.withdraw(holder)
+            _log.warning("rows of a lost worker given back", holder=holder, rows=rows)
+        except StoreError as error:
+            # They are found again with our next word.
+            _log.warning("rows of a lost worker not given back", holder=holder, error=error.code)
+        finally:
+            del self._giving_back[holder]

@@ -19,7 +19,7 @@ from weakref import WeakSet
 import asyncpg
 
 from openscr.errors import ConfigurationError, StoreUnavailable
-from openscr.store.postgres_errors import CONNECTION_ERRORS, translate_error
+from openscr.store.postgres_errors import CONNECTION_ERRORS, sqlstate_of, translate_error
 
 # Not ours to print: a service forwards it to its log, a command has nothing but its answer to say.
 _log = logging.getLogger("openscr.store")
@@ -34,6 +34,10 @@ POOL_SIZE: Final = 16
 PATIENCE: Final = 2.4
 """Seconds that a unit of work may take in all. Looking up an unknown outcome takes as long again at most: callers of
 the service are promised an answer within 5 s."""
+
+_FULL: Final = "53300"
+_FULL_SECONDS: Final = 5.0
+"""After the server has taken no more connections, seconds in which those that we have must do."""
 
 SCHEMES: Final = ("postgresql://", "postgres://")
 
@@ -171,6 +175,7 @@ class Connections:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._quiet: WeakSet[Connection] = WeakSet()
         self._warned = False
+        self._full_until = float("-inf")
 
     def keeps_quiet(self, connection: Connection) -> bool:
         """Whether the server keeps the texts of failed statements out of its log: only then may they hold values."""
@@ -188,17 +193,26 @@ class Connections:
             remaining = deadline - loop.time()
             if remaining <= 0:
                 raise StoreUnavailable("too many requests wait for the database")
-            if self._open < self._size:
+            if self._open < self._size and (not self._open or loop.time() >= self._full_until):
                 self._open += 1
                 try:
                     return await self._connect(remaining)
                 except BaseException as error:
                     self._open -= 1
+                    if self._open and sqlstate_of(error) == _FULL:
+                        self._note_full(loop.time())
+                        continue
                     self._wake()
                     if isinstance(error, CONNECTION_ERRORS):
                         raise translate_error(error) from error
                     raise
             await self._wait(loop, remaining)
+
+    def _note_full(self, now: float) -> None:
+        """Wait for connections that we have rather than for more of them."""
+        if self._full_until == float("-inf"):
+            _log.warning("the database takes no more connections: requests wait for each other; raise max_connections")
+        self._full_until = now + _FULL_SECONDS
 
     async def _connect(self, seconds: float) -> Connection:
         # For all steps together: none of them knows how long the others took.

@@ -44,6 +44,12 @@ _WITHOUT_RIGHTS: Final = (
     " AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') AND (c.relname = 'audit'"
     " OR has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))) ORDER BY c.relname"
 )
+# What lets the server log statements that did not fail: values stand in their text, or beside it.
+_TALKATIVE: Final = (
+    "SELECT name, setting FROM pg_catalog.pg_settings WHERE name = 'log_statement' AND setting IN ('mod', 'all')"
+    " OR name IN ('log_min_duration_statement', 'log_min_duration_sample', 'auto_explain.log_min_duration')"
+    " AND setting <> '-1' OR name = 'log_transaction_sample_rate' AND setting <> '0' ORDER BY name"
+)
 _VERSION_TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL,"
     " CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
@@ -122,9 +128,7 @@ async def prepare_database(
         if await read_revision(connection, schema) != schema.head:
             await _bring_up_to_date(connection, place, schema, before_change, migrate=migrate)
         await _check_rights(connection, place)
-        for name in ("fsync", "synchronous_commit"):
-            if await connection.fetchval(f"SHOW {name}") == "off":
-                _log.warning(f"{name} is off: the database may lose in a crash what was acknowledged")
+        await _warn(connection)
     except CONNECTION_ERRORS as error:
         raise explain(error, place) from error
     finally:
@@ -152,6 +156,15 @@ async def _check_rights(connection: Connection, place: Place) -> None:
             f"the store's user lacks rights in the database {place.name}: grant it SELECT, INSERT, UPDATE and DELETE"
             f" (of audit SELECT and INSERT) on {', '.join(lacking)}"
         )
+
+
+async def _warn(connection: Connection) -> None:
+    """Tell the operator of settings that we cannot do without and go on with."""
+    for name in ("fsync", "synchronous_commit"):
+        if await connection.fetchval(f"SHOW {name}") == "off":
+            _log.warning(f"{name} is off: the database may lose in a crash what was acknowledged")
+    for name, setting in await connection.fetch(_TALKATIVE):
+        _log.warning(f"{name} is {setting}: the database's log gets statements with patients' data")
 
 
 async def _bring_up_to_date(

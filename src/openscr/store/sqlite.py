@@ -151,12 +151,12 @@ class SqliteStore(SqliteFile):
     async def withdraw(self, holder: str) -> int:
         """Forget a worker process, and give back its rows of the outbox; return how many."""
 
-        def write(connection: sqlite3.Connection) -> int:
-            connection.execute(statements.WITHDRAW, (holder,))
+        def release(connection: sqlite3.Connection) -> int:
             return connection.execute(statements.RELEASE_OUTBOX, (holder, holder, RELEASED_AT_A_TIME)).rowcount
 
+        await self._write(lambda connection: connection.execute(statements.WITHDRAW, (holder,)))
         released = 0
-        while portion := await self._write(write):
+        while portion := await self._write(release):
             released += portion
         return released
 
