@@ -230,5 +230,5 @@ async def faults_of(data: Path) -> tuple[str, ...]:
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     """Ask again and again until the answer is yes; between two questions the machine is for the process asked about."""
     async with asyncio.timeout(PATIENCE):
-        while not await holds():
+        while not await holds():  # noqa: ASYNC110 - it happens in another process
             await asyncio.sleep(BETWEEN_QUESTIONS)
