@@ -23,7 +23,9 @@ async def test_a_server_on_this_machine_is_found_with_all_its_processes(postgres
     url = postgres.create_database()
     first = await server_of(url)
     assert first == postgres.pids()[0]
-    assert set(postgres.pids()) <= set(family_of(first))
+    before, family, after = set(postgres.pids()), set(family_of(first)), set(postgres.pids())
+    # A process that served a connection may be about to end.
+    assert {first} < before & after <= family
     assert usage_of([first]).memory > 1
 
 

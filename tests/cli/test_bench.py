@@ -1,5 +1,6 @@
 """Measurements as their users run them, against services that really run. Spec: 00 §4 ``bench``; 90 §6, §7."""
 
+import asyncio
 import json
 import os
 import re
@@ -8,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Run
+from openscr.store.opening import open_store
 from postgres import PASSWORD, PostgresServer
 from serving import DemoServer
+from store.conftest import ENGINES, url_of
+from store.samples import upload
 
 KEYS = [
     "operation", "engine", "messages", "seconds", "per_second", "server_cpu_ms_per_message",
@@ -81,6 +85,27 @@ def test_a_store_of_somebody_is_left_alone(openscr: Run, tmp_path: Path) -> None
     openscr("bench", "load", "--count", 5, "--data", data).failed("a party X26-0000001", "a store of their own")
     openscr("bench", "cost", "--patients", 5, "--data", data).failed("a party X26-0000001")
     assert openscr("admin", "verify", "--data", data, "--json").done().json["events"] == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_records_without_a_directory_are_somebodys(
+    openscr: Run, engine: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Nothing is added to them, and no directory is put beside them."""
+    store = url_of(engine, request, tmp_path)
+    asyncio.run(one_record(store))
+    for command in (["load", "--count", 5], ["cost", "--patients", 5]):
+        openscr("bench", *command, "--store", store).failed("records and no directory", "a store of their own")
+    assert openscr("admin", "verify", "--store", store, "--json").done().json["events"] == 1
+    openscr("directory", "export", "--store", store).failed("the directory is empty")
+
+
+async def one_record(url: str) -> None:
+    """Make a store in which one summary was stored, and nothing else."""
+    store = open_store(url)
+    await store.open()
+    await upload(store, 1)
+    await store.close()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ from openscr.testbench.world import demo_directory
 STOP_SECONDS = 10
 """A service ends within this after SIGTERM. Spec: 00 §4 ``serve``."""
 
+BETWEEN_QUESTIONS = 0.02
+"""Seconds between two questions whether something has happened."""
+
 PATIENCE = 60
 """Seconds after which something that must happen is taken for lost; nothing waits that long when all is well."""
 
@@ -225,7 +228,7 @@ async def faults_of(data: Path) -> tuple[str, ...]:
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again and again until the answer is yes; every question is a round trip to the process or its store."""
+    """Ask again and again until the answer is yes; between two questions the machine is for the process asked about."""
     async with asyncio.timeout(PATIENCE):
-        while not await holds():
-            pass
+        while not await holds():  # noqa: ASYNC110 - it happens in another process
+            await asyncio.sleep(BETWEEN_QUESTIONS)

@@ -3,21 +3,20 @@
 # The changes are made up of constants of the tests.
 # ruff: noqa: S608
 
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openscr.errors import StoreError
-from openscr.store.interface import OutboxState
+from openscr.store.compression import Codec
+from openscr.store.interface import OutboxState, Store
 from openscr.store.rows import bytes_as_stored, readable, text_as_stored
-from openscr.store.sqlite import SqliteStore
 
+from .conftest import Opening
 from .samples import SUMMARY, an_id, an_outbox_row, append, at
+from .tampering import tamper
 
 DAMAGE = {
     "body": "body = x'00'",
@@ -30,26 +29,23 @@ DAMAGE = {
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+async def store(opening: Opening) -> AsyncIterator[Store]:
     """Give a store with three open rows, of which the second is the oldest."""
-    opened = SqliteStore(tmp_path / "openscr.db")
-    await opened.open()
-    await append(opened, [an_outbox_row(number, body=SUMMARY) for number in (1, 3)])
-    await append(opened, [an_outbox_row(2, body=SUMMARY, created_at=at(-5))])
-    yield opened
-    await opened.close()
+    async with opening() as opened:
+        await append(opened, [an_outbox_row(number, body=SUMMARY) for number in (1, 3)])
+        await append(opened, [an_outbox_row(2, body=SUMMARY, created_at=at(-5))])
+        yield opened
 
 
-def damage(store: SqliteStore, change: str) -> None:
+async def damage(store: Store, change: str) -> None:
     """Change the second row as a failing disk would."""
-    with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
-        connection.execute(f"UPDATE outbox SET {change} WHERE id = '{an_id(2)}'")
+    await tamper(store, f"UPDATE outbox SET {change} WHERE id = '{an_id(2)}'")
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
-async def test_delivery_goes_on_past_a_damaged_row(store: SqliteStore, kind: str) -> None:
+async def test_delivery_goes_on_past_a_damaged_row(store: Store, kind: str) -> None:
     """The others are given out; the damaged one has failed and is not looked at again."""
-    damage(store, DAMAGE[kind])
+    await damage(store, DAMAGE[kind])
     for _ in range(2):
         assert [row.id for row in await store.due_outbox(at(10), 10)] == [an_id(1), an_id(3)]
     (row,) = await store.list_outbox("failed")
@@ -60,9 +56,9 @@ async def test_delivery_goes_on_past_a_damaged_row(store: SqliteStore, kind: str
 
 
 @pytest.mark.parametrize("kind", [*DAMAGE, "state"])
-async def test_a_damaged_row_is_listed_with_what_is_left_of_it(store: SqliteStore, kind: str) -> None:
+async def test_a_damaged_row_is_listed_with_what_is_left_of_it(store: Store, kind: str) -> None:
     """The list holds every row; the damaged one says what is wrong, cannot be changed, and can be forgotten."""
-    damage(store, {**DAMAGE, "state": "state = 'sent'"}[kind])
+    await damage(store, {**DAMAGE, "state": "state = 'sent'"}[kind])
     rows = {row.id: row for row in await store.list_outbox()}
     assert set(rows) == {an_id(1), an_id(2), an_id(3)}
     assert [row.id for row in rows.values() if row.damaged] == [an_id(2)]
@@ -75,9 +71,9 @@ async def test_a_damaged_row_is_listed_with_what_is_left_of_it(store: SqliteStor
     assert len(await store.list_outbox()) == 2
 
 
-async def test_a_row_whose_id_is_damaged_fails_as_well(store: SqliteStore) -> None:
+async def test_a_row_whose_id_is_damaged_fails_as_well(store: Store) -> None:
     """Even a key that is no text any more leads to its row."""
-    damage(store, "id = CAST(x'41ff42' AS TEXT)")
+    await damage(store, "id = CAST(x'41ff42' AS TEXT)")
     assert [row.id for row in await store.due_outbox(at(10), 10)] == [an_id(1), an_id(3)]
     (row,) = await store.list_outbox(OutboxState.FAILED)
     assert (row.id, row.damaged) == ("A\ufffdB", True)
@@ -86,17 +82,14 @@ async def test_a_row_whose_id_is_damaged_fails_as_well(store: SqliteStore) -> No
 
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-async def test_any_changed_byte_of_a_body_is_noticed(store: SqliteStore, data: st.DataObject) -> None:
+async def test_any_changed_byte_of_a_body_is_noticed(store: Store, data: st.DataObject) -> None:
     """Whatever byte changes, the row is damaged or whole: bytes that nobody wrote are never sent."""
-    with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
-        key = (an_id(2),)
-        (body,) = connection.execute("SELECT body FROM outbox WHERE id = ?", key).fetchone()
-        changed = bytearray(body)
-        changed[data.draw(st.integers(0, len(body) - 1))] ^= data.draw(st.integers(1, 255))
-        connection.execute("UPDATE outbox SET body = ? WHERE id = ?", (bytes(changed), *key))
-        listed = {row.id: row for row in await store.list_outbox()}
-        assert listed[an_id(2)].damaged or listed[an_id(2)].body == SUMMARY
-        connection.execute("UPDATE outbox SET body = ? WHERE id = ?", (body, *key))
+    body = Codec().compress(SUMMARY)
+    changed = bytearray(body)
+    changed[data.draw(st.integers(0, len(body) - 1))] ^= data.draw(st.integers(1, 255))
+    await damage(store, f"body = x'{changed.hex()}'")
+    listed = {row.id: row for row in await store.list_outbox()}
+    assert listed[an_id(2)].damaged or listed[an_id(2)].body == SUMMARY
 
 
 @given(st.binary(max_size=20))

@@ -3,6 +3,7 @@
 # The changes are made up of constants of the tests.
 # ruff: noqa: S608
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from openscr.errors import StoreError
 from openscr.identifiers import slot_of
 from openscr.spine import Consent, EventStatus
+from openscr.store import statements
 from openscr.store.alert_evidence import ALERT_DIGEST, CHANGE_DIGEST, alert_digest, change_digest
 from openscr.store.alert_records import AlertChange
 from openscr.store.compression import Codec
@@ -23,7 +25,7 @@ from openscr.store.interface import RawMessage, Store, Transaction
 from openscr.store.sqlite import SqliteStore
 from openscr.store.sqlite_connection import connect
 from openscr.store.sqlite_verification import check_slots
-from openscr.store.verification import FAULT_LIMIT, Findings
+from openscr.store.verification import FAULT_LIMIT, Findings, SlotCheck, Step
 
 from .conftest import Opening
 from .samples import (
@@ -271,6 +273,13 @@ async def test_a_damaged_file_is_reported(file_store: SqliteStore) -> None:
     report = await file_store.verify()
     assert any(fault.startswith("database file:") for fault in report.faults)
     assert any(fault.endswith("rows cannot be read (SQLITE_CORRUPT)") for fault in report.faults)
+
+
+@pytest.mark.parametrize("step", SlotCheck(0, Codec(), Findings(())).steps(), ids=lambda step: step.statement)
+def test_no_table_is_forgotten_when_a_slot_is_taken_for_empty(step: Step) -> None:
+    """What is looked at in a slot is looked for first."""
+    (table,) = re.findall(r" FROM (\w+)(?: \w)?\b", getattr(statements, step.statement).partition(" LEFT ")[0])
+    assert f" FROM {table} WHERE" in statements.SLOT_IN_USE
 
 
 def test_faults_are_bounded() -> None:

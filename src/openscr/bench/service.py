@@ -85,8 +85,16 @@ def practice_profile(directory: Directory) -> Profile:
 
 
 async def check_is_for_measuring(store: Store) -> None:
-    """Refuse a store whose directory is not the demo's: it is somebody's. Raises: `ConfigurationError`."""
+    """Refuse a store that is somebody's: its directory is not the demo's, or is empty though something has happened.
+
+    Raises: `ConfigurationError`, `StoreError`.
+    """
     entries = await store.read_directory()
+    if not entries and await store.audit_heads():
+        raise ConfigurationError(
+            "this store has records and no directory, so it is somebody's: "
+            "measurements fill a store of their own with made-up records, name another one"
+        )
     strangers = {key for kind, key, _ in entries if kind == "party"} - {
         party["party_key"] for party in json.loads(demo_directory())["parties"]
     }

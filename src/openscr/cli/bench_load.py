@@ -85,7 +85,11 @@ async def _load(
 
     async with opened_store(data, store, migrate=True) as opened:
         await check_is_for_measuring(opened)
-        entries = await opened.read_directory() or read_directory(demo_directory())
+        entries = await opened.read_directory()
+        if not entries:
+            # By it the store is known again as one for measurements.
+            entries.extend(read_directory(demo_directory()))
+            await opened.write_directory(entries, replace=True)
         directory = build_directory(entries, 0)
         profile = Profile.of_directory(directory, app, GP)
         loader = Loader(opened, directory, profile, documents_of(mixed=sizes is Sizes.MIXED))

@@ -8,11 +8,14 @@ Spec: 35 §7; 00 §4 "admin verify"; 90 §6.1.
 import sqlite3
 from collections.abc import Iterable
 from contextlib import nullcontext
+from typing import Final
 
 from openscr.store import statements
 from openscr.store.compression import Codec
 from openscr.store.sqlite_outbox import any_text
 from openscr.store.verification import Findings, SlotCheck
+
+_TABLES: Final = statements.SLOT_IN_USE.count("?")
 
 
 def check_file(connection: sqlite3.Connection, findings: Findings) -> None:
@@ -45,10 +48,12 @@ def check_slots(connection: sqlite3.Connection, slots: Iterable[int], codec: Cod
     for slot in slots:
         connection.execute("BEGIN")
         try:
+            (in_use,) = connection.execute(statements.SLOT_IN_USE, (slot,) * _TABLES).fetchone()
             for step in SlotCheck(slot, codec, findings).steps():
-                with any_text(connection) if step.any_text else nullcontext():
-                    for row in connection.execute(getattr(statements, step.statement), (slot,)):
-                        step.look(row)
+                if in_use:
+                    with any_text(connection) if step.any_text else nullcontext():
+                        for row in connection.execute(getattr(statements, step.statement), (slot,)):
+                            step.look(row)
                 step.end()
         except sqlite3.DatabaseError as error:
             findings.add(f"slot {slot}: rows cannot be read ({getattr(error, 'sqlite_errorname', 'no code')})")

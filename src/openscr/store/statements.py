@@ -269,6 +269,14 @@ PROBE: Final = "UPDATE probe SET written = written + 1 WHERE id = 1"
 PROBE_LARGE: Final = "UPDATE probe SET written = written + 1, padding = zeroblob(65536) WHERE id = 1"
 PROBE_LARGE_END: Final = "UPDATE probe SET padding = NULL WHERE id = 1"
 
+# Tells an empty slot in one look: nine in ten are empty in a store of a few hundred patients.
+SLOT_IN_USE: Final = "SELECT " + " OR ".join(
+    f"EXISTS (SELECT 1 FROM {table} WHERE slot = ?)"
+    for table in (
+        "chain", "audit", "receipt", "event", "consent", "outbox", "poll", "alert_change", "alert", "notice", "standing"
+    )
+)  # fmt: skip
+
 BACKGROUND: Final = (
     DUE_OUTBOX, NEXT_PARTY_WITH_OUTBOX, DUE_OUTBOX_OF_PARTY, FIND_OUTBOX, LIST_OUTBOX, LIST_OUTBOX_OF_STATE,
     OUTBOX_FIGURES, RELEASE_OUTBOX, NEXT_HOLDER, ANNOUNCE, WITHDRAW, READ_INSTANCES, END_SESSION, ENDED_SESSIONS,
@@ -278,5 +286,5 @@ BACKGROUND: Final = (
     POSTPONE_NOTICES,
     READ_NOTICES, AUDIT_FORWARDS, AUDIT_BACKWARDS, AUDIT_OF_PATIENT,
     AUDIT_OF_PATIENT_BACKWARDS, HEADS, DIRECTORY_REVISION, MOVE_DIRECTORY_REVISION,
-    READ_DIRECTORY, CLEAR_DIRECTORY, WRITE_DIRECTORY, PROBE, PROBE_LARGE, PROBE_LARGE_END,
+    READ_DIRECTORY, CLEAR_DIRECTORY, WRITE_DIRECTORY, PROBE, PROBE_LARGE, PROBE_LARGE_END, SLOT_IN_USE,
 )  # fmt: skip
