@@ -82,6 +82,7 @@ def answering(
             (f"{scheme}{USER}:{QUOTED}@127.0.0.1/x", "a store is a file")
             for scheme in ("", "postgresql:", "postgres:/", "postgres//")
         ),
+        (f"host=127.0.0.1 user={USER} password={PASSWORD} dbname=x", "a store is a file"),
         (f"postgresql://{USER}:{QUOTED}@127.0.0.1:5432/x?target_session_attrs=read-only", "read-write"),
         (f"postgresql://{USER}:{QUOTED}@127.0.0.1:FREE/x", "nobody listens"),
         (f"postgresql://{USER}:{QUOTED}@127.0.0.1:FREE,127.0.0.1:FREE/x", "nobody listens"),
