@@ -14,7 +14,7 @@ from openscr.post import Post
 from openscr.service import Service
 from openscr.settings import load_settings
 from openscr.store.migrations import SERVICE, upgrade_sqlite
-from openscr.supervisor import MOST_SILENCE, Supervisor
+from openscr.supervisor import LONGEST_PAUSE, MOST_SILENCE, PAUSE_OF_NOBODY, Supervisor
 
 
 @pytest.fixture
@@ -44,6 +44,18 @@ async def test_the_number_of_a_worker_whose_rows_are_given_back_is_not_given_aga
     colleague.process.kill()
     await _watched(supervisor, until=1)
     assert supervisor._lost == {1, 2}, "who gave it back has died himself"
+
+
+async def test_after_many_deaths_nobody_waits_long_for_the_only_worker(supervisor: Supervisor) -> None:
+    """Each that dies soon is replaced later; but not when it has served, and nobody else does."""
+    pauses = [supervisor._next_pause(was_ready=True) for _ in range(10)]
+    assert pauses[:3] == [0.2, 0.4, 0.8]
+    assert max(pauses) == PAUSE_OF_NOBODY
+    assert supervisor._next_pause(was_ready=False) == LONGEST_PAUSE
+    colleague = await supervisor._spawn()
+    colleague.ready.set_result(())
+    assert supervisor._next_pause(was_ready=True) == LONGEST_PAUSE
+    colleague.process.kill()
 
 
 async def test_only_the_first_worker_changes_the_schema(supervisor: Supervisor) -> None:
