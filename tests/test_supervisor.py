@@ -2,13 +2,19 @@
 
 import asyncio
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from openscr.errors import ConfigurationError
+from openscr.post import Post
+from openscr.service import Service
 from openscr.settings import load_settings
-from openscr.supervisor import MOST_SILENCE, Supervisor
+from openscr.store.migrations import SERVICE, upgrade_sqlite
+from openscr.supervisor import LONGEST_PAUSE, MOST_SILENCE, PAUSE_OF_NOBODY, Supervisor
 
 
 @pytest.fixture
@@ -38,6 +44,31 @@ async def test_the_number_of_a_worker_whose_rows_are_given_back_is_not_given_aga
     colleague.process.kill()
     await _watched(supervisor, until=1)
     assert supervisor._lost == {1, 2}, "who gave it back has died himself"
+
+
+async def test_after_many_deaths_nobody_waits_long_for_the_only_worker(supervisor: Supervisor) -> None:
+    """Each that dies soon is replaced later; but not when it has served, and nobody else does."""
+    pauses = [supervisor._next_pause(was_ready=True) for _ in range(10)]
+    assert pauses[:3] == [0.2, 0.4, 0.8]
+    assert max(pauses) == PAUSE_OF_NOBODY
+    assert supervisor._next_pause(was_ready=False) == LONGEST_PAUSE
+    colleague = await supervisor._spawn()
+    colleague.ready.set_result(())
+    assert supervisor._next_pause(was_ready=True) == LONGEST_PAUSE
+    colleague.process.kill()
+
+
+async def test_only_the_first_worker_changes_the_schema(supervisor: Supervisor) -> None:
+    """A newer program that takes over worker by worker finds an older one at work, which knows no other schema."""
+    settings = supervisor._settings
+    settings.make_data_folder()
+    older = SERVICE.revisions[-2]
+    with closing(sqlite3.connect(settings.data / "openscr.db", isolation_level=None)) as connection:
+        upgrade_sqlite(connection, older, scripts=SERVICE.scripts)
+    successor = Service(settings, post=Post(number=2, first=False, alone=False))
+    with pytest.raises(ConfigurationError, match=f"has schema {older}, this program needs {SERVICE.head}"):
+        await successor.start()
+    assert await successor.store.current_revision() == older
 
 
 async def _watched(supervisor: Supervisor, *, until: int) -> None:

@@ -117,7 +117,8 @@ class Service:
         self.started_at: datetime = datetime.now(UTC)
         self._clock = clock
         self._mint = mint
-        self.store: Store = open_store(settings.store)
+        # Who comes to others who work leaves the schema alone: they know no other.
+        self.store: Store = open_store(settings.store, migrate=post.first)
         self.vitals: Vitals
         self.directory = CurrentDirectory(Directory())
         self.ldap = ldap_client(settings)

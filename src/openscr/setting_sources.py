@@ -253,8 +253,11 @@ def _number(value: object) -> str:
 
 
 def holds_credentials(path: str) -> bool:
-    """Whether what should be the path of a file looks like a mistyped URL with a password, not to be repeated."""
-    return re.match(r"[^@]*:[^@]*@", path) is not None
+    """Whether what should be the path of a file looks like a mistyped URL with a password, not to be repeated.
+
+    Or like the words in which other programs are told of a database: ``host=… password=…``.
+    """
+    return re.match(r"[^@]*:[^@]*@|(.*\s)?(host|hostaddr|port|dbname|user|password)\s*=", path) is not None
 
 
 def _mask(text: str) -> str:

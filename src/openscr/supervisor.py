@@ -47,6 +47,9 @@ FIRST_PAUSE: Final = 0.2
 LONGEST_PAUSE: Final = 30.0
 """Seconds before a worker that ended is replaced: twice as long each time that it did not live for long."""
 
+PAUSE_OF_NOBODY: Final = 2.0
+"""The longest pause while nobody serves, after one who did."""
+
 LIVED_LONG: Final = 60.0
 MOST_FAILURES: Final = 6
 """Replacements in a row that never came to be ready, with no worker left, after which we give up."""
@@ -303,8 +306,7 @@ class Supervisor:
                 self._reason = f"no worker can be started: the last {self._failures} ended before they were ready"
                 self._over.set()
                 return
-            await asyncio.sleep(self._pause)
-            self._pause = min(LONGEST_PAUSE, self._pause * 2)
+            await asyncio.sleep(self._next_pause(was_ready=was_ready))
             if self._enough():
                 # It ended while its successor was being started.
                 return
@@ -317,6 +319,11 @@ class Supervisor:
             new.line.say(Said(what="go", number=new.number))
             # Its own watch sees to what follows, however it ends.
             return
+
+    def _next_pause(self, *, was_ready: bool) -> float:
+        pause, self._pause = self._pause, min(LONGEST_PAUSE, self._pause * 2)
+        nobody = not any(_serves(worker) for worker in self._workers)
+        return min(pause, PAUSE_OF_NOBODY) if nobody and was_ready else pause
 
     def _enough(self) -> bool:
         """Whether as many workers run, or are about to, as there should be."""

@@ -25,8 +25,13 @@ Spoil = Callable[[PostgresServer, str], str]
 
 
 @contextmanager
-def answering(server_port: int | None, change: Callable[[bytes], bytes]) -> Iterator[int]:
-    """Give a port behind which a server answers, its words changed; without a server just ``change(b"")``."""
+def answering(
+    server_port: int | None, change: Callable[[bytes], bytes], ask: Callable[[bytes], bytes] = lambda data: data
+) -> Iterator[int]:
+    """Give a port behind which a server answers, its words changed; without a server just ``change(b"")``.
+
+    ``ask`` changes what it is asked.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def relay(client: socket.socket) -> None:
@@ -38,7 +43,7 @@ def answering(server_port: int | None, change: Callable[[bytes], bytes]) -> Iter
                 with socket.create_connection(("127.0.0.1", server_port)) as server:
                     back = threading.Thread(target=pump, args=(server, client, change))
                     back.start()
-                    pump(client, server, lambda data: data)
+                    pump(client, server, ask)
                     back.join()
 
         def pump(source: socket.socket, sink: socket.socket, through: Callable[[bytes], bytes]) -> None:
@@ -77,6 +82,7 @@ def answering(server_port: int | None, change: Callable[[bytes], bytes]) -> Iter
             (f"{scheme}{USER}:{QUOTED}@127.0.0.1/x", "a store is a file")
             for scheme in ("", "postgresql:", "postgres:/", "postgres//")
         ),
+        (f"host=127.0.0.1 user={USER} password={PASSWORD} dbname=x", "a store is a file"),
         (f"postgresql://{USER}:{QUOTED}@127.0.0.1:5432/x?target_session_attrs=read-only", "read-write"),
         (f"postgresql://{USER}:{QUOTED}@127.0.0.1:FREE/x", "nobody listens"),
         (f"postgresql://{USER}:{QUOTED}@127.0.0.1:FREE,127.0.0.1:FREE/x", "nobody listens"),
@@ -114,6 +120,19 @@ def test_a_server_that_is_too_old(openscr: Run, postgres: PostgresServer) -> Non
     with answering(postgres.port, older) as port:
         ended = openscr("admin", "migrate", "--store", url.replace(f":{postgres.port}/", f":{port}/"))
         ended.failed("is PostgreSQL 14; the store needs 15 or newer")
+
+
+def test_a_pooler_that_knows_no_settings_of_a_session(openscr: Run, postgres: PostgresServer) -> None:
+    """One refuses them, as PgBouncer does, or ignores them where it is told to: then nobody would know."""
+    url = postgres.create_database().replace(f":{postgres.port}/", ":PORT/") + "?sslmode=disable"
+    words = b"SFATAL\0C08P01\0Munsupported startup parameter: lock_timeout\0\0"
+    refusal = b"E" + (len(words) + 4).to_bytes(4) + words
+    with answering(None, lambda _: refusal) as port:
+        openscr("admin", "migrate", "--store", url.replace("PORT", str(port))).failed("let the URL lead to PostgreSQL")
+    with answering(
+        postgres.port, lambda data: data, lambda data: data.replace(b"lock_timeout\x0010s", b"lock_timeout\x0000s")
+    ) as port:
+        openscr("admin", "migrate", "--store", url.replace("PORT", str(port))).failed("let the URL lead to PostgreSQL")
 
 
 # --- what is wrong with the database ----------------------------------------------------------------------------------

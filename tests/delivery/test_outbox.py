@@ -152,8 +152,15 @@ class Bench:
     def __init__(self, store: WatchedStore, carrier: MemoryCarrier, where: Directory, concurrency: int = 4) -> None:
         self.clock = FakeClock()
         self.current = CurrentDirectory(where)
+        self.known_to_live = True
         self.outbox = Outbox(
-            store, self.current, {"memory": carrier}, clock=self.clock, concurrency=concurrency, poll=0.01
+            store,
+            self.current,
+            {"memory": carrier},
+            clock=self.clock,
+            concurrency=concurrency,
+            poll=0.01,
+            may_send=lambda: self.known_to_live,
         )
 
 
@@ -376,6 +383,24 @@ async def test_an_answer_that_cannot_be_rendered_is_given_up_by_contract(store: 
     await store.until(lambda: store.changes == 1)
     (failed,) = await store.list_outbox()
     assert (failed.state, failed.last_error) == (OutboxState.FAILED, "failed unexpectedly (ValidationError)")
+    await bench.outbox.stop(1)
+
+
+async def test_who_is_not_known_to_live_sends_nothing_and_says_so(store: WatchedStore) -> None:
+    """Somebody else may have what is ours: neither what was just kept is sent, nor what is due; later all of it is."""
+    carrier = MemoryCarrier()
+    bench = Bench(store, carrier, directory())
+    bench.known_to_live = False
+    rows = [a_row(number) for number in range(3)]
+    await keep(store, *rows)
+    bench.outbox.start()
+    assert not bench.outbox.at_work
+    bench.outbox.submit(rows[0])
+    assert not bench.outbox._under_way
+    bench.known_to_live = True
+    assert bench.outbox.at_work
+    await store.until(lambda: store.changes == 3)
+    assert sorted(carrier.sent) == sorted(row.id for row in rows)
     await bench.outbox.stop(1)
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from openscr.codes import UPLOAD
 from openscr.errors import StoreError
 from openscr.identifiers import slot_of
 from openscr.spine import Consent, EventStatus
@@ -381,6 +382,39 @@ async def test_a_chain_that_was_taken_away_with_its_head_is_found(store: Store) 
     """No event is stored without a row; a checkpoint finds it where there are no events either."""
     await tamper(store, f"DELETE FROM audit WHERE slot = {SLOT}", f"DELETE FROM chain WHERE slot = {SLOT}")
     assert (await store.verify()).faults == (f"slot {SLOT}: there are events, but no audit of them",)
+
+
+async def test_what_the_audit_tells_of_is_there(store: Store) -> None:
+    """Summaries and consents that were taken away leave no trace but there: which summary is said, and of nobody."""
+    told = [
+        replace(an_entry(5), action=UPLOAD, content={"event_id": an_id(1)}),
+        replace(an_entry(6), action=UPLOAD, content={"event_id": an_id(4)}, nhs_number=OTHER_PATIENT),
+        replace(an_entry(7), action=UPLOAD, content={"event_id": an_id(77)}, outcome="AE"),
+        replace(an_entry(8), content={"new_consent": "Yes"}),
+        replace(an_entry(9), content={"new_consent": "No"}),
+    ]
+    for entry in told:
+        await append(store, [entry], slot_of(entry.nhs_number or ""))
+    await append(store, [a_consent(1), a_consent(2, Consent.NO)])
+    assert (await store.verify()).intact
+    await tamper(store, "DELETE FROM event")
+    assert set((await store.verify()).faults) == {
+        f"slot {SLOT}: event {an_id(1)}: audit row 4 tells of it, but it is missing",
+        f"slot {slot_of(OTHER_PATIENT)}: event {an_id(4)}: audit row 2 tells of it, but it is missing",
+    }
+    await tamper(store, f"DELETE FROM audit WHERE slot <> {SLOT}", f"DELETE FROM chain WHERE slot <> {SLOT}")
+    for change, fault in (
+        (
+            f"UPDATE consent SET value = 'Yes' WHERE version = 2 AND slot = {SLOT}",
+            "not the one that the audit tells of",
+        ),
+        ("DELETE FROM consent WHERE version = 2", "the audit tells of 1 versions of consents that are missing"),
+        ("DELETE FROM consent", "the audit tells of 2 versions of consents that are missing"),
+    ):
+        await tamper(store, change)
+        _, found = (await store.verify()).faults
+        assert found.endswith(fault)
+        assert PATIENT not in found
 
 
 @pytest.mark.parametrize("change", [f"raised_at = {2**62}", "text = CAST(x'ff' AS TEXT)", "details = x'ff'"])

@@ -93,7 +93,7 @@ class Outbox:
     @property
     def at_work(self) -> bool:
         """Whether the store is being asked for due rows."""
-        return self._scanner is not None and not self._scanner.done() and not self._stopping
+        return self._scanner is not None and not self._scanner.done() and not self._stopping and self._may_send()
 
     def start(self) -> None:
         """Begin to send: first of all what an earlier run left behind."""

@@ -85,6 +85,8 @@ def explain(error: BaseException, place: Place) -> Exception:
             f"the search_path in the store's database {place.name} names no schema that is there; set it, for example"
             " to public"
         )
+    if state == "08P01":
+        return ConfigurationError(_pooled(place))
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched) or state == "25006":
         return ConfigurationError(
             f"the store's database {place.name} takes no writes: it is read-only or a standby; name the one that does"
@@ -98,6 +100,13 @@ def explain(error: BaseException, place: Place) -> Exception:
     if isinstance(error, OSError):
         return ConfigurationError(f"the store's database {place.name} cannot be reached; check host and port")
     return ConfigurationError(f"what answers for the store's database {place.name} is not PostgreSQL")
+
+
+def _pooled(place: Place) -> str:
+    return (
+        f"what answers for the store's database {place.name} does not take the settings of a session, as a pooler does"
+        " not; let the URL lead to PostgreSQL itself"
+    )
 
 
 async def read_revision(connection: Connection, schema: Schema = SERVICE) -> str | None:
@@ -141,6 +150,9 @@ async def _check_server(connection: Connection, place: Place) -> None:
         raise ConfigurationError(
             f"the store's database {place.name} is PostgreSQL {version.major}; the store needs {OLDEST_SERVER} or newer"
         )
+    if await connection.fetchval("SHOW lock_timeout") != _MIGRATION_SETTINGS["lock_timeout"]:
+        # Ours are gone, or somebody else's: time limits, and how values are read.
+        raise ConfigurationError(_pooled(place))
     encoding = await connection.fetchval("SHOW server_encoding")
     if encoding != "UTF8":
         raise ConfigurationError(

@@ -7,22 +7,24 @@ event id; never a patient.
 Spec: 35 §7; 00 §4 "admin verify"; 90 §6.1.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from openscr.codes import UPLOADS
 from openscr.errors import StoreError
 from openscr.identifiers import slot_of
-from openscr.spine import EventStatus
+from openscr.spine import AckType, EventStatus
 from openscr.store import statements
 from openscr.store.alert_evidence import ALERT_DIGEST, CHANGE_DIGEST, NEW, alert_digest, change_digest
 from openscr.store.alert_rows import read_alert, read_change, read_notice
 from openscr.store.chain import GENESIS, link, read_row
 from openscr.store.compression import Codec
 from openscr.store.documents import cut_document, read_payload
-from openscr.store.interface import ChainHead, EventRow, VerifyReport
+from openscr.store.interface import AuditRow, ChainHead, EventRow, VerifyReport
 from openscr.store.rows import (
     Row,
     check_texts,
@@ -91,6 +93,11 @@ class SlotCheck:
         self._alert_digests: dict[str, str] = {}
         self._change_digests: set[str] = set()
         self._reached: dict[str, tuple[int, str]] = {}
+        # What it says of summaries that were kept, by patient and id, each with the row that tells of it; and of
+        # consents, by patient and version.
+        self._told_events: dict[tuple[str | None, str], int] = {}
+        self._told_consents: dict[tuple[str | None, int], str] = {}
+        self._versions: Counter[str | None] = Counter()
         self._patient: str | None = None
         self._version = 0
 
@@ -101,7 +108,7 @@ class SlotCheck:
             Step("SLOT_AUDIT", self._see_audit, self._end_audit),
             Step("SLOT_RECEIPTS", self._see_receipt),
             Step("SLOT_EVENTS", self._see_event, self._end_events),
-            Step("SLOT_CONSENTS", self._see_consent, any_text=True),
+            Step("SLOT_CONSENTS", self._see_consent, self._end_consents, any_text=True),
             Step("SLOT_OUTBOX", self._see_outbox, any_text=True),
             Step("SLOT_POLLS", self._see_poll, any_text=True),
             Step("SLOT_CHANGES", self._see_change, any_text=True),
@@ -127,7 +134,7 @@ class SlotCheck:
             self._add(f"audit row {missing} is missing")
         try:
             right = link(self._hash, slot, sequence, occurred_at, nhs_number, content) == hash
-            self._note(read_row(slot, sequence, occurred_at, nhs_number, content, hash).entry.content)
+            self._note(read_row(slot, sequence, occurred_at, nhs_number, content, hash))
         except _UNREADABLE:
             right = False
         # After a gap the hash before is not known, so this row cannot be judged.
@@ -139,11 +146,18 @@ class SlotCheck:
             self._known = None
         self._sequence, self._hash = sequence, hash
 
-    def _note(self, content: Mapping[str, str]) -> None:
+    def _note(self, row: AuditRow) -> None:
+        entry, content = row.entry, row.entry.content
         if ALERT_DIGEST in content:
             self._alert_digests[content.get("alert", "")] = content[ALERT_DIGEST]
         if CHANGE_DIGEST in content:
             self._change_digests.add(content[CHANGE_DIGEST])
+        if entry.outcome == AckType.ACCEPTED:
+            if entry.action in UPLOADS and "event_id" in content:
+                self._told_events[entry.nhs_number, content["event_id"]] = row.sequence
+            if "new_consent" in content:
+                self._versions[entry.nhs_number] += 1
+                self._told_consents[entry.nhs_number, self._versions[entry.nhs_number]] = content["new_consent"]
 
     def _end_audit(self) -> None:
         head, last = self._head, self._sequence
@@ -179,6 +193,7 @@ class SlotCheck:
     def _see_event(self, row: Row) -> None:
         self._findings.events += 1
         self._events += 1
+        self._told_events.pop((row[0], row[1]), None)
         raw, offset, length, encoding, successor = row[_EVENT_WIDTH:]
         try:
             event = read_event(row[:_EVENT_WIDTH], self._codec)
@@ -196,6 +211,8 @@ class SlotCheck:
         if self._events and not self._sequence:
             # No event is stored without a row: with its head a whole chain was taken away.
             self._add("there are events, but no audit of them")
+        for (_, event_id), sequence in self._told_events.items():
+            self._add(f"event {readable(event_id)}: audit row {sequence} tells of it, but it is missing")
 
     # --- consent ---
 
@@ -210,7 +227,14 @@ class SlotCheck:
         if version != self._version + 1:
             self._add(f"{place}: the version before it is missing")
         self._version = version
-        self._try(place, row, lambda: read_consent(row))
+        told = self._told_consents.get((nhs_number, version))
+        if self._try(place, row, lambda: read_consent(row)) and told not in {None, row[2]}:
+            self._add(f"{place}: it is not the one that the audit tells of")
+        self._told_consents.pop((nhs_number, version), None)
+
+    def _end_consents(self) -> None:
+        if self._told_consents:
+            self._add(f"the audit tells of {len(self._told_consents)} versions of consents that are missing")
 
     # --- what waits ---
 
