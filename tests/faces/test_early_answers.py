@@ -11,6 +11,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
+from urllib.parse import urlsplit
 
 import pytest
 import uvloop
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from faces.test_http_protocol import PATIENT, listening, on_uvloop
-from journeys.wire import Answer, Connection, Ended, connected, request_bytes
+from journeys.wire import PATIENCE, Answer, Connection, Ended, connected, request_bytes
 from openscr.faces.spine.exchange import Reply, send_reply
 
 DECEIT = b"\r\n\r\nPOST /no/request HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n0\r\n\r\nGET /none HTTP/1.1\r\n\r\n"
@@ -204,3 +205,33 @@ async def test_who_waits_to_be_told_to_send_a_body_is_told_or_answered_for_good(
         else:
             assert (answer.status, answer.header("connection")) == (200, "close")
             assert await connection.ended()
+
+
+@on_uvloop
+async def test_an_answer_that_ends_a_connection_arrives_though_more_was_asked() -> None:
+    """Requests that wait behind it are not answered; that they are not read must not cost the answer before them."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        asked.set()
+        await go_on.wait()
+        await send_reply(send, Reply(200, b"the answer", close=True))
+
+    def send_all_then_read() -> bytes:
+        client.sendall(request_bytes("/", b"x" * 5_000_000, ()))
+        return client.recv(65_536)
+
+    request = request_bytes("/", b"", ())
+    async with listening(slow, PATIENT) as listener:
+        parts = urlsplit(listener.url)
+        with socket.create_connection((parts.hostname, parts.port or 0), PATIENCE) as client:
+            client.sendall(request)
+            await asked.wait()
+            client.sendall(request)
+            # Another connection's round trip: by then it has been read, and nothing more will be before the answer.
+            async with connected(listener.url) as other:
+                assert (await other.exchange(b"no HTTP\r\n\r\n")).status == 400
+            sending = asyncio.create_task(asyncio.to_thread(send_all_then_read))
+            go_on.set()
+            assert (await sending).endswith(b"the answer")
