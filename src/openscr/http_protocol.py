@@ -19,11 +19,12 @@ import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 import httptools
 import structlog
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -188,6 +189,28 @@ _BYTES_ACKED = slice(120, 128) if sys.platform == "linux" else None
 
 def _write_nothing(_data: bytes) -> None:
     """Write nothing."""
+
+
+async def _answer_for_good(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request whose sender waits to be told to send its body.
+
+    Who is answered instead sends it or not, as it likes: what comes next cannot be told from it, so nothing may come.
+    """
+    asked = False
+
+    async def ask() -> Message:
+        nonlocal asked
+        asked = True
+        return await receive()
+
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start" and not asked:
+            headers = list(message.get("headers", ()))
+            if CLOSE[0] not in {name.lower() for name, _ in headers}:
+                message = {**message, "headers": [*headers, CLOSE]}
+        await send(message)
+
+    await app(scope, ask, answer)
 
 
 class SpineProtocol(HttpToolsProtocol):
@@ -380,7 +403,11 @@ class SpineProtocol(HttpToolsProtocol):
             return
         self._drop_timer()
         self._counted.in_use(self)
+        app = self.app
+        if self.expect_100_continue:
+            self.app = partial(_answer_for_good, app)
         super().on_headers_complete()
+        self.app = app
         if len(self.pipeline) > self._limits.pipelined:
             self._refuse(_TOO_MANY)
             raise _Refused
@@ -515,7 +542,8 @@ class SpineProtocol(HttpToolsProtocol):
         if transport is None or seen is None:
             return
         seen.forget()
-        if self._drain is not None or self._stage is _Stage.NONE or self._input_ended or transport.is_closing():
+        unread = self._stage is not _Stage.NONE or bool(self.pipeline)
+        if self._drain is not None or not unread or self._input_ended or transport.is_closing():
             self._drain = 0
             self._drop_timer()
             transport.close()
