@@ -509,14 +509,19 @@ async def test_slots_are_computed_as_ever(store: PostgresStore) -> None:
 
 
 async def test_a_database_that_may_lose_what_it_has_acknowledged_is_warned_of(
-    url: str, caplog: pytest.LogCaptureFixture
+    postgres: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The server of these tests does not sync; who runs a service like that is told so, each time."""
-    store = PostgresStore(url)
-    await store.open()
-    await store.close()
-    assert [line for line in caplog.messages if "fsync is off" in line]
-    assert [line for line in caplog.messages if "synchronous_commit is off" in line]
+    url = postgres.create_database()
+    for setting, loss in (("off", "in a crash"), ("local", "when a standby takes over")):
+        postgres.sql(f"ALTER DATABASE {url.rpartition('/')[2]} SET synchronous_commit = {setting}")
+        store = PostgresStore(url)
+        await store.open()
+        await store.close()
+        told = [line for line in caplog.messages if "what was acknowledged" in line]
+        assert [line.partition(":")[0] for line in told] == ["fsync is off", f"synchronous_commit is {setting}"]
+        assert f"may lose {loss} what" in told[1]
+        caplog.clear()
 
 
 async def test_a_log_of_statements_that_do_not_fail_is_warned_of(

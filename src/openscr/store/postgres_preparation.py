@@ -44,6 +44,11 @@ _WITHOUT_RIGHTS: Final = (
     " AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') AND (c.relname = 'audit'"
     " OR has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))) ORDER BY c.relname"
 )
+_CRASH: Final = "in a crash"
+_LOSSES: Final = (
+    ("fsync", {"off": _CRASH}),
+    ("synchronous_commit", {"off": _CRASH, "local": "when a standby takes over"}),
+)
 # What lets the server log statements that did not fail: values stand in their text, or beside it.
 _TALKATIVE: Final = (
     "SELECT name, setting FROM pg_catalog.pg_settings WHERE name = 'log_statement' AND setting IN ('mod', 'all')"
@@ -172,9 +177,9 @@ async def _check_rights(connection: Connection, place: Place) -> None:
 
 async def _warn(connection: Connection) -> None:
     """Tell the operator of settings that we cannot do without and go on with."""
-    for name in ("fsync", "synchronous_commit"):
-        if await connection.fetchval(f"SHOW {name}") == "off":
-            _log.warning(f"{name} is off: the database may lose in a crash what was acknowledged")
+    for name, loss in _LOSSES:
+        if (setting := await connection.fetchval(f"SHOW {name}")) in loss:
+            _log.warning(f"{name} is {setting}: the database may lose {loss[setting]} what was acknowledged")
     for name, setting in await connection.fetch(_TALKATIVE):
         _log.warning(f"{name} is {setting}: the database's log gets statements with patients' data")
 
