@@ -55,6 +55,7 @@ def judge(element: etree._Element, of: ElementType, faults: Faults, *, named: bo
         of, named = other, True
     rules = of.attributes
     wanted = of.required
+    others: str | None = None
     begin = len(faults.told)
     for name, value in element.items():
         rule = rules.get(name)
@@ -74,7 +75,9 @@ def judge(element: etree._Element, of: ElementType, faults: Faults, *, named: bo
                 judge(element, other, faults, named=True)
                 return
         elif name not in _HINTS:
-            faults.add(element, wording.unknown_attribute(element, name, of))
+            if others is None:
+                others = wording.other_attributes(element, of)
+            faults.add(element, wording.unknown_attribute(element, name, others))
     if wanted:
         for text in wording.missing_attributes(element, of):
             faults.add(element, text)

@@ -27,11 +27,15 @@ def wrong_attribute(element: etree._Element, name: str, value: Value) -> str:
     return f"@{_name(name)} of {local_name(element)} must be {value.expected}."
 
 
-def unknown_attribute(element: etree._Element, name: str, of: ElementType) -> str:
-    """Tell that an attribute is there which the element does not have."""
+def unknown_attribute(element: etree._Element, name: str, others: str) -> str:
+    """Tell that an attribute is there which the element does not have; ``others`` is what `other_attributes` says."""
+    return f"{local_name(element)} has no attribute @{_name(name)} here{others}."
+
+
+def other_attributes(element: etree._Element, of: ElementType) -> str:
+    """Tell which attributes the element may have besides; asked once, however many it should not have."""
     known = ", ".join(f"@{each}" for each in of.attributes if not element.get(each))
-    right = f"; it may have {known}" if known else ""
-    return f"{local_name(element)} has no attribute @{_name(name)} here{right}."
+    return f"; it may have {known}" if known else ""
 
 
 def missing_attributes(element: etree._Element, of: ElementType) -> list[str]:
