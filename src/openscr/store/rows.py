@@ -86,6 +86,11 @@ def readable(text: str) -> str:
     return bytes_as_stored(text).decode("utf-8", "replace")
 
 
+def refused_text() -> StoreError:
+    """Return the error for a text that no engine keeps: half of a surrogate pair is no character."""
+    return StoreError("the database cannot keep one of the values: a text with half of a surrogate pair")
+
+
 def check_texts(row: Row) -> None:
     """Hold that every text of a row is one. Raises: `StoreError`."""
     try:
