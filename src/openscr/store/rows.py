@@ -312,6 +312,14 @@ def outbox_values(row: OutboxRow, codec: Codec) -> Values:
     )
 
 
+def new_outbox_values(row: OutboxRow, writer: str, codec: Codec) -> Values:
+    """Return the columns of a row that ``writer`` adds, the holder last: who writes a row sends it.
+
+    What has ended already, for want of an endpoint, is nobody's to send.
+    """
+    return (*outbox_values(row, codec), writer if row.state is OutboxState.OPEN else "")
+
+
 def outbox_change_values(row: OutboxRow, codec: Codec) -> Values:
     """Return the columns of a row of the outbox that delivery changes."""
     return (
