@@ -156,7 +156,7 @@ async def test_a_look_whose_audit_may_be_lost_shows_nothing(site: Site) -> None:
 
 
 async def test_what_staff_and_officers_do_is_done_once_and_told_so(demo: Site) -> None:
-    """A claim, its end, a step of an alert: tried once more by the service itself, which knows its own work.
+    """A claim, its end, a step of an alert, a subscription, its end: tried again by the service, which knows its work.
 
     Without a store they are told to come back. Spec: 80 §5.3; 70 §9; engine.md.
     """
@@ -187,6 +187,18 @@ async def claim_end_and_step(kind: AtCommit, demo: Site, nurse: Staff, officer: 
     struck.append(strike(kind, statement=f"UPDATE alert.*{alert.id}"))
     stepped = await officer.ask(f"alerts/{alert.id}", version=1, status="under-investigation")
     assert (stepped.status, json.loads(stepped.body)["result"]) == (200, "changed"), (kind, stepped.body)
+
+    hook = f"http://127.0.0.1:9/{one}"
+    struck.append(strike(kind, statement=f"INSERT INTO subscription.*{one}"))
+    subscribed = await officer.ask("alerts/subscriptions", channel="webhook", address=hook)
+    assert subscribed.status == 201, (kind, subscribed.body)
+    async with stored(demo.data) as store:
+        (kept,) = [each.id for each in await store.read_subscriptions() if each.address == hook]
+    assert kept == json.loads(subscribed.body)["id"], kind
+    struck.append(strike(kind, statement=f"DELETE FROM subscription.*{kept}"))  # noqa: S608 only looked for
+    assert (await officer.delete(f"alerts/subscriptions/{kept}")).status == 204, kind
+    async with stored(demo.data) as store:
+        assert kept not in {each.id for each in await store.read_subscriptions()}, kind
     assert all(event.is_set() for event in struck), kind
 
     async def look(transaction: Transaction) -> tuple[StandingRow | None, int]:

@@ -36,6 +36,7 @@ from .samples import (
     a_consent,
     a_poll_result,
     a_receipt,
+    a_standing,
     an_alert,
     an_entry,
     an_event,
@@ -47,6 +48,45 @@ from .samples import (
     read_patient,
     upload,
 )
+
+HALF = "a\ud800b"
+"""Half of a surrogate pair: JSON can write it, UTF-8 cannot."""
+
+NO_TEXTS = {
+    "receipt": replace(a_receipt(1), wsa_id=HALF),
+    "event": an_event(1, wrapper_id=HALF),
+    "consent": replace(a_consent(1), source=HALF),
+    "outbox": an_outbox_row(1, to_party=HALF),
+    "poll": a_poll_result(1, from_party=HALF),
+    "alert": replace(an_alert(1), text=HALF),
+    "standing": a_standing(1, text=HALF),
+    "audit": replace(an_entry(1), content={"text": HALF}),
+}
+
+
+@pytest.mark.parametrize("name", NO_TEXTS)
+async def test_a_text_that_is_none_is_refused_and_nothing_of_its_transaction_is_kept(name: str, store: Store) -> None:
+    """The store goes on, with the same slot."""
+    with pytest.raises(StoreError) as refused:
+        await append(store, [a_receipt(7), NO_TEXTS[name]])
+    assert HALF not in str(refused.value)
+    assert await find_receipt(store, 7) is None
+    await append(store, [a_receipt(7)])
+    assert await find_receipt(store, 7) == a_receipt(7)
+
+
+async def test_a_text_that_is_none_is_not_found(store: Store) -> None:
+    """Within a transaction and without one."""
+    for look in (
+        lambda: store.transact(SLOT, lambda transaction: transaction.find_receipt(PARTY, HALF)),
+        lambda: store.transact(SLOT, lambda transaction: transaction.find_standing(HALF)),
+        lambda: store.find_outbox(HALF),
+        lambda: store.remove_subscription(HALF),
+    ):
+        with pytest.raises(StoreError):
+            await look()
+    await append(store, [a_receipt(7)])
+
 
 # --- reading what is not there --------------------------------------------------------------------------------------
 

@@ -4,9 +4,10 @@ Spec: engine.md "connection cut or any error at COMMIT"; 40 §8.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
-from openscr.errors import OutcomeUnknown
+from openscr.errors import Conflict, OutcomeUnknown, StoreUnavailable
 from openscr.store.interface import Store, Transaction
 
 T = TypeVar("T")
@@ -22,3 +23,16 @@ async def transact_until_known(store: Store, slot: int, work: Callable[[Transact
         return await store.transact(slot, work)
     except OutcomeUnknown:
         return await store.transact(slot, work)
+
+
+async def write_until_known(write: Callable[[], Awaitable[None]]) -> None:
+    """Run one write that commits by itself; when it may or may not have done so, once more.
+
+    Its row bears an id that nobody else has: that there is one already says that it was written, and only then.
+    Raises: `StoreError`.
+    """
+    try:
+        await write()
+    except (OutcomeUnknown, StoreUnavailable):
+        with suppress(Conflict):
+            await write()

@@ -17,6 +17,7 @@ from openscr.errors import refusal
 from openscr.identifiers import Clock, UuidFactory, is_loopback, slot_of
 from openscr.record.audit import audit_entry
 from openscr.record.decision import ACCEPTED, ACCESS_DENIED
+from openscr.record.settling import write_until_known
 from openscr.spine import AckType, Caller, MessageIds, Outcome
 from openscr.store.alert_records import Subscription
 from openscr.store.interface import Store, Transaction
@@ -129,7 +130,7 @@ class Subscriptions:
         )
         said = {"subscription": subscription.id, "channel": channel.value, **(details or {})}
         await self._keep("alert subscribe", ACCEPTED, caller, ids, authorisation, said)
-        await self._store.write_subscription(subscription)
+        await write_until_known(lambda: self._store.write_subscription(subscription))
         return Subscribed(ACCEPTED, (subscription,))
 
     async def list(self, caller: Caller, ids: MessageIds, details: Mapping[str, str] | None = None) -> Subscribed:
@@ -150,7 +151,7 @@ class Subscriptions:
         if not any(each.id == id for each in own):
             return await self._refused("alert unsubscribe", caller, ids, authorisation, said, reason="unknown")
         await self._keep("alert unsubscribe", ACCEPTED, caller, ids, authorisation, said)
-        await self._store.remove_subscription(id)
+        await write_until_known(lambda: self._store.remove_subscription(id))
         return Subscribed(ACCEPTED)
 
     def _types(self, caller: Caller) -> tuple[tuple[str, ...], Authorisation]:

@@ -28,7 +28,7 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 
 from openscr.errors import StoreError, StoreUnavailable
-from openscr.store.sqlite_connection import translate_commit_error, translate_error
+from openscr.store.sqlite_connection import STATEMENT_ERRORS, translate_commit_error, translate_error
 
 T = TypeVar("T")
 
@@ -222,7 +222,7 @@ class GroupCommitWriter:
         try:
             unit.result = unit.context.run(unit.operation, self._connection)
         except BaseException as error:
-            unit.error = translate_error(error) if isinstance(error, sqlite3.Error) else error
+            unit.error = translate_error(error) if isinstance(error, STATEMENT_ERRORS) else error
             if not self._connection.in_transaction:
                 raise _GroupLost from error
             self._connection.execute("ROLLBACK TO unit")

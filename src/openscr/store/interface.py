@@ -5,7 +5,8 @@ Invariants that every engine keeps:
 * A `Transaction` reads and writes one slot. It is atomic: all of its rows are durable before `Store.transact` returns,
   or none is there and it raises.
 * Two transactions of one slot never interleave.
-* Texts come back as they were; none of them holds the character NUL, which not every engine can keep.
+* Texts come back as they were; none of them holds the character NUL, which not every engine can keep, or half of a
+  surrogate pair, which is no character: that is a `StoreError`.
 * Raw messages come back byte for byte; audit rows are append-only and chained per slot (``hash`` covers the previous
   hash), so that one changed byte is found by `Store.verify`.
 

@@ -10,6 +10,7 @@ from typing import Final
 import asyncpg
 
 from openscr.errors import Conflict, OutcomeUnknown, StoreError, StoreFull, StoreUnavailable
+from openscr.store.rows import refused_text
 
 CONNECTION_ERRORS: Final = (
     asyncpg.PostgresError,
@@ -18,6 +19,8 @@ CONNECTION_ERRORS: Final = (
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,
+    # A text that is none.
+    UnicodeEncodeError,
 )
 """Everything that a connection raises."""
 
@@ -65,6 +68,8 @@ def sqlstate_of(error: BaseException) -> str:
 
 def translate_error(error: BaseException) -> StoreError:
     """Return what an error of a statement or a connection means; nothing is stored."""
+    if isinstance(error, UnicodeEncodeError):
+        return refused_text()
     state = sqlstate_of(error)
     if state == _EXISTS:
         return Conflict("a row with this key exists already")

@@ -7,7 +7,13 @@ which `openscr.store.postgres_connection` sees to: a quote is then the only char
 Spec: engine.md "parameters".
 """
 
+import re
+from typing import Final
+
 from openscr.errors import StoreError
+from openscr.store.rows import refused_text
+
+_HALF: Final = re.compile("[\ud800-\udfff]")
 
 Value = str | int | float | bytes | None
 
@@ -20,6 +26,9 @@ def literal(value: Value) -> str:
         # The text of a statement ends there.
         if "\0" in value:
             raise StoreError("the database cannot keep one of the values: a text with the character NUL")
+        # Before anything of the transaction is sent: an error while it is being committed says nothing about it.
+        if not value.isascii() and _HALF.search(value):
+            raise refused_text()
         return "'" + value.replace("'", "''") + "'"
     if isinstance(value, bytes):
         return f"'\\x{value.hex()}'"

@@ -25,7 +25,6 @@ from openscr.store.interface import (
     EventRow,
     Foreseen,
     OutboxRow,
-    OutboxState,
     PatientState,
     PollResult,
     Receipt,
@@ -39,7 +38,7 @@ from openscr.store.rows import (
     consent_values,
     ended_values,
     event_values,
-    outbox_values,
+    new_outbox_values,
     poll_values,
     read_consent,
     read_event,
@@ -315,9 +314,7 @@ class PostgresTransaction:
         """Keep a message that must be sent. Raises: `Conflict`. Spec: 40 §6.3."""
         if row.slot != self.slot:
             raise StoreError("the row belongs to another slot than the transaction")
-        # What has ended already, for want of an endpoint, is nobody's to send.
-        holder = self._holder if row.state is OutboxState.OPEN else ""
-        await self._append("outbox", "openscr_outbox", (*outbox_values(row, self._codec), holder))
+        await self._append("outbox", "openscr_outbox", new_outbox_values(row, self._holder, self._codec))
 
     async def keep_poll_result(self, result: PollResult) -> None:
         """Keep a result, instead of the one before. Spec: 40 §7.6."""

@@ -86,6 +86,11 @@ def readable(text: str) -> str:
     return bytes_as_stored(text).decode("utf-8", "replace")
 
 
+def refused_text() -> StoreError:
+    """Return the error for a text that no engine keeps: half of a surrogate pair is no character."""
+    return StoreError("the database cannot keep one of the values: a text with half of a surrogate pair")
+
+
 def check_texts(row: Row) -> None:
     """Hold that every text of a row is one. Raises: `StoreError`."""
     try:
@@ -305,6 +310,14 @@ def outbox_values(row: OutboxRow, codec: Codec) -> Values:
         row.last_error,
         _due_at(row),
     )
+
+
+def new_outbox_values(row: OutboxRow, writer: str, codec: Codec) -> Values:
+    """Return the columns of a row that ``writer`` adds, the holder last: who writes a row sends it.
+
+    What has ended already, for want of an endpoint, is nobody's to send.
+    """
+    return (*outbox_values(row, codec), writer if row.state is OutboxState.OPEN else "")
 
 
 def outbox_change_values(row: OutboxRow, codec: Codec) -> Values:

@@ -15,6 +15,7 @@ from typing import Final
 
 from openscr.errors import ConfigurationError, Conflict, OutcomeUnknown, StoreError, StoreFull, StoreUnavailable
 from openscr.store.migrations import SERVICE, UNFINISHED, Schema, unfinished, upgrade_sqlite
+from openscr.store.rows import refused_text
 
 _CACHE_KIB: Final = 32 * 1024
 _OPENING_SECONDS: Final = 5.0
@@ -47,8 +48,14 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
 
 
-def translate_error(error: sqlite3.Error) -> StoreError:
+STATEMENT_ERRORS: Final = (sqlite3.Error, UnicodeEncodeError)
+"""Everything that a statement raises; the second is for a text that is none."""
+
+
+def translate_error(error: sqlite3.Error | UnicodeEncodeError) -> StoreError:
     """Return what an error of a statement means. Decided by code; the engine's text is not repeated."""
+    if isinstance(error, UnicodeEncodeError):
+        return refused_text()
     code = _code(error)
     if code in _EXISTS:
         return Conflict("a row with this key exists already")

@@ -17,7 +17,7 @@ from openscr.errors import ConfigurationError, OutcomeUnknown, StoreError, Store
 from openscr.store import statements
 from openscr.store.group_commit import GroupCommitWriter
 from openscr.store.migrations import SERVICE, Schema
-from openscr.store.sqlite_connection import connect, prepare_database, read_revision, translate_error
+from openscr.store.sqlite_connection import STATEMENT_ERRORS, connect, prepare_database, read_revision, translate_error
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ class SqliteFile:
             try:
                 with closing(connect(self.path, self._busy_timeout, read_only=True)) as connection:
                     return read(connection)
-            except sqlite3.Error as error:
+            except STATEMENT_ERRORS as error:
                 raise translate_error(error) from error
 
         return await asyncio.to_thread(run)

@@ -23,7 +23,6 @@ from openscr.store.interface import (
     ConsentRow,
     EventRow,
     OutboxRow,
-    OutboxState,
     PatientState,
     PollResult,
     Receipt,
@@ -34,7 +33,7 @@ from openscr.store.rows import (
     consent_values,
     ended_values,
     event_values,
-    outbox_values,
+    new_outbox_values,
     poll_values,
     read_consent,
     read_event,
@@ -187,9 +186,7 @@ class SqliteTransaction:
         """Keep a message that must be sent. Raises: `Conflict`. Spec: 40 §6.3."""
         if row.slot != self.slot:
             raise StoreError("the row belongs to another slot than the transaction")
-        # What has ended already, for want of an endpoint, is nobody's to send.
-        holder = self._holder if row.state is OutboxState.OPEN else ""
-        self._append(statements.APPEND_OUTBOX, (*outbox_values(row, self._codec), holder))
+        self._append(statements.APPEND_OUTBOX, new_outbox_values(row, self._holder, self._codec))
 
     async def keep_poll_result(self, result: PollResult) -> None:
         """Keep a result, instead of the one before. Spec: 40 §7.6."""

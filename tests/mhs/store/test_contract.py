@@ -20,6 +20,7 @@ from openscr.mhs.store.interface import (
     Store,
     Transaction,
 )
+from openscr.mhs.store.memory import MemoryStore
 
 from .conftest import Opening
 from .samples import (
@@ -271,6 +272,34 @@ def test_any_body_and_any_text_come_back(opening: Opening, body: bytes, text: st
             await do(store, lambda transaction: transaction.remove_message(message.message_id))
 
     asyncio.run(run())
+
+
+HALF = "a\ud800b"
+"""Half of a surrogate pair: JSON can write it, UTF-8 cannot."""
+
+NO_TEXTS = {
+    "an id": a_message(2, message_id=HALF),
+    "a reason": a_message(2, last_error=HALF),
+    "a header": a_sending(1, headers=(("Name", HALF),)),
+    "a name": a_sending(1, names=(HALF,)),
+    "an entry": an_entry(2, text=HALF),
+}
+
+
+@pytest.mark.parametrize("name", NO_TEXTS)
+async def test_a_text_that_is_none_is_refused_and_the_store_goes_on(name: str, store: Store) -> None:
+    """Memory alone can keep it, but in the audit, whose digests are those of bytes."""
+    if isinstance(store, MemoryStore) and name != "an entry":
+        await put(store, a_message(1), NO_TEXTS[name])
+        return
+    with pytest.raises(StoreError):
+        await put(store, a_message(1), NO_TEXTS[name])
+    if not isinstance(store, MemoryStore):
+        with pytest.raises(StoreError):
+            await store.find_message(HALF)
+    assert await store.find_message(an_id(1)) is None
+    await put(store, a_message(1))
+    assert await store.find_message(an_id(1)) == a_message(1)
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import msgspec
 from openscr.errors import StoreError
 from openscr.mhs.store.interface import RESERVED_NAMES, AuditEntry, AuditRow
 from openscr.store.chain import GENESIS, link
-from openscr.store.rows import from_microseconds, to_microseconds
+from openscr.store.rows import from_microseconds, refused_text, to_microseconds
 
 _SLOT: Final = 0
 """The adaptor has one chain."""
@@ -49,9 +49,13 @@ def check_names(entry: AuditEntry) -> None:
 
 
 def forge(head: Head, entry: AuditEntry) -> StoredRecord:
-    """Return the record that follows a head. Raises: `StoreError` when its content bears a reserved name."""
+    """Return the record that follows a head. Raises: `StoreError` when its content may not be kept."""
     check_names(entry)
-    sequence, occurred_at, content = head.sequence + 1, to_microseconds(entry.occurred_at), _encode(entry.content)
+    try:
+        content = _encode(entry.content)
+    except UnicodeEncodeError as error:
+        raise refused_text() from error
+    sequence, occurred_at = head.sequence + 1, to_microseconds(entry.occurred_at)
     return StoredRecord(sequence, occurred_at, content, link(head.hash, _SLOT, sequence, occurred_at, None, content))
 
 

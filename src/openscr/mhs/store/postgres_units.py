@@ -61,7 +61,7 @@ def _is_loss(error: BaseException) -> bool:
     if state:
         return state in _LOST or state.startswith("08")
     # What the driver itself says of a value is no loss.
-    return not isinstance(error, asyncpg.DataError)
+    return not isinstance(error, (asyncpg.DataError, UnicodeEncodeError))
 
 
 class _Unreachable(Exception):
