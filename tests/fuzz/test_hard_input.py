@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from openscr.codes import CRS_NS, EB_NS, HL7_NS, NASP_NS, PRESENTATION_NS, PSIS_NS, SOAP_NS, WSA_NS
 from openscr.errors import UnsafeXml
-from openscr.transport.xml import MAX_NAMESPACES, read_xml
+from openscr.transport.xml import MAX_ATTRIBUTES, MAX_NAMESPACES, read_xml
 
 from . import __main__ as driver
 from .growth import SHAPES
@@ -175,6 +175,18 @@ def test_namespaces_in_force_are_limited() -> None:
         read_xml(declaring(MAX_NAMESPACES + 1))
     # One after the other they may be as many as they like.
     read_xml(b"<r>" + b'<a xmlns:b="u"/>' * (2 * MAX_NAMESPACES) + b"</r>")
+
+
+def test_attributes_of_an_element_are_limited() -> None:
+    def having(number: int) -> bytes:
+        return ("<r><b " + " ".join(f'a{i}=">"' for i in range(number)) + "/></r>").encode()
+
+    read_xml(having(MAX_ATTRIBUTES))
+    with pytest.raises(UnsafeXml, match=f"more than {MAX_ATTRIBUTES} attributes in one element"):
+        read_xml(having(MAX_ATTRIBUTES + 1))
+    # In all they may be as many as they like, and a text may look like them.
+    read_xml(b"<r>" + b'<a b="u"/>' * (2 * MAX_ATTRIBUTES) + b"</r>")
+    read_xml(b"<r>" + b' a=""' * (2 * MAX_ATTRIBUTES) + b"</r>")
 
 
 # --- the driver of the long run -------------------------------------------------------------------------------------

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from openscr.errors import UnsafeXml
 from openscr.hl7.deviations import DEVIATIONS
 from openscr.hl7.rules import RULE_BOOK
 from openscr.transport.wsa import HEADER_RULES
+from openscr.transport.xml import read_xml
 from openscr.validation.envelopes import RULES
 from openscr.validation.remedies import CAUSES, REMEDIES, remedy_of
 
@@ -59,6 +61,21 @@ def test_words_are_whole_sentences(rule: str) -> None:
 
 def test_causes_say_what_the_parser_met() -> None:
     assert all(text.endswith(".") for text in CAUSES.values())
+
+
+@pytest.mark.parametrize("cause", ["DOCTYPE", "ENCODING", "DEPTH", "NAMESPACES", "ATTRIBUTES"])
+def test_what_our_own_reader_refuses_is_not_told_as_broken(cause: str) -> None:
+    data = {
+        "DOCTYPE": b"<!DOCTYPE r><r/>",
+        "ENCODING": b"<r>\xff</r>",
+        "DEPTH": b"<r>" * 201 + b"</r>" * 201,
+        "NAMESPACES": b"<r " + b" ".join(b'xmlns:a%d="u"' % number for number in range(1001)) + b"/>",
+        "ATTRIBUTES": b"<r " + b" ".join(b'a%d=""' % number for number in range(1001)) + b"/>",
+    }[cause]
+    with pytest.raises(UnsafeXml) as refused:
+        read_xml(data)
+    assert refused.value.cause == cause
+    assert CAUSES[cause] != CAUSES[""]
 
 
 def test_an_unknown_rule_is_a_mistake_of_ours() -> None:

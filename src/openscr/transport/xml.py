@@ -30,6 +30,14 @@ each compared with all before it, so their number must have a bound."""
 
 _SHORTEST_DECLARATION: Final = len(' xmlns=""')
 
+MAX_ATTRIBUTES: Final = 1000
+"""Attributes of one element. What reads them all looks for each from the first one on, so their number must have a
+bound: 32,000 in one element took five seconds."""
+
+_SHORTEST_ATTRIBUTE: Final = len(' a=""')
+# No attribute has the sign in it with which every tag begins.
+_CROWDED: Final = re.compile(rb"<[^<]{%d}" % (MAX_ATTRIBUTES * _SHORTEST_ATTRIBUTE))
+
 DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 """First line of every envelope that we write. Spec: 40 §10.5."""
 
@@ -81,9 +89,9 @@ def read_xml(data: bytes, *, answer: bool = False) -> etree._Element:
     """Parse a document of unknown origin and return its root.
 
     UTF-8 only, with or without a byte order mark. Raises: `UnsafeXml` for anything else, for XML that is not
-    well-formed, for a document type declaration, for more than `MAX_NAMESPACES` declarations in force at one place, and
-    for more than `MAX_DEPTH` nested elements; an ``answer`` may have `ENVELOPE_DEPTH` more, for it carries a document
-    of that depth in its envelope. Spec: 40 §6.6.
+    well-formed, for a document type declaration, for more than `MAX_NAMESPACES` declarations in force at one place, for
+    more than `MAX_ATTRIBUTES` of one element, and for more than `MAX_DEPTH` nested elements; an ``answer`` may have
+    `ENVELOPE_DEPTH` more, for it carries a document of that depth in its envelope. Spec: 40 §6.6.
     """
     # The single byte is found many times faster than the word, and most messages hold none.
     mentions_doctype = b"!" in data and b"<!DOCTYPE" in data
@@ -112,6 +120,9 @@ def read_xml(data: bytes, *, answer: bool = False) -> etree._Element:
         raise UnsafeXml(
             f"XML has more than {MAX_NAMESPACES} namespace declarations in force at one place", cause="NAMESPACES"
         )
+    may_be_crowded = len(data) > MAX_ATTRIBUTES * _SHORTEST_ATTRIBUTE and data.count(b"=") > MAX_ATTRIBUTES
+    if may_be_crowded and _CROWDED.search(data) and any(len(each.attrib) > MAX_ATTRIBUTES for each in root.iter("*")):
+        raise UnsafeXml(f"XML has more than {MAX_ATTRIBUTES} attributes in one element", cause="ATTRIBUTES")
     return root
 
 

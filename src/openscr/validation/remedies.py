@@ -32,6 +32,8 @@ CAUSES: Final = {
     "UTF-16": "the text is UTF-16, as some editors and shells write it; Spine takes UTF-8 alone.",
     "UTF-32": "the text is UTF-32; Spine takes UTF-8 alone.",
     "DEPTH": "elements are nested deeper than 200 levels.",
+    "NAMESPACES": "more than 1,000 namespace declarations are in force at one place.",
+    "ATTRIBUTES": "an element has more than 1,000 attributes.",
     "ERR_TAG_NAME_MISMATCH": "this end tag does not belong to the element that is open here.",
     "ERR_TAG_NOT_FINISHED": "the document ends while an element is still open.",
     "ERR_GT_REQUIRED": "a tag is not finished: its > is missing.",
