@@ -271,6 +271,11 @@ def test_nothing_in_the_text_can_steer_a_terminal():
     assert text == "a31mbc\n\nde\n"
 
 
+def test_a_caption_out_of_its_place_is_not_lost():
+    body = "<table><caption>a</caption><tbody><caption>b</caption><tr><td>c</td></tr></tbody></table>"
+    assert presentation_of(in_html(body)).text() == "a\nb\nc\n"
+
+
 @given(st.lists(markup(), max_size=3), st.integers(20, 160))
 def test_the_terminal_text_loses_no_letter_and_keeps_its_width(elements, width):
     html = etree.Element(f"{{{NS}}}html")

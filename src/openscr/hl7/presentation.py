@@ -342,7 +342,8 @@ def _rows(table: Node) -> list[_Row]:
     """
     rows: list[_Row] = []
     pending: dict[int, int] = {}
-    for part in table.parts():
+    # The captions of the table stand before its rows; one in a part of it is a row, so that nothing is lost.
+    for part in (part for part in table.parts() if part.tag != "caption"):
         for row in part.parts() if part.tag in _TABLE_PARTS else [part]:
             cells: list[str] = []
             row_cells = tuple(row.parts()) if row.tag == "tr" else (Node("td", (), row.content),)
@@ -357,7 +358,7 @@ def _rows(table: Node) -> list[_Row]:
                 pending.update(dict.fromkeys(range(start, len(cells)), int(cell.attribute("rowspan") or 1) - 1))
             _fill_spanned(cells, pending)
             heading = part.tag == "thead" or all(cell.tag == "th" for cell in row_cells)
-            if row.tag != "caption" and any(cells):
+            if any(cells):
                 rows.append(_Row(tuple(cells), heading))
     return rows
 
