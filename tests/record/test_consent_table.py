@@ -1,5 +1,7 @@
 """Consent and operation, cell by cell. Spec: 30 §9, 20 §6."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,16 @@ async def test_get_and_set(clinic: Clinic, consent: Consent) -> None:
     for value in (consent, *CONSENTS):
         assert codes((await clinic.set_consent(value)).outcome) == ACCEPTED
         assert (await clinic.state()).consent is value
+
+
+async def test_consent_is_told_and_set_though_the_record_cannot_be_read(clinic: Clinic) -> None:
+    """No event is looked at, so that it costs the same for a patient of many years, and a No can always be said."""
+    await settle(clinic, Consent.YES)
+    with closing(sqlite3.connect(clinic.file)) as file, file:
+        file.execute("UPDATE event SET details = x'00'")
+    assert (await clinic.get_consent()).consent is Consent.YES
+    assert codes((await clinic.set_consent(Consent.NO)).outcome) == ACCEPTED
+    assert (await clinic.get_consent()).consent is Consent.NO
 
 
 ALERT_1, ALERT_2, ALERT_3 = ("2", "1"), ("2", "2"), ("2", "3")

@@ -13,10 +13,13 @@ from openscr.errors import Conflict, StoreError, StoreUnavailable
 from openscr.identifiers import slot_of
 from openscr.spine import Consent, EventStatus
 from openscr.store.interface import (
+    NOTHING,
     ConsentRow,
     EventRow,
+    Foreseen,
     OutboxRow,
     OutboxState,
+    Patient,
     PatientEntry,
     PatientState,
     PollResult,
@@ -48,6 +51,7 @@ from .samples import (
     read_patient,
     upload,
 )
+from .tampering import tamper
 
 HALF = "a\ud800b"
 """Half of a surrogate pair: JSON can write it, UTF-8 cannot."""
@@ -265,6 +269,18 @@ async def test_the_last_consent_is_in_force_and_all_are_kept(store: Store) -> No
     assert await store.transact(SLOT, history) == tuple(rows)
     state = await read_patient(store)
     assert (state.consent, state.consent_version) == (Consent.NO, 4)
+
+
+@pytest.mark.parametrize("foreseen", [NOTHING, Foreseen(PATIENT), Foreseen(PATIENT, events=False)], ids=str)
+async def test_consent_does_not_wait_for_the_record(store: Store, foreseen: Foreseen) -> None:
+    """What a question about consent costs, and whether it can be answered, does not depend on the events."""
+    await append(store, [a_receipt(1), an_event(1), a_consent(1, Consent.NO)])
+    await store.transact(SLOT, lambda transaction: transaction.read_patient(PATIENT), foreseen)
+    await tamper(store, "UPDATE event SET details = x'00'")
+    found = await store.transact(SLOT, lambda transaction: transaction.read_without_events(PATIENT), foreseen)
+    assert found == Patient(PATIENT, None, Consent.NO, 1)
+    with pytest.raises(StoreError, match="damaged"):
+        await store.transact(SLOT, lambda transaction: transaction.read_patient(PATIENT), foreseen)
 
 
 # --- keys -----------------------------------------------------------------------------------------------------------

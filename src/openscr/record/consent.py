@@ -18,7 +18,7 @@ from openscr.record.decision import (
     survivor_of,
 )
 from openscr.spine import AskedPermission, Caller, Consent, ConsentChange
-from openscr.store.interface import ConsentRow, PatientState
+from openscr.store.interface import ConsentRow, Patient
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ ConsentSubscriber = Callable[[ConsentChanged], None]
 
 def decide_consent_change(
     change: ConsentChange,
-    state: PatientState,
+    state: Patient,
     authorisation: Authorisation,
     rules: RecordRules,
     caller: Caller,
@@ -70,7 +70,7 @@ def decide_consent_change(
     return Decision(ACCEPTED, consent=version, notes=notes)
 
 
-def decide_consent_query(state: PatientState, authorisation: Authorisation, rules: RecordRules) -> Decision:
+def decide_consent_query(state: Patient, authorisation: Authorisation, rules: RecordRules) -> Decision:
     """Decide whether the consent is told. A recorded No is told: it is needed to be reversed. Spec: 30 §9."""
     if not authorisation.allowed:
         return refuse(ACCESS_DENIED, authorisation.reason)

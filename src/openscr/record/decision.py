@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from openscr.errors import GENERAL, Issue, refusal
 from openscr.spine import AckType, Outcome
 from openscr.store.alert_records import AlertRow
-from openscr.store.interface import ConsentRow, EventRow, PatientState
+from openscr.store.interface import ConsentRow, EventRow, Patient
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +68,16 @@ ACCESS_DENIED = "30418"
 """The one answer to every refusal of access: it never says whether there is a record. Spec: 20 §8.1, 35 §9.4."""
 
 
-def is_known(state: PatientState, rules: RecordRules) -> bool:
+def is_known(state: Patient, rules: RecordRules) -> bool:
     """Whether the number belongs to a patient that the index knows. Spec: 10 §15 step 3."""
     return state.index is not None or rules.open_index
 
 
-def survivor_of(state: PatientState) -> str | None:
+def survivor_of(state: Patient) -> str | None:
     """Return the surviving number when this one has been merged."""
     return state.index.survivor if state.index is not None and state.index.status == "merged" else None
 
 
-def is_restricted(state: PatientState) -> bool:
+def is_restricted(state: Patient) -> bool:
     """Whether the patient is sensitive or the number invalidated: nothing may be shared."""
     return state.index is not None and state.index.status == "restricted"

@@ -218,13 +218,17 @@ class Record:
                 decision = Decision(refusal or Outcome(AckType.REJECTED), reason="invalid")
             else:
                 authorisation = self._authorise(request, caller)
-                state = await transaction.read_patient(request.nhs_number)
                 if isinstance(request, Alert):
                     decision = decide_alert(request, authorisation, caller, now, self._mint())
+                elif isinstance(request, ConsentChange):
+                    patient = await transaction.read_without_events(request.nhs_number)
+                    decision = decide_consent_change(request, patient, authorisation, self._rules, caller, now)
+                    if decision.consent is not None:
+                        changed = ConsentChanged(decision.consent, patient.consent)
                 elif isinstance(request, Upload):
                     decision = decide_upload(
                         request,
-                        state,
+                        await transaction.read_patient(request.nhs_number),
                         authorisation,
                         self._rules,
                         caller,
@@ -232,12 +236,9 @@ class Record:
                         reception.from_party,
                         reception.message_id.upper(),
                     )
-                elif isinstance(request, Withdrawal):
-                    decision = decide_withdrawal(request, state, authorisation, self._rules, now)
                 else:
-                    decision = decide_consent_change(request, state, authorisation, self._rules, caller, now)
-                if decision.consent is not None:
-                    changed = ConsentChanged(decision.consent, state.consent)
+                    state = await transaction.read_patient(request.nhs_number)
+                    decision = decide_withdrawal(request, state, authorisation, self._rules, now)
             return await self._keep(
                 transaction,
                 reception,
@@ -251,7 +252,8 @@ class Record:
             )
 
         try:
-            received = await self._store.transact(slot, work, _foreseen(reception, caller, ids, nhs_number))
+            foreseen = _foreseen(reception, caller, ids, nhs_number, events=isinstance(request, (Upload, Withdrawal)))
+            received = await self._store.transact(slot, work, foreseen)
         except OutcomeUnknown:
             received = await self._clear_up(slot, reception)
         if changed is not None:
@@ -503,7 +505,7 @@ class Record:
 
         async def read(transaction: Transaction, number: str) -> tuple[ConsentOutcome, str | None]:
             authorisation = self._policy.authorise(self._directory.snapshot, Operation.GET_CONSENT, caller)
-            state = await transaction.read_patient(number)
+            state = await transaction.read_without_events(number)
             decision = decide_consent_query(state, authorisation, self._rules)
             await transaction.append_audit(
                 audit_entry(
@@ -523,7 +525,8 @@ class Record:
         asked, superseded = nhs_number, False
         for _ in range(MOST_MERGERS):
             # A survivor is another patient in another slot: a transaction of its own.
-            answer, survivor = await self._store.transact(slot_of(asked), partial(read, number=asked), Foreseen(asked))
+            foreseen = Foreseen(asked, events=False)
+            answer, survivor = await self._store.transact(slot_of(asked), partial(read, number=asked), foreseen)
             if survivor is None or not answer.outcome.accepted:
                 return replace(answer, superseded=superseded)
             asked, superseded = survivor, True
@@ -560,10 +563,12 @@ class Record:
         await self._store.transact(slot_of(known or caller.party_key or caller.certificate or ""), work)
 
 
-def _foreseen(reception: Reception, caller: Caller, ids: MessageIds, nhs_number: str | None) -> Foreseen:
+def _foreseen(
+    reception: Reception, caller: Caller, ids: MessageIds, nhs_number: str | None, *, events: bool
+) -> Foreseen:
     """Return what an updating message will have us ask for."""
     seen = tuple({ids.message_id.upper(), ids.transport_id.upper()} - {""})
-    return Foreseen(nhs_number, reception.from_party, reception.message_id, caller.asid, seen)
+    return Foreseen(nhs_number, reception.from_party, reception.message_id, caller.asid, seen, events)
 
 
 async def _answered(transaction: Transaction, reception: Reception, known: Receipt) -> Received:

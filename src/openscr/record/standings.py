@@ -47,7 +47,7 @@ from openscr.standing import (
 )
 from openscr.store.alert_evidence import ALERT_DIGEST, alert_digest
 from openscr.store.alert_records import AlertRow
-from openscr.store.interface import PatientState, StandingRow, Store, Transaction
+from openscr.store.interface import Patient, StandingRow, Store, Transaction
 
 RELATIONSHIP_ALERT: Final = "1"
 """Alert type: a relationship that somebody claimed for himself. Spec: 35 §6.1."""
@@ -126,7 +126,7 @@ class StandingRecords:
         storable = replace(request, hours=None, starts_at=None) if invalid else request
 
         async def work(transaction: Transaction) -> RecordedOutcome:
-            state = await transaction.read_patient(request.nhs_number)
+            state = await transaction.read_without_events(request.nhs_number)
             known = await transaction.find_standing(request.ids.message_id.upper())
             wanted = self._row(caller, storable, authorisation, now)
             decision = self._decide(request, state, authorisation, known, wanted, now, invalid=invalid)
@@ -147,7 +147,7 @@ class StandingRecords:
     def _decide(
         self,
         request: PermissionRequest | RelationshipRequest,
-        state: PatientState,
+        state: Patient,
         authorisation: Authorisation,
         known: StandingRow | None,
         wanted: StandingRow,
@@ -267,7 +267,7 @@ class StandingRecords:
         authorisation = self._policy.authorise(self._directory.snapshot, Operation.RECORD_PERMISSION, caller)
 
         async def work(transaction: Transaction) -> StandingOutcome:
-            state = await transaction.read_patient(query.nhs_number)
+            state = await transaction.read_without_events(query.nhs_number)
             if not authorisation.allowed:
                 decision = refuse(ACCESS_DENIED, authorisation.reason)
             elif survivor_of(state) is not None:

@@ -9,10 +9,10 @@ from datetime import datetime
 
 from openscr.access.policy import Authorisation, Ties
 from openscr.standing import SELF_CLAIMED, Holder, HolderKind, StandingKind
-from openscr.store.interface import PatientState, StandingRow, Transaction
+from openscr.store.interface import Patient, StandingRow, Transaction
 
 
-def ties_of(state: PatientState, rows: tuple[StandingRow, ...], authorisation: Authorisation, now: datetime) -> Ties:
+def ties_of(state: Patient, rows: tuple[StandingRow, ...], authorisation: Authorisation, now: datetime) -> Ties:
     """Return how those who were authorised stand to the patient. Spec: 35 §6, 20 §10.1."""
     permission, relationship = in_force_for_role(rows, authorisation, now)
     return Ties(
@@ -22,7 +22,7 @@ def ties_of(state: PatientState, rows: tuple[StandingRow, ...], authorisation: A
     )
 
 
-def is_registered(state: PatientState, organisation: str) -> bool:
+def is_registered(state: Patient, organisation: str) -> bool:
     """Whether the patient is registered at this practice: a relationship of its own. Spec: 20 §10.1, 80 §3."""
     practice = state.index.demographics.get("practice") if state.index is not None else None
     return bool(organisation) and practice == organisation

@@ -263,16 +263,22 @@ class PatientEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class PatientState:
-    """All that a decision looks at: index entry (none when the number is not listed), consent in force, events.
+class Patient:
+    """What is known of a patient without the record: the index entry, and the consent in force.
 
-    ``events`` stand in the order in which they were stored. ``consent_version`` is 0 while nothing was ever set.
+    ``index`` is none when the number is not listed. ``consent_version`` is 0 while nothing was ever set.
     """
 
     nhs_number: str
     index: PatientEntry | None
     consent: Consent
     consent_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PatientState(Patient):
+    """All that a decision about a record looks at: ``events`` stand in the order in which they were stored."""
+
     events: tuple[EventRow, ...]
 
 
@@ -339,8 +345,8 @@ class Foreseen:
     """What a unit of work is going to ask for first, as far as its caller knows.
 
     An engine that is far away may fetch all of it at once; nothing else depends on it. ``nhs_number`` is whose state is
-    read, ``from_party`` and ``message_id`` are of the receipt that is looked for, ``asid`` and ``message_ids`` (upper
-    case) say which messages may have been seen.
+    read, with the ``events`` or without; ``from_party`` and ``message_id`` are of the receipt that is looked for,
+    ``asid`` and ``message_ids`` (upper case) say which messages may have been seen.
     """
 
     nhs_number: str | None = None
@@ -348,6 +354,7 @@ class Foreseen:
     message_id: str | None = None
     asid: str | None = None
     message_ids: tuple[str, ...] = ()
+    events: bool = True
 
 
 NOTHING: Final = Foreseen()
@@ -366,7 +373,10 @@ class Transaction(Protocol):
         """Return this patient's messages from a sender whose wrapper id or wsa id is one of ``message_ids``."""
 
     async def read_patient(self, nhs_number: str) -> PatientState:
-        """Return everything that a decision about this patient needs."""
+        """Return everything that a decision about this patient's record needs."""
+
+    async def read_without_events(self, nhs_number: str) -> Patient:
+        """Return what a decision about consent needs: it should not grow with the record."""
 
     async def read_document(self, event: EventRow) -> bytes:
         """Return the clinical document of an event, self-contained. Spec: 20 §7.2."""

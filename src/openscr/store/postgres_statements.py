@@ -45,7 +45,7 @@ OPEN_SLOT: Final = (
     " LEFT JOIN patient p ON p.slot = $1 AND p.nhs_number = $2"
     " LEFT JOIN LATERAL (SELECT version, value FROM consent WHERE slot = $1 AND nhs_number = $2"
     " ORDER BY version DESC LIMIT 1) k ON true"
-    " LEFT JOIN event e ON e.slot = $1 AND e.nhs_number = $2"
+    " LEFT JOIN event e ON e.slot = $1 AND e.nhs_number = $2 AND $7::boolean"
     " ORDER BY e.ordinal"
 )
 """Locks the chain of a slot, and reads with it what is foreseen: head, known receipts, patient, consent, events.

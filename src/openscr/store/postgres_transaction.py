@@ -25,6 +25,8 @@ from openscr.store.interface import (
     EventRow,
     Foreseen,
     OutboxRow,
+    Patient,
+    PatientEntry,
     PatientState,
     PollResult,
     Receipt,
@@ -42,7 +44,7 @@ from openscr.store.rows import (
     poll_values,
     read_consent,
     read_event,
-    read_patient_entry,
+    read_index_and_consent,
     read_poll,
     read_receipt,
     read_standing,
@@ -110,6 +112,7 @@ class PostgresTransaction:
             None if foreseen.message_id is None else foreseen.message_id.upper(),
             foreseen.asid,
             foreseen.message_ids,
+            foreseen.events,
         )
         rows = await self._connection.fetch(statements.OPEN_SLOT, *values)
         while not rows or not rows[0][2]:
@@ -229,24 +232,28 @@ class PostgresTransaction:
 
     async def read_patient(self, nhs_number: str) -> PatientState:
         """Return index entry, consent in force and events of a patient. Spec: 10 §15."""
-        if nhs_number == self._foreseen.nhs_number and not self._touched & {"event", "consent"}:
-            first = self._state[0]
-            index = None if first[5] is None else first[5:8]
-            consent = None if first[8] is None else first[8:10]
-            found = [] if first[_EVENTS_AT] is None else [row[_EVENTS_AT:] for row in self._state]
+        index, consent, version = await self._index_and_consent(nhs_number)
+        if self._foreseen.events and nhs_number == self._foreseen.nhs_number and "event" not in self._touched:
+            found = [] if self._state[0][_EVENTS_AT] is None else [row[_EVENTS_AT:] for row in self._state]
         else:
-            index = await self._first("patient", statements.READ_PATIENT, self.slot, nhs_number)
-            consent = await self._first("consent", statements.READ_CONSENT, self.slot, nhs_number)
             found = await self._fetch("event", statements.READ_EVENTS, self.slot, nhs_number)
         events = tuple([read_event(row, self._codec) for row in found])
         self._event_ids[nhs_number] = {event.event_id for event in events}
-        return PatientState(
-            nhs_number,
-            None if index is None else read_patient_entry(nhs_number, *index),
-            Consent.ASK if consent is None else Consent(consent[1]),
-            0 if consent is None else consent[0],
-            events,
-        )
+        return PatientState(nhs_number, index, consent, version, events)
+
+    async def read_without_events(self, nhs_number: str) -> Patient:
+        """Return index entry and consent in force of a patient. Spec: 30 §9.1."""
+        return Patient(nhs_number, *await self._index_and_consent(nhs_number))
+
+    async def _index_and_consent(self, nhs_number: str) -> tuple[PatientEntry | None, Consent, int]:
+        if nhs_number == self._foreseen.nhs_number and "consent" not in self._touched:
+            first = self._state[0]
+            index = None if first[5] is None else first[5:8]
+            consent = None if first[8] is None else first[8:10]
+        else:
+            index = await self._first("patient", statements.READ_PATIENT, self.slot, nhs_number)
+            consent = await self._first("consent", statements.READ_CONSENT, self.slot, nhs_number)
+        return read_index_and_consent(nhs_number, index, consent)
 
     async def read_document(self, event: EventRow) -> bytes:
         """Return an event's document. Raises: `StoreError` when it cannot be read. Spec: 20 §7.2."""

@@ -500,3 +500,11 @@ def patient_values(slot: int, patient: PatientEntry) -> Values:
 def read_patient_entry(nhs_number: str, status: str, survivor: str | None, demographics: bytes) -> PatientEntry:
     """Return an entry of the patient index."""
     return PatientEntry(nhs_number, status, survivor, _read_demographics(demographics))
+
+
+def read_index_and_consent(
+    nhs_number: str, index: Row | None, consent: Row | None
+) -> tuple[PatientEntry | None, Consent, int]:
+    """Return a patient's entry of the index, the consent in force and its version, from their rows if there are any."""
+    entry = None if index is None else read_patient_entry(nhs_number, *index)
+    return (entry, Consent.ASK, 0) if consent is None else (entry, Consent(consent[1]), consent[0])

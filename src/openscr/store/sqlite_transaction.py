@@ -23,6 +23,8 @@ from openscr.store.interface import (
     ConsentRow,
     EventRow,
     OutboxRow,
+    Patient,
+    PatientEntry,
     PatientState,
     PollResult,
     Receipt,
@@ -37,7 +39,7 @@ from openscr.store.rows import (
     poll_values,
     read_consent,
     read_event,
-    read_patient_entry,
+    read_index_and_consent,
     read_poll,
     read_receipt,
     read_standing,
@@ -114,18 +116,21 @@ class SqliteTransaction:
 
     async def read_patient(self, nhs_number: str) -> PatientState:
         """Return index entry, consent in force and events of a patient. Spec: 10 §15."""
+        index, consent, version = self._index_and_consent(nhs_number)
+        rows = self._execute(statements.READ_EVENTS, (self.slot, nhs_number))
+        events = tuple([read_event(row, self._codec) for row in rows])
+        self._event_counts[nhs_number] = len(events)
+        return PatientState(nhs_number, index, consent, version, events)
+
+    async def read_without_events(self, nhs_number: str) -> Patient:
+        """Return index entry and consent in force of a patient. Spec: 30 §9.1."""
+        return Patient(nhs_number, *self._index_and_consent(nhs_number))
+
+    def _index_and_consent(self, nhs_number: str) -> tuple[PatientEntry | None, Consent, int]:
         key = (self.slot, nhs_number)
         index = self._execute(statements.READ_PATIENT, key).fetchone()
         consent = self._execute(statements.READ_CONSENT, key).fetchone()
-        events = tuple([read_event(row, self._codec) for row in self._execute(statements.READ_EVENTS, key)])
-        self._event_counts[nhs_number] = len(events)
-        return PatientState(
-            nhs_number,
-            None if index is None else read_patient_entry(nhs_number, *index),
-            Consent.ASK if consent is None else Consent(consent[1]),
-            0 if consent is None else consent[0],
-            events,
-        )
+        return read_index_and_consent(nhs_number, index, consent)
 
     async def read_document(self, event: EventRow) -> bytes:
         """Return an event's document. Raises: `StoreError` when it cannot be read. Spec: 20 §7.2."""
