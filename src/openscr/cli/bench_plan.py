@@ -70,7 +70,7 @@ def plan(
     seconds: Annotated[
         float, typer.Option("--seconds", metavar="S", min=1, help="With --verify: how long each run is, about.")
     ] = 15,
-    patients: Patients = 1000,
+    patients: Patients = 10_000,
     load: Load = True,
     at: AtService = None,
     pids: Pids = None,
