@@ -236,7 +236,7 @@ async def _main(arguments: argparse.Namespace) -> None:
     print(f"backlog: {len(drained.ids):,} uploads drained in {drained.seconds:,.1f} s, {rate:.1f} a second")
     print(f"  from due to acknowledged: {latencies(drained.latencies)} ms")
     print(f"  {tries - len(drained.ids):,} attempts more than messages, {drained.broken} without an answer")
-    print(f"  the service: {cpu:.0%} of a core, {after.memory:.0f} MB; repeated acknowledgements {endpoint.repeated}")
+    print(f"  the service: {cpu:.0%} of a core, {after.memory:.0f} MB")
     print(f"  application acknowledgements: {missing} missing, {waited:.1f} s after the last upload")
     print(f"{date.today()}, {os.cpu_count()} cores, CPython {platform.python_version()}, {arguments}")
 

@@ -1,9 +1,13 @@
 """Measurements as their users run them, against services that really run. Spec: 00 §4 ``bench``; 90 §6, §7."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -142,6 +146,25 @@ COSTS = {
         for operation in ("upload", "event list", "event", "consent get", "consent has", "consent set", "alert")
     ],
 }  # fmt: skip
+
+
+def test_who_is_told_to_end_ends_the_service_that_is_measured(tmp_path: Path) -> None:
+    def serving() -> list[Path]:
+        found = []
+        for each in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = each.read_bytes().split(b"\0")
+                found += [each] if b"serve" in words and os.fsencode(tmp_path / "data") in words else []
+        return found
+
+    command = [sys.executable, "-m", "openscr", "bench", "mix", "--patients", "5", "--rate", "5", "--seconds", "600"]
+    with subprocess.Popen([*command, "--data", str(tmp_path / "data")], stderr=subprocess.DEVNULL) as bench:
+        while not serving():
+            assert bench.poll() is None
+            time.sleep(0.05)
+        bench.terminate()
+        assert bench.wait(20) == 130
+    assert serving() == []
 
 
 def test_a_plan_from_costs_that_were_measured_before(openscr: Run, tmp_path: Path) -> None:

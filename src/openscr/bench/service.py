@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -184,8 +185,11 @@ async def started(
 ) -> AsyncIterator[tuple[int, list[str]]]:
     """Run a program of ours that says when it is ready; give its process and the addresses that it says.
 
-    ``folder`` takes what it logs. Raises: `DeliveryError` when it does not start.
+    ``folder`` takes what it logs. Whoever is told to end meanwhile ends it first, and then as by Ctrl-C.
+    Raises: `DeliveryError` when it does not start.
     """
+    with contextlib.suppress(NotImplementedError):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     # Settings of another service on this machine are not this one's.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENSCR_")}
     log = folder / "log"
