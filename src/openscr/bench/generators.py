@@ -61,7 +61,13 @@ class Generators:
             sender.line.send(share)
             if fresh is not None:
                 fresh += count or _APART
-        found = await asyncio.gather(*(asyncio.to_thread(_received, sender) for sender in self._senders))
+        try:
+            found = await asyncio.gather(*(asyncio.to_thread(_received, sender) for sender in self._senders))
+        except asyncio.CancelledError:
+            # The threads that wait for them would be waited for.
+            for sender in self._senders:
+                sender.process.terminate()
+            raise
         for more in found[1:]:
             found[0].add(more)
         return found[0]
