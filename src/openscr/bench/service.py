@@ -201,7 +201,8 @@ async def started(
         line = b""
         if process.stdout is not None:
             with contextlib.suppress(TimeoutError):
-                line = await asyncio.wait_for(process.stdout.readline(), STARTING)
+                async with asyncio.timeout(STARTING):
+                    line = await process.stdout.readline()
         words = line.decode().split()
         if not words or words[0] != "ready":
             raise DeliveryError(f"the service did not start: {_last_words(log)}")
@@ -210,7 +211,8 @@ async def started(
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOPPING)
+            async with asyncio.timeout(STOPPING):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()
