@@ -54,7 +54,7 @@ class Parts:
     def __init__(self) -> None:
         self.directory = build_directory(read_directory(demo_directory()), 1)
         self.profile = practice_profile(self.directory)
-        self.message = self._message(0)
+        self.message = self._message()
         self.multipart = read_multipart(CLIENT_CONTENT_TYPE, self.message)
         self.envelope = read_envelope(read_xml(self.multipart.root.content(self.message)))
         part = self.multipart.part(self.envelope.payload_content_id or "")
@@ -62,13 +62,12 @@ class Parts:
         self.part = part
         self.payload = part.content(self.message)
         self.root = read_xml(self.payload)
-        self.wrapper = read_wrapper(self.root)
         self.signal = self.acknowledgment()
 
-    def _message(self, position: int) -> bytes:
-        profile, now, id = self.profile, utc_now(), event_id_of(position, 1)
+    def _message(self) -> bytes:
+        profile, now, id = self.profile, utc_now(), event_id_of(0, 1)
         heading = Heading(id, hl7_timestamp(now), VERSION_CODE, profile.receiver_asid, profile.asid)
-        identified = {NUMBER: number_of(position).encode(), MESSAGE: id.encode(), EVENT: id.encode()}
+        identified = {NUMBER: number_of(0).encode(), MESSAGE: id.encode(), EVENT: id.encode()}
         document = Template(reference_document()).fill(times_at(now) | identified)
         message = write_reliable(
             write_upload(UPLOAD, heading, document, profile.person),

@@ -188,6 +188,7 @@ async def started(
     ``folder`` takes what it logs. Whoever is told to end meanwhile ends it first, and then as by Ctrl-C.
     Raises: `DeliveryError` when it does not start.
     """
+    # A loop of Windows knows no signals.
     with contextlib.suppress(NotImplementedError):
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
     # Settings of another service on this machine are not this one's.

@@ -258,7 +258,6 @@ def _refuse_overloaded(scope: Scope, overload: Overloaded) -> Handled:
     if path == ALERT_PATH:
         reply = refuse_overloaded(overload)
         return Handled(ALERT_FHIR, str(reply.status), reply)
-    # Who waits to be told to go on with the body must not take the next request for it.
     return Handled(_interaction_of(headers), "fault-200", _BUSY)
 
 
