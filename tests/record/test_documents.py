@@ -4,6 +4,8 @@ Spec: 20 §4.4, §6, §8, §10, §11, §13; 30 §9.
 """
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from openscr.codes import DOCUMENT, DOCUMENT_LIST, GP_INITIAL_SUMMARY, GP_SUMMARY, OID_ODS, OID_SNOMED, SCR_PERMISSIONS
 from openscr.codes import SUBJECT_ACCESS as SUBJECT_ACCESS_QUERY
 from openscr.directory.model import Directory, Party
+from openscr.errors import StoreError
 from openscr.identifiers import slot_of
 from openscr.record.decision import Decision
 from openscr.record.documents import choose, covers, describe, has_heading, matching
@@ -100,6 +103,32 @@ async def whole(
 async def permissions(clinic: Clinic, *, caller: Caller = GP, nhs_number: str = PATIENT) -> ScrPermissionsOutcome:
     query = ScrPermissionsQuery(MessageIds(clinic.mint(), SCR_PERMISSIONS), nhs_number, "555000000102", "555000000102")
     return await clinic.record.check_scr_permissions(caller, query)
+
+
+# --- what a question costs ------------------------------------------------------------------------------------------
+
+
+async def test_what_is_not_asked_for_is_not_read(clinic: Clinic) -> None:
+    """Whoever wants one event, or sends one, does not wait for every other that the patient ever had."""
+    for event_id, replaces in ((FIRST, None), (SECOND, FIRST), (THIRD, SECOND)):
+        await clinic.upload(event_id, replaces=replaces)
+    with closing(sqlite3.connect(clinic.file, isolation_level=None)) as file:
+        file.execute("UPDATE event SET details = x'00' WHERE event_id = ?", (FIRST,))
+    with pytest.raises(StoreError):
+        await clinic.list_events()
+    with pytest.raises(StoreError):
+        await clinic.retrieve(FIRST)
+    assert (await clinic.retrieve(SECOND)).outcome.accepted
+    assert (await retrieved(clinic, SECOND.lower())).outcome.accepted
+    shown = await permissions(clinic)
+    assert [each.event.event_id for each in shown.events] == [THIRD]
+    assert codes((await clinic.retrieve(uuid(9))).outcome) == UNKNOWN
+    later = await clinic.upload(uuid(4), replaces=THIRD)
+    assert later.outcome is not None
+    assert later.outcome.accepted
+    withdrawn = await clinic.withdraw(uuid(4))
+    assert withdrawn.outcome is not None
+    assert withdrawn.outcome.accepted
 
 
 # --- times ----------------------------------------------------------------------------------------------------------

@@ -226,6 +226,88 @@ async def test_an_event_that_is_not_there_cannot_be_changed(store: Store) -> Non
         await store.transact(SLOT, work)
 
 
+CONCERNED = (an_id(3), an_id(77))
+"""An event that is there, and one that is not."""
+
+ANY_FORESIGHT = [NOTHING, Foreseen(PATIENT), Foreseen(PATIENT, named=CONCERNED), Foreseen(PATIENT, named=())]
+
+
+async def _many_versions(store: Store) -> dict[int, EventRow]:
+    """Keep six events, of which the fourth is current."""
+    events = {number: an_event(number, status=EventStatus.REPLACED) for number in range(1, 7)}
+    events[4] = replace(events[4], status=EventStatus.NORMAL)
+    for number, event in events.items():
+        await append(store, [a_receipt(number), event])
+    return events
+
+
+@pytest.mark.parametrize("foreseen", ANY_FORESIGHT, ids=str)
+async def test_what_a_decision_is_concerned_with_is_the_current_event_and_those_named(
+    store: Store, foreseen: Foreseen
+) -> None:
+    """The others are counted, and not even looked at; nothing depends on what was foreseen."""
+    await append(store, [a_consent(1, Consent.NO)])
+    events = await _many_versions(store)
+    await tamper(store, "UPDATE event SET details = x'00' WHERE ordinal = 4")
+
+    async def work(transaction: Transaction) -> list[PatientState]:
+        return [
+            await transaction.read_concerned(PATIENT, CONCERNED),
+            await transaction.read_concerned(PATIENT, ()),
+            await transaction.read_concerned(OTHER_PATIENT, CONCERNED),
+        ]
+
+    named, current, other = await store.transact(SLOT, work, foreseen)
+    assert named == PatientState(PATIENT, None, Consent.NO, 1, (events[3], events[4]), 4)
+    assert current == PatientState(PATIENT, None, Consent.NO, 1, (events[4],), 5)
+    assert other == PatientState(OTHER_PATIENT, None, Consent.ASK, 0, ())
+    assert (current.has_events, other.has_events) == (True, False)
+
+
+@pytest.mark.parametrize("foreseen", ANY_FORESIGHT, ids=str)
+async def test_who_has_read_only_some_events_adds_and_changes_any(store: Store, foreseen: Foreseen) -> None:
+    """A new event is the last one; one that was not read is known to be there, and one that is not there to be not."""
+    events = await _many_versions(store)
+    changed = replace(events[6], replaced_by=an_id(8))
+
+    async def work(transaction: Transaction) -> PatientState:
+        await transaction.read_concerned(PATIENT, CONCERNED)
+        for number in (8, 7):
+            await transaction.append_receipt(a_receipt(number))
+            await transaction.append_event(an_event(number))
+        await transaction.change_event(changed)
+        return await transaction.read_concerned(PATIENT, ())
+
+    found = await store.transact(SLOT, work, foreseen)
+    assert found.events == (events[4], an_event(8), an_event(7))
+    assert found.others == 5
+    state = await read_patient(store)
+    assert state.events == (*(events[number] for number in range(1, 6)), changed, an_event(8), an_event(7))
+
+    async def again(transaction: Transaction) -> None:
+        await transaction.read_concerned(PATIENT, CONCERNED)
+        await transaction.append_event(replace(an_event(8), message_id=an_id(5)))
+
+    with pytest.raises(Conflict):
+        await store.transact(SLOT, again, foreseen)
+
+    async def nobody(transaction: Transaction) -> None:
+        await transaction.read_concerned(PATIENT, CONCERNED)
+        await transaction.change_event(an_event(77))
+
+    with pytest.raises(StoreError):
+        await store.transact(SLOT, nobody, foreseen)
+    assert await read_patient(store) == state
+
+
+async def test_no_more_events_are_named_than_there_are_places_for(store: Store) -> None:
+    """Three would be two of them."""
+    with pytest.raises(StoreError, match="at most 2"):
+        await store.transact(
+            SLOT, lambda transaction: transaction.read_concerned(PATIENT, (an_id(1), an_id(2), an_id(3)))
+        )
+
+
 @pytest.mark.parametrize("base64", [False, True])
 async def test_a_document_is_cut_out_of_its_message(store: Store, base64: bool) -> None:
     """The document is the sender's bytes with the declarations of its ancestors, whatever the transfer encoding."""

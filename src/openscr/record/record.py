@@ -228,7 +228,7 @@ class Record:
                 elif isinstance(request, Upload):
                     decision = decide_upload(
                         request,
-                        await transaction.read_patient(request.nhs_number),
+                        await transaction.read_concerned(request.nhs_number, _concerned(request)),
                         authorisation,
                         self._rules,
                         caller,
@@ -237,7 +237,7 @@ class Record:
                         reception.message_id.upper(),
                     )
                 else:
-                    state = await transaction.read_patient(request.nhs_number)
+                    state = await transaction.read_concerned(request.nhs_number, _concerned(request))
                     decision = decide_withdrawal(request, state, authorisation, self._rules, now)
             return await self._keep(
                 transaction,
@@ -252,7 +252,7 @@ class Record:
             )
 
         try:
-            foreseen = _foreseen(reception, caller, ids, nhs_number, events=isinstance(request, (Upload, Withdrawal)))
+            foreseen = _foreseen(reception, caller, ids, nhs_number, request)
             received = await self._store.transact(slot, work, foreseen)
         except OutcomeUnknown:
             received = await self._clear_up(slot, reception)
@@ -564,11 +564,19 @@ class Record:
 
 
 def _foreseen(
-    reception: Reception, caller: Caller, ids: MessageIds, nhs_number: str | None, *, events: bool
+    reception: Reception, caller: Caller, ids: MessageIds, nhs_number: str | None, request: Update | None
 ) -> Foreseen:
     """Return what an updating message will have us ask for."""
+    named = _concerned(request) if isinstance(request, (Upload, Withdrawal)) else None
     seen = tuple({ids.message_id.upper(), ids.transport_id.upper()} - {""})
-    return Foreseen(nhs_number, reception.from_party, reception.message_id, caller.asid, seen, events)
+    return Foreseen(nhs_number, reception.from_party, reception.message_id, caller.asid, seen, named is not None, named)
+
+
+def _concerned(request: Upload | Withdrawal) -> tuple[str, ...]:
+    """Return the ids of the events that a decision looks at besides the current one. Spec: 10 §15 steps 7-9."""
+    if isinstance(request, Upload):
+        return (request.event_id, *request.replaces[:1])
+    return (request.target,) if request.target else ()
 
 
 async def _answered(transaction: Transaction, reception: Reception, known: Receipt) -> Received:

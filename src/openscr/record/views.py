@@ -99,16 +99,21 @@ class Views:
         override: DissentOverride,
         operation: Operation = Operation.VIEW,
         *,
+        named: tuple[str, ...] | None = None,
         only_asking: bool = False,
     ) -> _Look:
         """Decide whether this may be looked at: the steps 4 to 6 of 20 §10.3, 35 §9.4.
 
-        With ``only_asking`` it is what stands in the way that is asked for: consent, relationship and permission are
-        part of the answer then, and refuse nothing.
+        With ``named`` of the record only the current event and those of these ids are read. With ``only_asking`` it is
+        what stands in the way that is asked for: consent, relationship and permission are part of the answer then, and
+        refuse nothing.
         """
         now = self._clock()
         authorisation = self._policy.authorise(self._directory.snapshot, operation, caller, override=override)
-        state = await transaction.read_patient(query.nhs_number)
+        if named is None:
+            state = await transaction.read_patient(query.nhs_number)
+        else:
+            state = await transaction.read_concerned(query.nhs_number, named)
         if only_asking:
             judged = replace(state, consent=Consent.ASK)
             decision = decide_view(override, judged, authorisation, self._rules, caller, now, self._mint())
@@ -169,21 +174,21 @@ class Views:
 
     async def retrieve_event(self, caller: Caller, query: EventQuery) -> EventOutcome:
         """Return one event with its document, whatever its status. Raises: `StoreError`. Spec: 20 §7.2, §10.3."""
+        named = (query.event_id,)
 
         async def work(transaction: Transaction) -> EventOutcome:
-            look = await self._look(transaction, caller, query, query.override)
-            events = look.state.events
-            event = next((row for row in events if row.event_id == query.event_id), None)
+            look = await self._look(transaction, caller, query, query.override, named=named)
+            event = next((row for row in look.state.events if row.event_id == query.event_id), None)
             if look.allowed and event is None:
                 unknown = refuse("30308", "event_unknown", event_id=query.event_id)
-                look = look.refused(unknown if events else no_record(query.nhs_number))
+                look = look.refused(unknown if look.state.has_events else no_record(query.nhs_number))
             await self._conclude(transaction, look, {"event_id": query.event_id})
             if event is None or not look.allowed:
                 return EventOutcome(look.decision.outcome, query.nhs_number)
             document = await transaction.read_document(event)
             return EventOutcome(look.decision.outcome, query.nhs_number, show(event), document)
 
-        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number))
+        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number, named=named))
 
     async def list_extended(self, caller: Caller, query: EventListQuery) -> ExtendedListOutcome:
         """List a patient's events with the identity of their authors, for an SCR application. Spec: 20 §11.3."""
@@ -244,10 +249,12 @@ class Views:
 
         Raises: `StoreError`. Spec: 20 §8, §13; 40 §7.2.
         """
+        # Which document is meant by its set can only be told by looking at all of them.
+        named = (query.document_id.upper(),) if query.document_id else None
 
         async def work(transaction: Transaction) -> DocumentOutcome:
-            look = await self._look(transaction, caller, query, query.override)
-            if look.allowed and not look.state.events:
+            look = await self._look(transaction, caller, query, query.override, named=named)
+            if look.allowed and not look.state.has_events:
                 look = look.refused(no_record(query.nhs_number))
             event = None
             if look.allowed:
@@ -266,7 +273,7 @@ class Views:
                 await transaction.append_outbox(answer(found))
             return found
 
-        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number))
+        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number, named=named))
 
     # --- the whole record -------------------------------------------------------------------------------------------
 
@@ -306,7 +313,7 @@ class Views:
         """
 
         async def work(transaction: Transaction) -> ScrPermissionsOutcome:
-            look = await self._look(transaction, caller, query, DissentOverride(), only_asking=True)
+            look = await self._look(transaction, caller, query, DissentOverride(), named=(), only_asking=True)
             consent = look.state.consent
             named = {"asker": query.asker, "looker": query.role_profile or query.workgroup}
             await self._conclude(transaction, look, named)
@@ -331,4 +338,4 @@ class Views:
                 relationship_of(relationship),
             )
 
-        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number))
+        return await self._store.transact(slot_of(query.nhs_number), work, Foreseen(query.nhs_number, named=()))

@@ -38,7 +38,7 @@ def decide_withdrawal(
     refused = check_patient(state, rules)
     if refused is not None:
         return refused
-    if not state.events:
+    if not state.has_events:
         text = DETAILS["30312"].text.format(nhs_number=withdrawal.nhs_number)
         return refuse_with("no_events", GENERAL["410"], Issue("30312", text))
     target = next((event for event in state.events if event.event_id == withdrawal.target), None)

@@ -277,9 +277,18 @@ class Patient:
 
 @dataclass(frozen=True, slots=True)
 class PatientState(Patient):
-    """All that a decision about a record looks at: ``events`` stand in the order in which they were stored."""
+    """All that a decision about a record looks at: ``events`` stand in the order in which they were stored.
+
+    ``others`` is the number of events that the patient has besides those: where not all were asked for.
+    """
 
     events: tuple[EventRow, ...]
+    others: int = 0
+
+    @property
+    def has_events(self) -> bool:
+        """Whether anything was ever stored for the patient, whatever became of it."""
+        return bool(self.events or self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,8 +354,9 @@ class Foreseen:
     """What a unit of work is going to ask for first, as far as its caller knows.
 
     An engine that is far away may fetch all of it at once; nothing else depends on it. ``nhs_number`` is whose state is
-    read, with the ``events`` or without; ``from_party`` and ``message_id`` are of the receipt that is looked for,
-    ``asid`` and ``message_ids`` (upper case) say which messages may have been seen.
+    read, with the ``events`` or without: all of them, or those that `Transaction.read_concerned` gives for ``named``.
+    ``from_party`` and ``message_id`` are of the receipt that is looked for, ``asid`` and ``message_ids`` (upper case)
+    say which messages may have been seen.
     """
 
     nhs_number: str | None = None
@@ -355,7 +365,11 @@ class Foreseen:
     asid: str | None = None
     message_ids: tuple[str, ...] = ()
     events: bool = True
+    named: tuple[str, ...] | None = None
 
+
+MOST_NAMED: Final = 2
+"""Events that can be asked for by their ids at once: an upload's own, and the one that it replaces."""
 
 NOTHING: Final = Foreseen()
 """Nobody knows what a unit asks for."""
@@ -374,6 +388,12 @@ class Transaction(Protocol):
 
     async def read_patient(self, nhs_number: str) -> PatientState:
         """Return everything that a decision about this patient's record needs."""
+
+    async def read_concerned(self, nhs_number: str, named: Sequence[str]) -> PatientState:
+        """Return the same with the Normal events and the ``named`` ones only: it should not grow with the record.
+
+        ``named`` are ids of events, `MOST_NAMED` at most; who has none of such an id simply lacks it.
+        """
 
     async def read_without_events(self, nhs_number: str) -> Patient:
         """Return what a decision about consent needs: it should not grow with the record."""

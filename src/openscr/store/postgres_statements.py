@@ -39,6 +39,8 @@ OPEN_SLOT: Final = (
     " OR EXISTS (SELECT 1 FROM receipt r WHERE r.slot = $1 AND r.nhs_number = $2 AND r.sender_asid = $5"
     " AND r.wsa_id = ANY($6::text[])),"
     " p.status, p.survivor, p.demographics, k.version, k.value,"
+    " CASE WHEN $7::boolean AND $8::text[] IS NOT NULL"
+    " THEN (SELECT count(*) FROM event WHERE slot = $1 AND nhs_number = $2) END,"
     f" {', '.join('e.' + column for column in shared.EVENT_COLUMNS.split(', '))}"
     " FROM (SELECT slot, sequence, hash, ctid AS place FROM chain WHERE slot = $1 FOR UPDATE) c"
     " JOIN chain s ON s.slot = $1"
@@ -46,6 +48,7 @@ OPEN_SLOT: Final = (
     " LEFT JOIN LATERAL (SELECT version, value FROM consent WHERE slot = $1 AND nhs_number = $2"
     " ORDER BY version DESC LIMIT 1) k ON true"
     " LEFT JOIN event e ON e.slot = $1 AND e.nhs_number = $2 AND $7::boolean"
+    " AND ($8::text[] IS NULL OR e.status = 1 OR e.event_id = ANY($8::text[]))"
     " ORDER BY e.ordinal"
 )
 """Locks the chain of a slot, and reads with it what is foreseen: head, known receipts, patient, consent, events.
@@ -61,6 +64,7 @@ READ_RAW: Final = numbered(shared.READ_RAW)
 READ_PATIENT: Final = numbered(shared.READ_PATIENT)
 READ_CONSENT: Final = numbered(shared.READ_CONSENT)
 READ_EVENTS: Final = numbered(shared.READ_EVENTS)
+READ_CONCERNED: Final = numbered(shared.READ_CONCERNED)
 COUNT_EVENTS: Final = numbered(shared.COUNT_EVENTS)
 CONSENT_HISTORY: Final = numbered(shared.CONSENT_HISTORY)
 APPEND_RECEIPT: Final = numbered(shared.APPEND_RECEIPT)
@@ -121,11 +125,11 @@ PREPARATION: Final = "; ".join(f"PREPARE {name} AS {statement}" for name, statem
 
 HOT: Final = (
     OPEN_SLOT, LOCK_CHAIN, START_CHAIN, MOVE_CHAIN, FIND_RECEIPT, FIND_BY_WRAPPER, FIND_BY_WSA, READ_RAW, READ_PATIENT,
-    READ_CONSENT, READ_EVENTS, COUNT_EVENTS, CONSENT_HISTORY, APPEND_RECEIPT, APPEND_EVENT, CHANGE_EVENT,
-    APPEND_CONSENT, APPEND_OUTBOX, CHANGE_OUTBOX, OVERRULE_OUTBOX, SEIZE_OUTBOX, LEASE_OUTBOX, FAIL_DAMAGED_OUTBOX,
-    REMOVE_OUTBOX, FIND_POLL, POLL_OF_MESSAGE, KEEP_POLL, FIND_STANDING, READ_STANDINGS, APPEND_STANDING, END_STANDING,
-    APPEND_ALERT, FIND_ALERT, CHANGE_ALERT, APPEND_CHANGE, READ_CHANGES, APPEND_NOTICE, CHANGE_NOTICE, REMOVE_NOTICE,
-    APPEND_AUDIT, WRITE_PATIENT, READ_AUDIT,
+    READ_CONSENT, READ_EVENTS, READ_CONCERNED, COUNT_EVENTS, CONSENT_HISTORY, APPEND_RECEIPT, APPEND_EVENT,
+    CHANGE_EVENT, APPEND_CONSENT, APPEND_OUTBOX, CHANGE_OUTBOX, OVERRULE_OUTBOX, SEIZE_OUTBOX, LEASE_OUTBOX,
+    FAIL_DAMAGED_OUTBOX, REMOVE_OUTBOX, FIND_POLL, POLL_OF_MESSAGE, KEEP_POLL, FIND_STANDING, READ_STANDINGS,
+    APPEND_STANDING, END_STANDING, APPEND_ALERT, FIND_ALERT, CHANGE_ALERT, APPEND_CHANGE, READ_CHANGES, APPEND_NOTICE,
+    CHANGE_NOTICE, REMOVE_NOTICE, APPEND_AUDIT, WRITE_PATIENT, READ_AUDIT,
 )  # fmt: skip
 
 # --- background -----------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from openscr.store.postgres_errors import CONNECTION_ERRORS, translate_error
 from openscr.store.postgres_literals import execution
 from openscr.store.rows import (
     Values,
+    both_named,
     consent_values,
     ended_values,
     event_values,
@@ -55,11 +56,30 @@ from openscr.store.rows import (
 )
 
 _NO_ROW: Final = "UPDATE 0"
-_EVENTS_AT: Final = 10
-"""Where the columns of an event begin in what `OPEN_SLOT` returns."""
+_COUNT_AT: Final = 10
+_EVENTS_AT: Final = 11
+"""Where the number of events, and the columns of an event, stand in what `OPEN_SLOT` returns."""
 
 _LONGEST_BATCH: Final = 256 * 1024
 """Characters of statements that are held back at most."""
+
+
+class _Known:
+    """Which events of a patient are known to exist, and which not to: all others, or the ``missing`` ones.
+
+    ``count`` is the number of all that exist.
+    """
+
+    __slots__ = ("count", "ids", "missing")
+
+    def __init__(self, ids: set[str], count: int, missing: frozenset[str] | None = None) -> None:
+        self.ids = ids
+        self.count = count
+        self.missing = missing
+
+    def tells_of(self, event_id: str) -> bool:
+        """Whether it is known if there is an event of this id."""
+        return event_id in self.ids or self.missing is None or event_id in self.missing
 
 
 class PostgresTransaction:
@@ -71,7 +91,7 @@ class PostgresTransaction:
     """
 
     __slots__ = (
-        "_codec", "_connection", "_event_ids", "_foreseen", "_head", "_holder", "_pending", "_size", "_state",
+        "_codec", "_connection", "_foreseen", "_head", "_holder", "_known", "_pending", "_size", "_state",
         "_together", "_touched", "slot",
     )  # fmt: skip
 
@@ -85,8 +105,8 @@ class PostgresTransaction:
         self._head: tuple[int, bytes] = (0, GENESIS)
         self._foreseen = NOTHING
         self._state: Any = None
-        # The ids of the events of every patient that was read, those that were appended among them.
-        self._event_ids: dict[str, set[str]] = {}
+        # Of every patient that was read; those that were appended are among them.
+        self._known: dict[str, _Known] = {}
         self._pending: list[str] = []
         self._size = 0
         # The tables that writes are held back for; `chain` when any was written.
@@ -113,6 +133,7 @@ class PostgresTransaction:
             foreseen.asid,
             foreseen.message_ids,
             foreseen.events,
+            foreseen.named,
         )
         rows = await self._connection.fetch(statements.OPEN_SLOT, *values)
         while not rows or not rows[0][2]:
@@ -233,13 +254,43 @@ class PostgresTransaction:
     async def read_patient(self, nhs_number: str) -> PatientState:
         """Return index entry, consent in force and events of a patient. Spec: 10 §15."""
         index, consent, version = await self._index_and_consent(nhs_number)
-        if self._foreseen.events and nhs_number == self._foreseen.nhs_number and "event" not in self._touched:
-            found = [] if self._state[0][_EVENTS_AT] is None else [row[_EVENTS_AT:] for row in self._state]
+        if self._foreseen.named is None and self._has_foreseen_events(nhs_number):
+            events = self._foreseen_events()
         else:
             found = await self._fetch("event", statements.READ_EVENTS, self.slot, nhs_number)
-        events = tuple([read_event(row, self._codec) for row in found])
-        self._event_ids[nhs_number] = {event.event_id for event in events}
+            events = tuple([read_event(row, self._codec) for row in found])
+        self._known[nhs_number] = _Known({event.event_id for event in events}, len(events))
         return PatientState(nhs_number, index, consent, version, events)
+
+    async def read_concerned(self, nhs_number: str, named: Sequence[str]) -> PatientState:
+        """Return the same with the Normal events and the named ones only. Spec: 10 §15."""
+        both, foreseen = both_named(named), self._foreseen.named
+        index, consent, version = await self._index_and_consent(nhs_number)
+        if foreseen is not None and set(foreseen) == set(named) and self._has_foreseen_events(nhs_number):
+            events, count = self._foreseen_events(), self._state[0][_COUNT_AT]
+        else:
+            rows = await self._fetch("event", statements.READ_CONCERNED, self.slot, nhs_number, *both)
+            events = tuple([read_event(row, self._codec) for row in rows])
+            (count,) = await self._first("event", statements.COUNT_EVENTS, self.slot, nhs_number)
+        ids = {event.event_id for event in events}
+        self._known[nhs_number] = _Known(ids, count, frozenset(named) - ids)
+        return PatientState(nhs_number, index, consent, version, events, count - len(events))
+
+    def _has_foreseen_events(self, nhs_number: str) -> bool:
+        return self._foreseen.events and nhs_number == self._foreseen.nhs_number and "event" not in self._touched
+
+    def _foreseen_events(self) -> tuple[EventRow, ...]:
+        if self._state[0][_EVENTS_AT] is None:
+            return ()
+        return tuple([read_event(row[_EVENTS_AT:], self._codec) for row in self._state])
+
+    async def _known_of(self, event: EventRow) -> _Known:
+        """Return what is known of a patient's events, of this one in any case."""
+        known = self._known.get(event.nhs_number)
+        if known is None or not known.tells_of(event.event_id):
+            await self.read_patient(event.nhs_number)
+            known = self._known[event.nhs_number]
+        return known
 
     async def read_without_events(self, nhs_number: str) -> Patient:
         """Return index entry and consent in force of a patient. Spec: 30 §9.1."""
@@ -294,21 +345,17 @@ class PostgresTransaction:
 
     async def append_event(self, event: EventRow) -> None:
         """Keep a new event, after its receipt. Raises: `Conflict`. Spec: 10 §15 step 12."""
-        known = self._event_ids.get(event.nhs_number)
-        if known is None:
-            known = {event.event_id for event in (await self.read_patient(event.nhs_number)).events}
-        if event.event_id in known:
+        known = await self._known_of(event)
+        if event.event_id in known.ids:
             raise Conflict("a row with this key exists already")
-        values = (self.slot, len(known), *event_values(event, self._codec))
+        values = (self.slot, known.count, *event_values(event, self._codec))
         await self._append("event", "openscr_event", values)
-        known.add(event.event_id)
+        known.ids.add(event.event_id)
+        known.count += 1
 
     async def change_event(self, event: EventRow) -> None:
         """Write an event's status columns. Raises: `StoreError` when there is no such event."""
-        known = self._event_ids.get(event.nhs_number)
-        if known is None:
-            known = {each.event_id for each in (await self.read_patient(event.nhs_number)).events}
-        if event.event_id not in known:
+        if event.event_id not in (await self._known_of(event)).ids:
             raise StoreError("the event to change is not in the store")
         values = (*status_values(event), self.slot, event.nhs_number, event.event_id)
         await self._append("event", "openscr_change_event", values)

@@ -17,6 +17,7 @@ from openscr.spine import Consent, EventStatus
 from openscr.standing import Basis, Holder, HolderKind, StandingKind
 from openscr.store.compression import Codec
 from openscr.store.interface import (
+    MOST_NAMED,
     ConsentRow,
     EventRow,
     OutboxRow,
@@ -194,6 +195,15 @@ def event_values(event: EventRow, codec: Codec) -> Values:
         optional_time(event.withdrawn_at),
         event.withdrawer,
     )
+
+
+def both_named(named: Sequence[str]) -> tuple[str, str]:
+    """Return the two ids of events that statements have places for. Raises: `StoreError` when there are more."""
+    if len(named) > MOST_NAMED:
+        raise StoreError(f"at most {MOST_NAMED} events can be named")
+    # No event has an empty id.
+    first, second, *_ = (*named, "", "")
+    return first, second
 
 
 def status_values(event: EventRow) -> Values:

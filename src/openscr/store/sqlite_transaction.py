@@ -32,6 +32,7 @@ from openscr.store.interface import (
 )
 from openscr.store.rows import (
     Values,
+    both_named,
     consent_values,
     ended_values,
     event_values,
@@ -122,6 +123,21 @@ class SqliteTransaction:
         self._event_counts[nhs_number] = len(events)
         return PatientState(nhs_number, index, consent, version, events)
 
+    async def read_concerned(self, nhs_number: str, named: Sequence[str]) -> PatientState:
+        """Return the same with the Normal events and the named ones only. Spec: 10 §15."""
+        index, consent, version = self._index_and_consent(nhs_number)
+        rows = self._execute(statements.READ_CONCERNED, (self.slot, nhs_number, *both_named(named)))
+        events = tuple([read_event(row, self._codec) for row in rows])
+        count = self._count_events(nhs_number)
+        return PatientState(nhs_number, index, consent, version, events, count - len(events))
+
+    def _count_events(self, nhs_number: str) -> int:
+        count = self._event_counts.get(nhs_number)
+        if count is None:
+            (count,) = self._execute(statements.COUNT_EVENTS, (self.slot, nhs_number)).fetchone()
+            self._event_counts[nhs_number] = count
+        return count
+
     async def read_without_events(self, nhs_number: str) -> Patient:
         """Return index entry and consent in force of a patient. Spec: 30 §9.1."""
         return Patient(nhs_number, *self._index_and_consent(nhs_number))
@@ -171,9 +187,7 @@ class SqliteTransaction:
 
     async def append_event(self, event: EventRow) -> None:
         """Keep a new event, after its receipt. Raises: `Conflict`. Spec: 10 §15 step 12."""
-        count = self._event_counts.get(event.nhs_number)
-        if count is None:
-            (count,) = self._execute(statements.COUNT_EVENTS, (self.slot, event.nhs_number)).fetchone()
+        count = self._count_events(event.nhs_number)
         self._append(statements.APPEND_EVENT, (self.slot, count, *event_values(event, self._codec)))
         self._event_counts[event.nhs_number] = count + 1
 

@@ -64,6 +64,11 @@ READ_CONSENT: Final = (
     "SELECT version, value FROM consent WHERE slot = ? AND nhs_number = ? ORDER BY version DESC LIMIT 1"
 )
 READ_EVENTS: Final = f"SELECT {EVENT_COLUMNS} FROM event WHERE slot = ? AND nhs_number = ? ORDER BY ordinal"
+# Who has a current event has one; an upload names its own and the one that it replaces.
+READ_CONCERNED: Final = (
+    f"SELECT {EVENT_COLUMNS} FROM event WHERE slot = ? AND nhs_number = ? AND (status = 1 OR event_id IN (?, ?))"
+    " ORDER BY ordinal"
+)
 COUNT_EVENTS: Final = "SELECT count(*) FROM event WHERE slot = ? AND nhs_number = ?"
 CONSENT_HISTORY: Final = f"SELECT {CONSENT_COLUMNS} FROM consent WHERE slot = ? AND nhs_number = ? ORDER BY version"
 READ_CHAIN: Final = "SELECT sequence, hash FROM chain WHERE slot = ?"
@@ -164,7 +169,8 @@ SLOT_CHANGES: Final = f"SELECT {CHANGE_COLUMNS} FROM alert_change WHERE slot = ?
 SLOT_NOTICES: Final = f"SELECT {NOTICE_COLUMNS} FROM notice WHERE slot = ? ORDER BY alert_id, subscription_id"
 
 HOT: Final = (
-    FIND_RECEIPT, FIND_BY_WRAPPER, FIND_BY_WSA, READ_RAW, READ_PATIENT, READ_CONSENT, READ_EVENTS, COUNT_EVENTS,
+    FIND_RECEIPT, FIND_BY_WRAPPER, FIND_BY_WSA, READ_RAW, READ_PATIENT, READ_CONSENT, READ_EVENTS, READ_CONCERNED,
+    COUNT_EVENTS,
     CONSENT_HISTORY, READ_CHAIN, APPEND_RECEIPT, APPEND_EVENT, CHANGE_EVENT, APPEND_CONSENT, APPEND_OUTBOX,
     CHANGE_OUTBOX, OVERRULE_OUTBOX, LEASE_OUTBOX, FAIL_DAMAGED_OUTBOX, REMOVE_OUTBOX, FIND_POLL, POLL_OF_MESSAGE,
     KEEP_POLL, APPEND_ALERT,
