@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -150,7 +151,10 @@ COSTS = {
 }  # fmt: skip
 
 
-def test_who_is_told_to_end_ends_the_service_that_is_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize("interrupts", [signal.SIG_DFL, signal.SIG_IGN], ids=str)
+def test_who_is_told_to_end_ends_the_service_that_is_measured(tmp_path: Path, interrupts: signal.Handlers) -> None:
+    """Also in the background of a script, where a shell has interrupts ignored."""
+
     def serving() -> list[Path]:
         found = []
         for each in Path("/proc").glob("[0-9]*/cmdline"):
@@ -164,7 +168,12 @@ def test_who_is_told_to_end_ends_the_service_that_is_measured(tmp_path: Path) ->
             return int(file.execute("SELECT count(*) FROM receipt").fetchone()[0])
 
     command = [sys.executable, "-m", "openscr", "bench", "mix", "--patients", "5", "--rate", "5", "--seconds", "600"]
-    with subprocess.Popen([*command, "--data", str(tmp_path / "data")], stderr=subprocess.DEVNULL) as bench:
+    before = signal.signal(signal.SIGINT, interrupts)
+    try:
+        bench = subprocess.Popen([*command, "--data", str(tmp_path / "data")], stderr=subprocess.DEVNULL)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with bench:
         try:
             # Five have their records before it starts; what comes after that is the load.
             while not serving() or received() <= 5:

@@ -179,18 +179,30 @@ def _serve_command(wanted: Wanted, data: Path) -> list[str]:
     return [*command, *(("--workers", str(wanted.workers)) if wanted.workers > 1 else ())]
 
 
+def _end_when_told() -> None:
+    """Have SIGTERM cancel the task that calls; told once more, the process ends at once."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def end() -> None:
+        loop.remove_signal_handler(signal.SIGTERM)
+        if task is not None:
+            task.cancel()
+
+    # A loop of Windows knows no signals.
+    with contextlib.suppress(NotImplementedError):
+        loop.add_signal_handler(signal.SIGTERM, end)
+
+
 @asynccontextmanager
 async def started(
     command: Sequence[str], variables: Mapping[str, str], folder: Path
 ) -> AsyncIterator[tuple[int, list[str]]]:
     """Run a program of ours that says when it is ready; give its process and the addresses that it says.
 
-    ``folder`` takes what it logs. Whoever is told to end meanwhile ends it first, and then as by Ctrl-C.
+    ``folder`` takes what it logs. A task that is told to end meanwhile (SIGTERM) is cancelled, and ends it first.
     Raises: `DeliveryError` when it does not start.
     """
-    # A loop of Windows knows no signals.
-    with contextlib.suppress(NotImplementedError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+    _end_when_told()
     # Settings of another service on this machine are not this one's.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENSCR_")}
     log = folder / "log"

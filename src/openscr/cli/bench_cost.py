@@ -3,7 +3,6 @@
 Spec: 00 §4 ``bench``; 90 §6.4.
 """
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +19,7 @@ from openscr.cli.bench_subject import (
     WithTls,
     Workers,
     benched,
+    run_measurement,
 )
 from openscr.cli.console import detail, say, say_json, say_table
 from openscr.cli.options import As, Ca, CallbackAt, Cert, DirectoryFile, Json, Key, User, Verbose
@@ -78,7 +78,7 @@ def cost(
         generators=generators,
     )  # fmt: skip
     extent = Extent(patients, count, runs, connections)
-    found = asyncio.run(_measure(target, kinds, extent, floor=floor and at is None))
+    found = run_measurement(_measure(target, kinds, extent, floor=floor and at is None))
     if as_json:
         say_json([each.form() for each in found])
         return

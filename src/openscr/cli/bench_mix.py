@@ -3,7 +3,6 @@
 Spec: 00 §4 ``bench``; 90 §6.2, §7.
 """
 
-import asyncio
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +22,7 @@ from openscr.cli.bench_subject import (
     WithTls,
     Workers,
     benched,
+    run_measurement,
 )
 from openscr.cli.console import fail, note, say, say_json, say_table
 from openscr.cli.options import As, Ca, CallbackAt, Cert, DirectoryFile, Json, Key, User, Verbose
@@ -100,7 +100,7 @@ def mix(
         mixed_sizes=sizes is Sizes.MIXED, generators=generators,
     )  # fmt: skip
     sending = (level, rate, seconds, arrivals, seed)
-    most, run, engine = asyncio.run(_measure(target, *sending, saturate=saturate))
+    most, run, engine = run_measurement(_measure(target, *sending, saturate=saturate))
     figures = figures_of_load(run, engine)
     if most is not None:
         figures = [replace(figures_of_load(most, engine)[0], operation="saturation"), *figures]

@@ -3,7 +3,6 @@
 Spec: 00 §4 ``bench``; 90 §4, §5.
 """
 
-import asyncio
 import os
 from dataclasses import asdict, replace
 from enum import StrEnum
@@ -24,6 +23,7 @@ from openscr.cli.bench_subject import (
     WithTls,
     Workers,
     benched,
+    run_measurement,
 )
 from openscr.cli.console import detail, say, say_json, say_table
 from openscr.cli.options import As, Ca, CallbackAt, Cert, DirectoryFile, Json, Key, User, Verbose
@@ -113,10 +113,12 @@ def plan(
             return await measure_for_plan(bench, extent, here)
 
     extent = Extent(patients, count, runs)
-    known = read_costs(costs.read_bytes()) if costs is not None else asyncio.run(measure(extent))
+    known = read_costs(costs.read_bytes()) if costs is not None else run_measurement(measure(extent))
     wishes = Wishes(population, level.value, cores, busy, spare, years, replicas)
     needs = planned(known, wishes)
-    checks = asyncio.run(_checks(replace(target, load=load and costs is not None), known, seconds)) if verify else []
+    checks = (
+        run_measurement(_checks(replace(target, load=load and costs is not None), known, seconds)) if verify else []
+    )
     if as_json:
         wanted, needed = asdict(wishes), asdict(needs)
         say_json({"costs": costs_form(known), "wishes": wanted, "needs": needed, "checks": checks})

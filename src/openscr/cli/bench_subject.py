@@ -6,12 +6,12 @@ Spec: 00 §4 ``bench``.
 import asyncio
 import os
 import platform
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -22,6 +22,8 @@ from openscr.errors import ConfigurationError
 if TYPE_CHECKING:
     from openscr.bench.measuring import Bench
     from openscr.bench.service import Subject
+
+T = TypeVar("T")
 
 AtService = Annotated[
     str | None, typer.Option("--at", metavar="URL", help="Measure this service; default one of our own, thrown away.")
@@ -45,6 +47,17 @@ BenchData = Annotated[
 BenchStore = Annotated[
     str | None, typer.Option("--store", metavar="URL", help="The store: of our own service, or of the one at --at.")
 ]
+
+
+def run_measurement(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` and return its result. Who is told to end meanwhile ends its service first, and then as by Ctrl-C.
+
+    Raises: what ``work`` raises; `KeyboardInterrupt` when it was told to end.
+    """
+    try:
+        return asyncio.run(work)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 @dataclass(frozen=True, slots=True)
