@@ -171,6 +171,18 @@ class _Transport:
         self.flush()
         self.write = _write_nothing
 
+    def let_go(self) -> None:
+        """Hold on to nothing: the connection is gone, though an application may still have this end of it.
+
+        With TLS a quarter of a megabyte would go on with it, until the garbage collector looks, which is seldom.
+        """
+        self._held = []
+        self.write = _write_nothing
+        self._transport = _NO_CONNECTION
+        self._end = self.pause_reading = self.resume_reading = _do_nothing
+        self._ending = _always
+        self.get_extra_info = _NO_CONNECTION.get_extra_info
+
 
 def unread_of(transport: asyncio.Transport) -> tuple[int, int]:
     """Return how many bytes the other end has not taken yet, and how many it has: a number that grows by them."""
@@ -189,6 +201,17 @@ _BYTES_ACKED = slice(120, 128) if sys.platform == "linux" else None
 
 def _write_nothing(_data: bytes) -> None:
     """Write nothing."""
+
+
+def _do_nothing() -> None:
+    """Do nothing."""
+
+
+def _always() -> bool:
+    return True
+
+
+_NO_CONNECTION = asyncio.Transport()
 
 
 async def _answer_for_good(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -361,6 +384,18 @@ class SpineProtocol(HttpToolsProtocol):
         self._drop_timer()
         self._drain = 0
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        if self._seen is not None:
+            self._seen.let_go()
+        self._raw = None
+        self.pipeline.clear()
+        # Whose answer is still being made has all that it needs.
+        self.cycle = None  # type: ignore[assignment]
+
+    def let_go_unless_made(self) -> None:
+        """Let go of what was prepared for a connection, if it never came about."""
+        if self._seen is None:
+            self.parser = None  # type: ignore[assignment]
 
     # --- what the parser tells --------------------------------------------------------------------------------------
 

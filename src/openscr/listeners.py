@@ -109,7 +109,7 @@ class _Handshakes:
         self,
         listener: socket.socket,
         tls: ssl.SSLContext,
-        make_protocol: Callable[[], asyncio.Protocol],
+        make_protocol: Callable[[], SpineProtocol],
         limits: Limits,
         connections: Connections,
         *,
@@ -200,9 +200,10 @@ class _Handshakes:
             _log.error("cannot accept connections", reason=error.strerror)
             connection.close()
             return
+        protocol = self._make_protocol()
         try:
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-                self._make_protocol,
+                lambda: protocol,
                 connection,
                 ssl=self._tls,
                 ssl_handshake_timeout=self._limits.head_seconds,
@@ -221,6 +222,7 @@ class _Handshakes:
             _log.debug("handshake broken off", reason=type(error).__name__, address=address)
         finally:
             spare.close()
+            protocol.let_go_unless_made()
 
     def _count(self, outcome: str) -> None:
         if self._metrics is not None:
