@@ -1,13 +1,15 @@
 """Measures whether cost and memory stay the same while a store grows, on both engines, and what a record takes.
 
     python -m benchmarks.growth [--sizes 10000,100000,1000000] [--engine sqlite|postgresql|both] [--count N] [--runs R]
-        [--folder DIR]
+        [--folder DIR] [--held]
 
 A file is filled to each size with records of the reference message (some 3,000 a second), copied there, and moved to a
 PostgreSQL (`openscr admin migrate`, about 4,000 a second, each row compared). Then a service runs on each store of one
 engine, and every operation is measured on one after the other, round by round: a machine that is slower for a while is
 slower for all of them. At the end every cost is compared with that at the first size. With --folder the files are kept
-there, and those that are there are taken (with the records of earlier measurements in them). Spec: 90 §5, §6.4.
+there, and those that are there are taken (with the records of earlier measurements in them). With --held the stores are
+held in memory while they are measured: else a cost has in it how many pages the machine had to fetch from its disk.
+Spec: 90 §5, §6.4.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.engines import server
+from benchmarks.held_files import held_in_memory
 from openscr.bench.cost import operation_of
 from openscr.bench.generators import generators
 from openscr.bench.measuring import Bench, Measured, check_sound
@@ -111,8 +114,9 @@ def _compare(found: Mapping[int, Mapping[str, float]], most: float) -> bool:
     return flat
 
 
-def _main(sizes: list[int], engines: list[str], count: int, runs: int, kept: Path | None) -> bool:
+def _main(sizes: list[int], engines: list[str], count: int, runs: int, kept: Path | None, *, held: bool) -> bool:
     print(f"{date.today()}, {os.cpu_count()} cores, CPython {platform.python_version()}, mutual TLS, CPU ms a message")
+    print("the stores are held in memory" if held else "the machine decides what it keeps in memory")
     flat = True
     with tempfile.TemporaryDirectory(prefix="openscr-growth-") as folder, ExitStack() as stack:
         files = _fill(sizes, kept or Path(folder))
@@ -127,11 +131,13 @@ def _main(sizes: list[int], engines: list[str], count: int, runs: int, kept: Pat
                 print(f"{'':<11}moved {size:,} in {time.monotonic() - started:,.0f} s", flush=True)
             print("postgresql", flush=True)
             # The machine itself moves; what is flat within a tenth is flat.
-            flat = _compare(asyncio.run(_measure(databases, count, runs)), 0.10)
+            with held_in_memory([running.data] if held else []):
+                flat = _compare(asyncio.run(_measure(databases, count, runs)), 0.10)
             stack.close()
         if "sqlite" in engines:
             print("sqlite", flush=True)
-            found = asyncio.run(_measure({size: f"sqlite:///{file}" for size, file in files.items()}, count, runs))
+            with held_in_memory(files.values() if held else []):
+                found = asyncio.run(_measure({size: f"sqlite:///{file}" for size, file in files.items()}, count, runs))
             flat = _compare(found, 0.10) and flat
     return flat
 
@@ -143,7 +149,9 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--held", action="store_true")
     given = parser.parse_args()
     wanted = ["sqlite", "postgresql"] if given.engine == "both" else [given.engine]
-    flat = _main(sorted(int(size) for size in given.sizes.split(",")), wanted, given.count, given.runs, given.folder)
+    sizes = sorted(int(size) for size in given.sizes.split(","))
+    flat = _main(sizes, wanted, given.count, given.runs, given.folder, held=given.held)
     print("flat within a tenth" if flat else "NOT flat within a tenth")
