@@ -88,7 +88,10 @@ def bounds_of(settings: Settings) -> Bounds:
 def bounds_of_web(settings: Settings) -> Bounds:
     """Return how much the rest of the web listener takes on; applications have limits of their own (35 §4.4)."""
     return Bounds(
-        at_work=settings.requests_at_work, waiting=settings.requests_waiting, patience=settings.waiting_seconds
+        at_work=settings.requests_at_work,
+        waiting=settings.requests_waiting,
+        patience=settings.waiting_seconds,
+        answer=settings.answer_seconds,
     )
 
 

@@ -1,17 +1,19 @@
 """What the web listener takes on: its pages and interfaces behind one `Admission`, operations always.
 
 A request that is not taken on is answered 503 with ``Retry-After``, or 429 if its sender is too fast; on interfaces
-that speak FHIR with an OperationOutcome. The Spine paths have an admission of their own.
+that speak FHIR with an OperationOutcome; so is one whose answer has not begun in time, whatever store or disk do. The
+Spine paths have an admission of their own.
 
 Spec: 60 §11; 90 §6.3.
 """
 
+import asyncio
 from typing import Final
 
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from openscr.admission.work import ORDINARY_BODY, Admission, Kind, Shed
+from openscr.admission.work import AGAIN, ORDINARY_BODY, Admission, Kind, Shed
 from openscr.errors import Overloaded
 from openscr.fhir.operation_outcome import MEDIA_TYPE, write_outcome
 
@@ -37,10 +39,12 @@ class WebAdmission:
         admission, client = self._admission, scope.get("client")
         sender = client[0] if client else ""
         kind = Kind.QUERY if scope["method"] in ("GET", "HEAD") else Kind.MESSAGE
+        loop = asyncio.get_running_loop()
         try:
             admission.check(sender, kind)
             # Who sends slowly holds up nobody: most bodies are whole before they take a place.
             come = await _read_ahead(receive)
+            until = loop.time() + admission.bounds.answer
             if not admission.begin(kind):
                 await admission.wait(sender, kind)
         except Overloaded as overload:
@@ -48,11 +52,37 @@ class WebAdmission:
             await _refuse(scope["path"], overload)(scope, receive, send)
             return
 
+        # The time of who is still sending has not begun; who is being answered has got his answer.
+        bound = asyncio.timeout_at(None if come[-1].get("more_body", False) else until)
+        begun = False
+
         async def receive_on() -> Message:
-            return come.pop(0) if come else await receive()
+            if come:
+                return come.pop(0)
+            message = await receive()
+            if not begun and bound.when() is None and not message.get("more_body", False):
+                bound.reschedule(loop.time() + admission.bounds.answer)
+            return message
+
+        async def send_on(message: Message) -> None:
+            nonlocal begun
+            if not begun:
+                if bound.expired():
+                    # Too late: it is refused already.
+                    return
+                begun = True
+                bound.reschedule(None)
+            await send(message)
 
         try:
-            await self._app(scope, receive_on, send)
+            async with bound:
+                await self._app(scope, receive_on, send_on)
+        except TimeoutError:
+            if begun or not bound.expired():
+                raise
+            # Whether something was stored may be open.
+            admission.refused(Shed.TIME)
+            await _refuse(scope["path"], Overloaded(Shed.TIME, AGAIN))(scope, receive, send)
         finally:
             admission.end(kind)
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from journeys.wire import Answer, connected, post, request_bytes
 from openscr.admission.work import ORDINARY_BODY, Admission, Bounds, Kind, Shed
@@ -24,9 +24,9 @@ async def measure(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def serving(admission: Admission) -> AsyncIterator[str]:
-    """Serve `measure` behind an admission; give its address."""
-    listener = Listener(WebAdmission(measure, admission), bind(Address("127.0.0.1", 0), "web"), tls=None, grace=2)
+async def serving(admission: Admission, app: ASGIApp = measure) -> AsyncIterator[str]:
+    """Serve an application behind an admission; give its address."""
+    listener = Listener(WebAdmission(app, admission), bind(Address("127.0.0.1", 0), "web"), tls=None, grace=2)
     await listener.start()
     try:
         yield listener.url
@@ -86,3 +86,57 @@ async def test_who_sends_slowly_takes_no_place_meanwhile() -> None:
         assert admission.at_work == 0
         async with asyncio.timeout(20):
             assert (await slow.exchange(whole[-1:])).body == b"5"
+
+
+async def test_who_waits_for_a_store_that_hangs_is_told_to_come_again() -> None:
+    """In time, in the words of the interface, and with the place given back; operations are answered by themselves."""
+    told: list[str] = []
+    ended: list[str] = []
+
+    async def hang(scope: Scope, receive: Receive, send: Send) -> None:
+        await Request(scope, receive).body()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append(scope["path"])
+            # An answer that comes now is none any more.
+            await PlainTextResponse("late")(scope, receive, send)
+            raise
+
+    admission = Admission(Bounds(answer=0.05), shed=told.append)
+    async with serving(admission, hang) as url:
+        page = await post(url, "/somewhere", b"four", ())
+        assert (page.status, page.header("retry-after"), page.body) == (503, "1", b"The service is busy; try again\n")
+        answer = await post(url, "/governance/alerts", b"x" * 2 * ORDINARY_BODY, ())
+        assert (answer.status, answer.header("retry-after")) == (503, "1")
+        assert json.loads(answer.body)["issue"][0]["code"] == "transient"
+    assert told == [Shed.TIME] * 2
+    assert ended == ["/somewhere", "/governance/alerts"]
+    assert admission.at_work == 0
+
+
+async def test_who_is_being_answered_or_still_sends_has_no_time_limit_here() -> None:
+    """A long export goes on; a large body that comes slowly is for the listener to judge."""
+    gate = asyncio.Event()
+
+    async def export(scope: Scope, receive: Receive, send: Send) -> None:
+        body = await Request(scope, receive).body()
+        if scope["path"] == "/hang":
+            await asyncio.Event().wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
+        await send({"type": "http.response.body", "body": b"%06d" % len(body), "more_body": True})
+        await gate.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+    admission = Admission(Bounds(answer=0.05))
+    whole = request_bytes("/", b"x" * 2 * ORDINARY_BODY, ())
+    async with serving(admission, export) as url, connected(url) as slow, connected(url) as other:
+        await slow.send(whole[:-1])
+        assert (await other.exchange(request_bytes("/", b"", ()))).body == b"000000"
+        for _ in range(2):
+            # As long as both have been at it.
+            assert (await get(url, "/hang")).status == 503
+        assert (await slow.exchange(whole[-1:])).body == b"%06d" % (2 * ORDINARY_BODY)
+        assert admission.at_work == 2
+        gate.set()
+    assert admission.at_work == 0
