@@ -37,6 +37,7 @@ from openscr.bench.mix import Mix, alone
 from openscr.bench.processes import usage_of
 from openscr.bench.service import Subject, Wanted, own_service
 from openscr.bench.summaries import documents_of
+from openscr.cli.bench_subject import run_measurement
 from openscr.client.connection import Tls
 from openscr.client.profile import Profile
 from openscr.errors import DeliveryError
@@ -252,4 +253,4 @@ if __name__ == "__main__":
     parser.add_argument("--store", default="")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--no-tls", action="store_true")
-    asyncio.run(_main(parser.parse_args()))
+    run_measurement(_main(parser.parse_args()))

@@ -13,7 +13,6 @@ Spec: 90 §5, §6.4.
 """
 
 import argparse
-import asyncio
 import os
 import platform
 import shutil
@@ -36,6 +35,7 @@ from openscr.bench.messages import Operation
 from openscr.bench.mix import alone
 from openscr.bench.service import Wanted, own_service
 from openscr.bench.stores import size_of, tables_of
+from openscr.cli.bench_subject import run_measurement
 
 KINDS = ("upload", "event list", "event", "consent get")
 MOST_PATIENTS = 900_000
@@ -132,12 +132,14 @@ def _main(sizes: list[int], engines: list[str], count: int, runs: int, kept: Pat
             print("postgresql", flush=True)
             # The machine itself moves; what is flat within a tenth is flat.
             with held_in_memory([running.data] if held else []):
-                flat = _compare(asyncio.run(_measure(databases, count, runs)), 0.10)
+                flat = _compare(run_measurement(_measure(databases, count, runs)), 0.10)
             stack.close()
         if "sqlite" in engines:
             print("sqlite", flush=True)
             with held_in_memory(files.values() if held else []):
-                found = asyncio.run(_measure({size: f"sqlite:///{file}" for size, file in files.items()}, count, runs))
+                found = run_measurement(
+                    _measure({size: f"sqlite:///{file}" for size, file in files.items()}, count, runs)
+                )
             flat = _compare(found, 0.10) and flat
     return flat
 

@@ -18,11 +18,15 @@ def held_in_memory(places: Iterable[Path]) -> Iterator[None]:
     with ExitStack() as stack:
         for place in places:
             for file in [place] if place.is_file() else filter(Path.is_file, place.rglob("*")):
-                size = file.stat().st_size
-                if not size:
+                try:
+                    with file.open("r+b") as opened:
+                        size = os.fstat(opened.fileno()).st_size
+                        if not size:
+                            continue
+                        held = mmap.mmap(opened.fileno(), size)
+                except FileNotFoundError:
+                    # A running server recycles its files.
                     continue
-                with file.open("r+b") as opened:
-                    held = mmap.mmap(opened.fileno(), size)
                 start = ctypes.c_char.from_buffer(held)
                 if lock(ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(size)) != 0:
                     raise OSError(

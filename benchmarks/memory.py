@@ -6,7 +6,6 @@ One service takes N uploads of the reference message, each for another patient. 
 """
 
 import argparse
-import asyncio
 import os
 import platform
 import tempfile
@@ -19,6 +18,7 @@ from openscr.bench.measuring import Bench, check_sound
 from openscr.bench.messages import Operation
 from openscr.bench.mix import alone
 from openscr.bench.service import Wanted, own_service
+from openscr.cli.bench_subject import run_measurement
 
 
 async def _main(engine: str, messages: int, windows: int, workers: int) -> None:
@@ -51,4 +51,4 @@ if __name__ == "__main__":
     given = parser.parse_args()
     print(f"{date.today()}, {os.cpu_count()} cores, CPython {platform.python_version()}, mutual TLS")
     for engine in ENGINES if given.engine == "both" else (given.engine,):
-        asyncio.run(_main(engine, given.messages, given.windows, given.workers))
+        run_measurement(_main(engine, given.messages, given.windows, given.workers))

@@ -26,7 +26,7 @@ import httptools
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from openscr.access.certificates import ClientCertificate, names_of_certificate
@@ -268,6 +268,7 @@ class SpineProtocol(HttpToolsProtocol):
         self._moved = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._answers = 0
+        self._answered: RequestResponseCycle | None = None
         self._reading: _Reading | None = None
         # The head of a request that offers another protocol, without the offer; none while there is no such request.
         self._upgrading: bytes | None = None
@@ -389,8 +390,13 @@ class SpineProtocol(HttpToolsProtocol):
             self._seen.let_go()
         self._raw = None
         self.pipeline.clear()
+        answered, self._answered = self._answered, None
+        if answered is not None and not answered.response_complete:
+            # The base class tells the last request alone; others may still be before it.
+            answered.disconnected = True
+            answered.message_event.set()
         # Whose answer is still being made has all that it needs.
-        self.cycle = None  # type: ignore[assignment]
+        self.cycle = self.scope = None  # type: ignore[assignment]
 
     def let_go_unless_made(self) -> None:
         """Let go of what was prepared for a connection, if it never came about."""
@@ -446,6 +452,10 @@ class SpineProtocol(HttpToolsProtocol):
         if len(self.pipeline) > self._limits.pipelined:
             self._refuse(_TOO_MANY)
             raise _Refused
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _note_upgrade(self) -> None:
         method = self.parser.get_method()

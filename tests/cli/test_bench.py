@@ -153,7 +153,7 @@ COSTS = {
 
 @pytest.mark.parametrize("interrupts", [signal.SIG_DFL, signal.SIG_IGN], ids=str)
 def test_who_is_told_to_end_ends_the_service_that_is_measured(tmp_path: Path, interrupts: signal.Handlers) -> None:
-    """Also in the background of a script, where a shell has interrupts ignored."""
+    """Also in the background of a script, where a shell has interrupts ignored; told twice, as by ``timeout``."""
 
     def serving() -> list[Path]:
         found = []
@@ -168,9 +168,12 @@ def test_who_is_told_to_end_ends_the_service_that_is_measured(tmp_path: Path, in
             return int(file.execute("SELECT count(*) FROM receipt").fetchone()[0])
 
     command = [sys.executable, "-m", "openscr", "bench", "mix", "--patients", "5", "--rate", "5", "--seconds", "600"]
+    (tmp_path / "tmp").mkdir()
+    surroundings = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
     before = signal.signal(signal.SIGINT, interrupts)
     try:
-        bench = subprocess.Popen([*command, "--data", str(tmp_path / "data")], stderr=subprocess.DEVNULL)
+        command += ["--data", str(tmp_path / "data")]
+        bench = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=surroundings)
     finally:
         signal.signal(signal.SIGINT, before)
     with bench:
@@ -180,8 +183,11 @@ def test_who_is_told_to_end_ends_the_service_that_is_measured(tmp_path: Path, in
                 assert bench.poll() is None
                 time.sleep(0.05)
             bench.terminate()
+            bench.terminate()
             assert bench.wait(20) == 130
             assert serving() == []
+            # Keys and certificates of the measurement are no more.
+            assert [each.name for each in (tmp_path / "tmp").iterdir()] == []
         finally:
             bench.kill()
 

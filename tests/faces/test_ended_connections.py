@@ -116,15 +116,16 @@ async def until_nothing_is_left() -> Counter[str]:
 
 
 @pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("may_end", [True, False])
 @pytest.mark.parametrize("over_tls", [True, False])
 @pytest.mark.parametrize(("act", "limits"), ENDS, ids=lambda value: getattr(value, "__name__", ""))
 @on_uvloop
 async def test_nothing_is_left_of_a_connection_however_it_ends(
-    act: Callable[[socket.socket], None], limits: Limits, over_tls: bool, pki: Path
+    act: Callable[[socket.socket], None], limits: Limits, over_tls: bool, may_end: bool, pki: Path
 ) -> None:
-    """The garbage collector is not needed."""
+    """The garbage collector is not needed, in a test environment neither."""
     tls, ours = both_ends(pki) if over_tls else (None, None)
-    async with listening(Echo(), limits, tls) as listener:
+    async with listening(Echo(), limits, tls, may_end=may_end) as listener:
         for _ in range(3):
             await asyncio.to_thread(talk, listener, ours, act)
         assert await until_nothing_is_left() == {}
@@ -169,3 +170,34 @@ async def test_nothing_is_left_of_a_handshake_that_fails(pki: Path) -> None:
             await asyncio.to_thread(refused, listener)
         await asyncio.to_thread(talk, listener, ours, ends_after_its_answer)
         assert await until_nothing_is_left() == {}
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("requests", [1, 2, 5])
+@on_uvloop
+async def test_who_is_answering_hears_that_nobody_is_there(requests: int) -> None:
+    """Also when others wait behind that request: an answer that cannot arrive must not pass for delivered."""
+    heard: list[str] = []
+
+    async def listens(scope: Scope, receive: Receive, _send: Send) -> None:
+        while (message := await receive())["type"] != "http.disconnect":
+            asked.set()
+        heard.append(f"{scope['path']} {message['type']}")
+
+    asked = asyncio.Event()
+
+    def breaks_off_in_the_middle(client: socket.socket) -> None:
+        client.sendall(ASKED * requests)
+        asyncio.run_coroutine_threadsafe(wait_for(asked), loop).result(PATIENCE)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    loop = asyncio.get_running_loop()
+    async with listening(listens, PATIENT) as listener:
+        await asyncio.to_thread(talk, listener, None, breaks_off_in_the_middle)
+        assert await until_nothing_is_left() == {}
+    assert heard == ["/ http.disconnect"]
+
+
+async def wait_for(event: asyncio.Event) -> None:
+    """Wait until something has happened."""
+    await event.wait()

@@ -78,9 +78,11 @@ async def listening(
     tls: ssl.SSLContext | None = None,
     grace: float = 2,
     shed: Callable[[str], None] | None = None,
+    may_end: bool = False,
 ) -> AsyncIterator[Listener]:
     """Serve an application; at the end it stops at once."""
-    listener = Listener(app, bind(Address("127.0.0.1", 0), "web"), tls=tls, grace=grace, limits=limits, shed=shed)
+    place = bind(Address("127.0.0.1", 0), "web")
+    listener = Listener(app, place, tls=tls, grace=grace, limits=limits, shed=shed, may_end=may_end)
     await listener.start()
     try:
         yield listener

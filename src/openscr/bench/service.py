@@ -112,6 +112,7 @@ async def own_service(wanted: Wanted) -> AsyncIterator[Subject]:
 
     Raises: `ConfigurationError`, `StoreError`; `DeliveryError` when it does not start.
     """
+    _end_when_told()
     if wanted.workers > 1 and not wanted.tls:
         raise ConfigurationError("without TLS it is a demo service, which has one worker: leave out --no-tls")
     with tempfile.TemporaryDirectory(prefix="openscr-bench-", ignore_cleanup_errors=True) as folder:
@@ -180,12 +181,11 @@ def _serve_command(wanted: Wanted, data: Path) -> list[str]:
 
 
 def _end_when_told() -> None:
-    """Have SIGTERM cancel the task that calls; told once more, the process ends at once."""
+    """Have SIGTERM cancel the task that calls, once: ``timeout`` sends it twice, and what was begun must be ended."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def end() -> None:
-        loop.remove_signal_handler(signal.SIGTERM)
-        if task is not None:
+        if task is not None and not task.cancelling():
             task.cancel()
 
     # A loop of Windows knows no signals.

@@ -197,12 +197,11 @@ def event_values(event: EventRow, codec: Codec) -> Values:
     )
 
 
-def both_named(named: Sequence[str]) -> tuple[str, str]:
+def both_named(named: Sequence[str]) -> tuple[str | None, str | None]:
     """Return the two ids of events that statements have places for. Raises: `StoreError` when there are more."""
     if len(named) > MOST_NAMED:
         raise StoreError(f"at most {MOST_NAMED} events can be named")
-    # No event has an empty id.
-    first, second, *_ = (*named, "", "")
+    first, second, *_ = (*named, None, None)
     return first, second
 
 
