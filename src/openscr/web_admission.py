@@ -20,6 +20,9 @@ from openscr.fhir.operation_outcome import MEDIA_TYPE, write_outcome
 ALWAYS: Final = frozenset({"/healthcheck", "/readyz", "/metrics"})
 """Paths that are answered however much there is to do: who looks after the service must see it."""
 
+REPORTS: Final = frozenset({"/governance/audit/search"})
+"""Paths whose answer takes as long as there is something to read: one person's rows among millions. Spec: 35 §7."""
+
 _FHIR: Final = ("/governance", "/spine-directory")
 _BUSY: Final = "The service is busy; try again"
 
@@ -39,12 +42,11 @@ class WebAdmission:
         admission, client = self._admission, scope.get("client")
         sender = client[0] if client else ""
         kind = Kind.QUERY if scope["method"] in ("GET", "HEAD") else Kind.MESSAGE
-        loop = asyncio.get_running_loop()
         try:
             admission.check(sender, kind)
             # Who sends slowly holds up nobody: most bodies are whole before they take a place.
             come = await _read_ahead(receive)
-            until = loop.time() + admission.bounds.answer
+            until = _time_is_up(scope, come[-1], admission)
             if not admission.begin(kind):
                 await admission.wait(sender, kind)
         except Overloaded as overload:
@@ -52,16 +54,15 @@ class WebAdmission:
             await _refuse(scope["path"], overload)(scope, receive, send)
             return
 
-        # The time of who is still sending has not begun; who is being answered has got his answer.
-        bound = asyncio.timeout_at(None if come[-1].get("more_body", False) else until)
+        bound = asyncio.timeout_at(until)
         begun = False
 
         async def receive_on() -> Message:
             if come:
                 return come.pop(0)
             message = await receive()
-            if not begun and bound.when() is None and not message.get("more_body", False):
-                bound.reschedule(loop.time() + admission.bounds.answer)
+            if not begun and bound.when() is None:
+                bound.reschedule(_time_is_up(scope, message, admission))
             return message
 
         async def send_on(message: Message) -> None:
@@ -71,6 +72,7 @@ class WebAdmission:
                     # Too late: it is refused already.
                     return
                 begun = True
+                # Who is being answered has got his answer.
                 bound.reschedule(None)
             await send(message)
 
@@ -85,6 +87,13 @@ class WebAdmission:
             await _refuse(scope["path"], Overloaded(Shed.TIME, AGAIN))(scope, receive, send)
         finally:
             admission.end(kind)
+
+
+def _time_is_up(scope: Scope, last: Message, admission: Admission) -> float | None:
+    """Return when a request must have an answer, by the loop's clock; none while its sender is still sending."""
+    if last.get("more_body", False) or scope["path"] in REPORTS:
+        return None
+    return asyncio.get_running_loop().time() + admission.bounds.answer
 
 
 async def _read_ahead(receive: Receive) -> list[Message]:

@@ -14,7 +14,7 @@ from journeys.wire import Answer, connected, post, request_bytes
 from openscr.admission.work import ORDINARY_BODY, Admission, Bounds, Kind, Shed
 from openscr.listeners import Listener, bind
 from openscr.settings import Address
-from openscr.web_admission import ALWAYS, WebAdmission
+from openscr.web_admission import ALWAYS, REPORTS, WebAdmission
 
 
 async def measure(scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,13 +116,15 @@ async def test_who_waits_for_a_store_that_hangs_is_told_to_come_again() -> None:
 
 
 async def test_who_is_being_answered_or_still_sends_has_no_time_limit_here() -> None:
-    """A long export goes on; a large body that comes slowly is for the listener to judge."""
+    """A long export goes on, and a search among millions; a body that comes slowly is for the listener to judge."""
     gate = asyncio.Event()
 
     async def export(scope: Scope, receive: Receive, send: Send) -> None:
         body = await Request(scope, receive).body()
         if scope["path"] == "/hang":
             await asyncio.Event().wait()
+        if scope["path"] in REPORTS:
+            await gate.wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
         await send({"type": "http.response.body", "body": b"%06d" % len(body), "more_body": True})
         await gate.wait()
@@ -133,10 +135,13 @@ async def test_who_is_being_answered_or_still_sends_has_no_time_limit_here() -> 
     async with serving(admission, export) as url, connected(url) as slow, connected(url) as other:
         await slow.send(whole[:-1])
         assert (await other.exchange(request_bytes("/", b"", ()))).body == b"000000"
+        (report,) = REPORTS
+        searching = asyncio.create_task(post(url, report, b"", ()))
         for _ in range(2):
-            # As long as both have been at it.
+            # As long as all of them have been at it.
             assert (await get(url, "/hang")).status == 503
         assert (await slow.exchange(whole[-1:])).body == b"%06d" % (2 * ORDINARY_BODY)
-        assert admission.at_work == 2
+        assert admission.at_work == 3
         gate.set()
+        assert (await searching).status == 200
     assert admission.at_work == 0
