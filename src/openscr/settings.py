@@ -227,7 +227,10 @@ class Settings(SourcedSettings):
     )
     waiting_seconds: float = Field(2.0, gt=0, le=60, description="how long they may wait before they are told so")
     answer_seconds: float = Field(
-        4.5, gt=0, le=60, description="after how long a request has an answer in any case (90 §6.2)"
+        4.5,
+        gt=0,
+        le=60,
+        description="after how long a request of the Spine paths or /governance is answered in any case (90 §6.2)",
     )
     body_memory: int = Field(
         268_435_456, ge=1 << 20, le=1 << 36, description="bytes of request bodies that a process holds at once"

@@ -1,8 +1,9 @@
 """What the web listener takes on: its pages and interfaces behind one `Admission`, operations always.
 
 A request that is not taken on is answered 503 with ``Retry-After``, or 429 if its sender is too fast; on interfaces
-that speak FHIR with an OperationOutcome; so is one whose answer has not begun in time, whatever store or disk do. The
-Spine paths have an admission of their own.
+that speak FHIR with an OperationOutcome. Under ``/governance``, where one request may write several times, so is one
+whose answer has not begun in time, whatever store or disk do; others wait for servers that are not ours, and have words
+and times of their own for that. The Spine paths have an admission of their own.
 
 Spec: 60 §11; 90 §6.3.
 """
@@ -20,10 +21,11 @@ from openscr.fhir.operation_outcome import MEDIA_TYPE, write_outcome
 ALWAYS: Final = frozenset({"/healthcheck", "/readyz", "/metrics"})
 """Paths that are answered however much there is to do: who looks after the service must see it."""
 
-REPORTS: Final = frozenset({"/governance/audit/search"})
-"""Paths whose answer takes as long as there is something to read: one person's rows among millions. Spec: 35 §7."""
+_GOVERNANCE: Final = "/governance"
+_FHIR: Final = (_GOVERNANCE, "/spine-directory")
 
-_FHIR: Final = ("/governance", "/spine-directory")
+REPORTS: Final = frozenset({f"{_GOVERNANCE}/audit/search"})
+"""Paths whose answer takes as long as there is something to read: one person's rows among millions. Spec: 35 §7."""
 _BUSY: Final = "The service is busy; try again"
 
 
@@ -90,8 +92,9 @@ class WebAdmission:
 
 
 def _time_is_up(scope: Scope, last: Message, admission: Admission) -> float | None:
-    """Return when a request must have an answer, by the loop's clock; none while its sender is still sending."""
-    if last.get("more_body", False) or scope["path"] in REPORTS:
+    """Return when a request must have an answer, by the loop's clock; none for no time, or while it is being sent."""
+    path = scope["path"]
+    if last.get("more_body", False) or not path.startswith(_GOVERNANCE) or path in REPORTS:
         return None
     return asyncio.get_running_loop().time() + admission.bounds.answer
 
