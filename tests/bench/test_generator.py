@@ -167,8 +167,8 @@ async def test_a_stalled_service_is_charged_for_everybody_who_came_meanwhile(pro
     (latencies,) = samples.latencies.values()
     assert samples.answered == arrived == len(samples.late)
     assert arrived >= 29
-    # The first one was due 190 ms before the twentieth.
-    assert max(latencies) >= 0.19
+    # The first one was due 190 ms before the twentieth, which the loop's clock may let go a moment early.
+    assert max(latencies) > 0.18
     assert not samples.failures
 
 
